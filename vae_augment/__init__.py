@@ -1,0 +1,35 @@
+"""Augment small image datasets with one variational autoencoder per class.
+
+Names resolve on first use (PEP 562), so ``import vae_augment`` loads neither torch nor anything else heavy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["FitConfig", "VAEAugmentedDataset", "VAEBank", "export", "fit"]
+
+if TYPE_CHECKING:
+    from vae_augment.bank import VAEBank
+    from vae_augment.config import FitConfig
+    from vae_augment.dataset import VAEAugmentedDataset
+    from vae_augment.export import export
+    from vae_augment.fitting import fit
+
+_HOME = {
+    "FitConfig": "config",
+    "VAEAugmentedDataset": "dataset",
+    "VAEBank": "bank",
+    "export": "export",
+    "fit": "fitting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'vae_augment' has no attribute {name!r}")
+    return getattr(import_module(f"vae_augment.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,331 @@
+"""VAEBank: what people do with a fitted bank."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_augment import bank_file
+from vae_augment.bank_file import BankContent, ClassInfo
+from vae_augment.config import FitConfig
+from vae_augment.files import atomic_write
+from vae_augment.images import resize, to_float, to_uint8
+from vae_augment.latent import concatenate, draw
+from vae_augment.model import VAE, Params, pick, stack
+from vae_augment.policy import Policy
+
+BLOCK = 512  # images a pass through a model: bounds memory and stays in the processor's cache
+
+
+class VAEBank:
+    """One VAE per class of a dataset, made by `fit` or `VAEBank.load`.
+
+    Below, `images` are uint8, or float in [0, 1], [B, C, H, W]; another height and width than the bank's is resized.
+    `labels` are int64 [B], mixed in any order. Each class is computed once a call, and results keep the order of the
+    batch. Randomness comes from `generator` (a CPU one), or from torch's global one.
+
+    Example:
+        >>> bank = VAEBank.load("mnist.safetensors")
+        >>> images = bank.sample(torch.tensor([3, 1, 3]))  # uint8 [3, 1, 28, 28]
+    """
+
+    def __init__(self, content: BankContent, device: torch.device | str = "cpu") -> None:
+        self.content = content
+        self.device = torch.device(device)
+        self.params = {name: tensor.to(self.device) for name, tensor in content.params.items()}
+        self.stats = content.stats.to(self.device)
+        self._row_of = {info.label: row for row, info in enumerate(content.class_infos)}
+
+    # ---- what it holds ----
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of their labels."""
+        return tuple(info.name for info in self.class_infos)
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The dataset's integer label of each class name."""
+        return {info.name: info.label for info in self.class_infos}
+
+    @property
+    def class_infos(self) -> tuple[ClassInfo, ...]:
+        """Each class's name, label and how its fit went."""
+        return self.content.class_infos
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images it models."""
+        return self.vae.image_shape
+
+    @property
+    def latent_dim(self) -> int:
+        return self.vae.latent_dim
+
+    @property
+    def vae(self) -> VAE:
+        return self.content.vae
+
+    @property
+    def config(self) -> FitConfig:
+        return self.content.config
+
+    @property
+    def policy(self) -> Policy:
+        """What is done where a caller says nothing."""
+        return self.content.policy
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it was fitted on: "name", "source" and "fingerprint"."""
+        return self.content.data
+
+    def __repr__(self) -> str:
+        channels, height, width = self.image_shape
+        return (
+            f"VAEBank({len(self.classes)} classes, images {channels}x{height}x{width}, "
+            f"latent_dim={self.latent_dim}, data={self.data.get('name')!r})"
+        )
+
+    # ---- its VAEs ----
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance of each image under its class's VAE, float32 [B, L] each."""
+        rows = self._rows(labels, len(images))
+        return self.encode_rows(self._checked(images), rows)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Images of latents [B, L]: float32 [B, C, H, W] in [0, 1]."""
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ValueError(f"z must be [B, {self.latent_dim}], got {list(z.shape)}.")
+        return self.decode_rows(z.to(self.device, torch.float32), self._rows(labels, len(z)))
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Each image encoded to its posterior mean and decoded: float32 [B, C, H, W] in [0, 1], the bank's size."""
+        return self.decode(self.encode(images, labels)[0], labels)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        labels: Tensor,
+        *,
+        method: str | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """New images, one of each label: uint8 [B, C, H, W].
+
+        Args:
+            labels: int64 [B].
+            method: "exemplar", "gaussian" or "prior" (see vae_augment.latent); None: the policy's.
+            temperature: 1 draws as the method is defined, less draws closer to its centres.
+            generator: a CPU generator; None: torch's global one.
+
+        Raises:
+            ValueError: an unknown method or label, or a temperature below 0.
+        """
+        rows = self._rows(labels)
+        noise = torch.randn(len(rows), self.latent_dim, generator=generator)
+        chosen = torch.rand(len(rows), generator=generator)
+        return to_uint8(self.decode_rows(self.draw(rows, noise, chosen, method, temperature), rows))
+
+    @torch.no_grad()
+    def jitter(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        scale: float | None = None,
+        keep_detail: bool | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Images moved in latent space along the variation of their class: uint8, of the images' shape.
+
+        Args:
+            images: [B, C, H, W]; where they are not of the bank's size, the decoded image or difference is resized.
+            labels: int64 [B].
+            scale: how far, in standard deviations of the class's spread; None: the policy's.
+            keep_detail: True adds D(z') - D(z) to the image, so that what the VAE blurs is kept; False decodes z'.
+                None: the policy's.
+            generator: a CPU generator; None: torch's global one.
+
+        Raises:
+            ValueError: an unknown label, images that do not fit, or a scale below 0.
+        """
+        rows = self._rows(labels, len(images))
+        noise = torch.randn(len(rows), self.latent_dim, generator=generator)
+        return to_uint8(self.move(self._checked(images), rows, noise, scale, keep_detail))
+
+    @torch.no_grad()
+    def interpolate(self, images_a: Tensor, images_b: Tensor, labels: Tensor, *, t: float | Tensor) -> Tensor:
+        """Images on the straight line between the codes of two images of a class: uint8 [B, C, H, W].
+
+        Args:
+            images_a: the images at t = 0.
+            images_b: the images at t = 1.
+            labels: int64 [B], of both.
+            t: one number, or one for each pair [B].
+        """
+        weight = torch.as_tensor(t, dtype=torch.float32, device=self.device).reshape(-1, 1)
+        z_a, z_b = self.encode(images_a, labels)[0], self.encode(images_b, labels)[0]
+        return to_uint8(self.decode(z_a + weight * (z_b - z_a), labels))
+
+    # ---- the same by rows and with the randomness handed in, for the wrapper and export ----
+
+    def encode_rows(self, x: Tensor, rows: Tensor, *, block: int | None = None) -> tuple[Tensor, Tensor]:
+        """`encode` of float images of any size, for class positions [B] instead of labels.
+
+        With `block`, every pass through a model holds exactly that many images, so that a result does not depend, not
+        even in its last bit, on what else is in the batch.
+        """
+        x = resize(x, self.image_shape[1:])
+        mean = torch.empty(len(x), self.latent_dim, device=self.device)
+        logvar = torch.empty_like(mean)
+        for row, items in _blocks(rows, block or BLOCK):
+            m, v = self.vae.encode(self._class_params(row), _padded(x[items], block)[None])
+            mean[items], logvar[items] = m[0, : len(items)], v[0, : len(items)]
+        return mean, logvar
+
+    def decode_rows(self, z: Tensor, rows: Tensor, *, block: int | None = None) -> Tensor:
+        """`decode` for class positions [B] instead of labels; `block` as in `encode_rows`."""
+        images = torch.empty(len(z), *self.image_shape, device=self.device)
+        for row, items in _blocks(rows, block or BLOCK):
+            decoded = self.vae.decode(self._class_params(row), _padded(z[items], block)[None])
+            images[items] = decoded[0, : len(items)]
+        return images
+
+    def draw(
+        self, rows: Tensor, noise: Tensor, chosen: Tensor, method: str | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """Latents [B, L] of new images, from normal noise [B, L] and uniform numbers [B]."""
+        method = self.policy.method if method is None else method
+        noise, chosen = noise.to(self.device), chosen.to(self.device)
+        return draw(self.stats, rows, noise, chosen, method=method, temperature=temperature)
+
+    def move(
+        self, x: Tensor, rows: Tensor, noise: Tensor, scale: float | None = None, keep_detail: bool | None = None
+    ) -> Tensor:
+        """`jitter` of float images [B, C, H, W], from normal noise [B, L]: float32, of x's shape, not clipped."""
+        scale = self.policy.scale if scale is None else scale
+        keep_detail = self.policy.keep_detail if keep_detail is None else keep_detail
+        if not 0 <= scale < float("inf"):
+            raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
+        z = self.encode_rows(x, rows)[0]
+        moved = self.decode_rows(z + scale * self.stats.spread(rows, noise.to(self.device)), rows)
+        size = (x.shape[-2], x.shape[-1])
+        if not keep_detail:
+            return resize(moved, size)
+        return x + resize(moved - self.decode_rows(z, rows), size)
+
+    # ---- other banks from this one ----
+
+    def subset(self, classes: Sequence[str | int]) -> VAEBank:
+        """A bank of some classes, by name or integer label; they keep labels and weights."""
+        rows = sorted({bank_file.find(self.class_infos, c) for c in classes})
+        if not rows:
+            raise ValueError("classes must name at least one class, got none.")
+        return VAEBank(self.content.pick(rows), self.device)
+
+    @classmethod
+    def merge(cls, bank_a: VAEBank, bank_b: VAEBank) -> VAEBank:
+        """A bank of the classes of both, in label order; config, policy, data and start are bank_a's.
+
+        Raises:
+            ValueError: they model images of different shapes, or share a class name or label.
+        """
+        if bank_a.vae != bank_b.vae:
+            raise ValueError(
+                "banks to merge must have the same image_shape, latent_dim and width, "
+                f"got {bank_a.vae} and {bank_b.vae}."
+            )
+        a, b = bank_a.content, bank_b.content
+        infos = (*a.class_infos, *b.class_infos)
+        both = replace(
+            a,
+            params=stack([a.params, b.params]),
+            stats=concatenate([a.stats, b.stats]),
+            class_infos=infos,
+        )
+        return cls(both.pick(sorted(range(len(infos)), key=lambda row: infos[row].label)), bank_a.device)
+
+    def to(self, device: torch.device | str) -> VAEBank:
+        """The same bank on another device."""
+        return VAEBank(self.content, device)
+
+    def with_policy(self, **changes: Any) -> VAEBank:
+        """The same bank with fields of its policy replaced, for example `p_jitter=0.3`."""
+        return VAEBank(replace(self.content, policy=replace(self.policy, **changes)), self.device)
+
+    def with_data(self, **changes: Any) -> VAEBank:
+        """The same bank with entries of `data` replaced, for example `name="mnist"`."""
+        return VAEBank(replace(self.content, data={**self.data, **changes}), self.device)
+
+    # ---- its file ----
+
+    def save(self, path: str | Path) -> None:
+        """Write the bank to one file, atomically. Raises ValueError if a weight is not finite."""
+        atomic_write(path, bank_file.serialize(self.content))
+
+    @classmethod
+    def load(
+        cls, path: str | Path, classes: Sequence[str | int] | None = None, device: torch.device | str = "cpu"
+    ) -> VAEBank:
+        """Read a bank, or some of its classes by name or label without reading the others.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no bank, is damaged or too new, or lacks a class asked for.
+        """
+        return cls(bank_file.read(path, classes), device)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file that `save` writes, in hexadecimal."""
+        return hashlib.sha256(bank_file.serialize(self.content)).hexdigest()
+
+    # ---- checks ----
+
+    def _class_params(self, row: int) -> Params:
+        return pick(self.params, slice(row, row + 1))
+
+    def _rows(self, labels: Tensor, expected: int | None = None) -> Tensor:
+        """Class positions, on the bank's device, of int64 labels [B]."""
+        labels = torch.as_tensor(labels)
+        if labels.ndim != 1 or labels.is_floating_point():
+            raise ValueError(f"labels must be int64 [B], got {labels.dtype} {list(labels.shape)}.")
+        if expected is not None and len(labels) != expected:
+            raise ValueError(f"labels must have one entry an image, got {len(labels)} for {expected}.")
+        unknown = sorted(set(labels.tolist()) - set(self._row_of))
+        if unknown:
+            raise ValueError(f"labels must be among the bank's {sorted(self._row_of)}, got {unknown[0]}.")
+        return torch.tensor([self._row_of[label] for label in labels.tolist()], dtype=torch.long, device=self.device)
+
+    def _checked(self, images: Tensor) -> Tensor:
+        """Images as float32 on the bank's device."""
+        channels = self.image_shape[0]
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise ValueError(f"images must be [B, {channels}, H, W], got {list(images.shape)}.")
+        return to_float(images.to(self.device))
+
+
+def _blocks(rows: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
+    """Each class position with the items of it, at most `size` at a time."""
+    for row in rows.unique().tolist():
+        for items in (rows == row).nonzero()[:, 0].split(size):
+            yield row, items
+
+
+def _padded(x: Tensor, length: int | None) -> Tensor:
+    """x with zeros behind, up to `length` rows."""
+    missing = 0 if length is None else length - len(x)
+    return torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x

@@ -1,0 +1,193 @@
+"""The vae-augment command. Nothing heavy is imported until a command needs it, so that --help is fast."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vae_augment import __version__
+from vae_augment.config import CHOICES, FitConfig
+
+if TYPE_CHECKING:
+    from vae_augment.bank import VAEBank
+    from vae_augment.data import OpenedData
+
+WORK_FAILED, INPUT_WRONG = 1, 2
+
+
+def _fails_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """Errors that a user can mend as one line and exit code 2, others as one line and 1; -v shows the traceback."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:  # the command line's edge: everything ends in a message and a code
+            if logging.getLogger("vae_augment").isEnabledFor(logging.INFO):
+                raise
+            wrong_input = isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
+            click.echo(f"vae-augment: error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
+            sys.exit(INPUT_WRONG if wrong_input else WORK_FAILED)
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="vae-augment")
+@click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
+def main(verbose: bool) -> None:
+    """Augment small image datasets with one VAE per class."""
+    logging.basicConfig(level=logging.WARNING, format="vae-augment: %(message)s")
+    logging.getLogger("vae_augment").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+@main.command()
+@click.option("--data", required=True, metavar="NAME|FOLDER", help="A torchvision name such as mnist, or class folders.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset.")
+@click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
+@click.option("--per-class", type=click.IntRange(min=1), help="Use only this many images of each class.")
+@click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
+@click.option("--latent-dim", type=click.IntRange(1, 512), help="Latent dimensions of each VAE.")
+@click.option("--image-size", type=click.IntRange(8, 128), help="Longer side in pixels of the bank's images.")
+@click.option("--sharing", type=click.Choice(CHOICES["sharing"]), default="warm-start", show_default=True)
+@click.option("--no-policy", is_flag=True, help="A bank that augments only where the wrapper is told to.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--download-timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, metavar="SECONDS")
+@_fails_in_one_line
+def fit(
+    data: str,
+    root: Path | None,
+    out: Path | None,
+    per_class: int | None,
+    preset: str,
+    latent_dim: int | None,
+    image_size: int | None,
+    sharing: str,
+    no_policy: bool,
+    device: str,
+    seed: int,
+    download_timeout: float,
+) -> None:
+    """Fit one VAE per class and write a bank, and a contact sheet beside it."""
+    started = time.perf_counter()
+    config = FitConfig(
+        preset=preset,
+        latent_dim=latent_dim,
+        image_size=image_size,
+        sharing=sharing,
+        policy="none" if no_policy else "auto",
+    )
+    from vae_augment.data import open_data
+
+    if out is not None and not out.parent.is_dir():
+        raise FileNotFoundError(f"--out: no folder {out.parent}.")
+    opened = open_data(data, root=root, timeout=download_timeout)
+    if out is None:
+        out = Path(f"{opened.name}.safetensors")
+    if opened.notice:
+        click.secho(f"\n*** {opened.notice} ***\n", fg="yellow", bold=True, err=True)
+    bank = _fit_and_write(opened, out, per_class, config, device, seed)
+    click.echo(class_table(bank))
+    seconds = time.perf_counter() - started
+    click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
+    click.echo(f"    vae-augment generate {_quoted(out)} --out {_quoted(out.with_suffix(''))}-generated --per-class 500\n")
+    failed = [info for info in bank.class_infos if info.status == "failed"]
+    for info in failed:
+        click.echo(f"vae-augment: error: class {info.name!r} failed: {info.note}.", err=True)
+    if failed:
+        sys.exit(WORK_FAILED)
+
+
+def _fit_and_write(
+    opened: OpenedData, out: Path, per_class: int | None, config: FitConfig, device: str, seed: int
+) -> VAEBank:
+    from vae_augment.data import subsample
+    from vae_augment.files import atomic_write
+    from vae_augment.fitting import fit as fit_bank
+    from vae_augment.fitting import load_images
+    from vae_augment.report.contact_sheet import contact_sheet_png
+    from vae_augment.source import Source
+
+    dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
+    bank = fit_bank(dataset, config=config, device=device, seed=seed)
+    bank = bank.with_data(name=opened.name, source=opened.source)
+    bank.save(out)
+    sheet = contact_sheet_png(bank, load_images(Source(dataset), bank.image_shape), seed=seed)
+    atomic_write(out.with_suffix(".png"), sheet)
+    return bank
+
+
+@main.command()
+@click.argument("bank", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
+@click.option("--per-class", type=click.IntRange(min=1), help="Images of each class. [default: 500]")
+@click.option("--count", type=click.IntRange(min=1), help="Instead, images in all, split evenly.")
+@click.option("--method", help="exemplar, gaussian or prior. [default: the bank's policy]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@_fails_in_one_line
+def generate(
+    bank: Path, out: Path, per_class: int | None, count: int | None, method: str | None, seed: int, device: str
+) -> None:
+    """Write generated images to OUT/<class>/<number>.png, with a manifest."""
+    from tqdm import tqdm
+
+    from vae_augment.bank import VAEBank
+    from vae_augment.export import counts_per_class, export
+
+    loaded = VAEBank.load(bank, device=device)
+    total = sum(counts_per_class(len(loaded.classes), per_class=per_class, count=count))
+    with tqdm(total=total, unit="image", disable=None) as bar:
+        done = export(
+            loaded, out, per_class=per_class, count=count, method=method, seed=seed, on_images=bar.update
+        )
+    click.echo(f"{done.total} images of {len(done.counts)} classes written to {done.folder}.")
+
+
+@main.command()
+@click.argument("bank", type=click.Path(path_type=Path))
+@_fails_in_one_line
+def info(bank: Path) -> None:
+    """Say what a bank holds and how its fit went."""
+    from vae_augment.bank import VAEBank
+
+    loaded = VAEBank.load(bank)
+    channels, height, width = loaded.image_shape
+    data, policy, config = loaded.data, loaded.policy, loaded.config
+    click.echo(f"bank      {bank}, {bank.stat().st_size:,} bytes, sha256 {loaded.sha256}")
+    click.echo(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images")
+    click.echo(f"images    {channels} x {height} x {width}, {loaded.latent_dim} latent dimensions")
+    click.echo(f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}")
+    click.echo(
+        f"policy    p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}, "
+        f"keep_detail {policy.keep_detail}, method {policy.method}: {policy.origin}\n"
+    )
+    click.echo(class_table(loaded))
+
+
+def class_table(bank: VAEBank) -> str:
+    """A row per class: images, steps, reconstruction, KL, active dimensions, status."""
+    from tabulate import tabulate
+
+    rows = [
+        (i.name, i.images, i.steps, f"{i.rmse:.4f}", f"{i.kl:.1f}", i.active, i.status + (f": {i.note}" * bool(i.note)))
+        for i in bank.class_infos
+    ]
+    headers = ("class", "images", "steps", "RMSE (train)", "KL (nats)", "active dims", "status")
+    return tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * 5, "left"))
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))

@@ -1,0 +1,118 @@
+"""The options of a fit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+# What each preset fills in. Steps are those of a full-sized dataset; `FitConfig.resolve` lowers them for a small one.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"latent_dim": 16, "image_size": 32, "width": 32, "steps": 500},
+    "default": {"latent_dim": 16, "image_size": 64, "width": 32, "steps": 2000},
+    "best": {"latent_dim": 24, "image_size": 128, "width": 48, "steps": 6000},
+}
+CHOICES = {
+    "preset": tuple(PRESETS),
+    "sharing": ("warm-start", "none"),
+    "invariances": ("auto", "none", "affine"),
+    "policy": ("auto", "none"),
+}
+# The sizes below which steps stop falling and above which they stop rising.
+SMALL_DATASET, LARGE_DATASET = 5_000, 30_000
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a bank is fitted. `None` means the preset's value.
+
+    Example:
+        >>> FitConfig(preset="fast", latent_dim=8)
+
+    Args:
+        preset: "fast" (seconds, for a look), "default", or "best" (three times the steps of a wider model).
+        latent_dim: latent dimensions of each class's VAE.
+        image_size: longer side in pixels, 8 to 128, of the images a bank models. By default the dataset's most
+            common size, capped by the preset at 32, 64 or 128.
+        sharing: "warm-start" trains one VAE on all classes first and fine-tunes a copy per class; "none" trains
+            each class from random weights.
+        invariances: "affine" trains on randomly rotated (15 degrees), shifted and scaled (10 %) copies, "none" on the
+            images as they are; "auto" chooses affine for classes of fewer than 1,000 images.
+        steps: optimizer steps behind each class's VAE, the shared ones of the warm start (three quarters) included.
+        policy: "auto" takes how often and how strongly to augment from the number of images a class; "none"
+            stores a bank that augments only where the wrapper is told to.
+        width: channels of the finest convolution; the coarser ones have twice as many.
+        batch_size: images a step in fine-tuning; the warm start takes twice as many.
+        learning_rate: peak rate of the one-cycle schedule in fine-tuning; twice as high in the warm start.
+        exemplars: codes of training images kept per class, the kernels that new images are drawn around. 0 keeps
+            none: a bank then holds no code of any single image, and draws from a Gaussian.
+
+    Raises:
+        ValueError: an option is out of range; the text names it.
+    """
+
+    preset: str = "default"
+    latent_dim: int | None = None
+    image_size: int | None = None
+    sharing: str = "warm-start"
+    invariances: str = "auto"
+    steps: int | None = None
+    policy: str = "auto"
+    width: int | None = None
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    exemplars: int = 512
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                expected = ", ".join(repr(c) for c in choices)
+                raise ValueError(f"{name} must be one of {expected}, got {getattr(self, name)!r}.")
+        self._check_int("latent_dim", 1, 512)
+        self._check_int("image_size", 8, 128)
+        self._check_int("steps", 1, 10_000_000)
+        self._check_int("width", 8, 512)
+        self._check_int("batch_size", 1, 65_536)
+        self._check_int("exemplars", 0, 65_536)
+        if self.width is not None and self.width % 8:
+            raise ValueError(f"width must be a multiple of 8, got {self.width}.")
+        if not 0 < self.learning_rate <= 1:
+            raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate}.")
+
+    def _check_int(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}.")
+
+    def resolve(self, images: int) -> FitConfig:
+        """A copy whose `None` fields hold the preset's values for a dataset of `images` images.
+
+        `image_size` stays as given: the size of the images decides it (`image_size_cap`).
+        """
+        preset = PRESETS[self.preset]
+        size = min(max(images, SMALL_DATASET), LARGE_DATASET)
+        scaled_steps = round(preset["steps"] * math.sqrt(size / LARGE_DATASET))
+        filled = {
+            "latent_dim": self.latent_dim or preset["latent_dim"],
+            "width": self.width or preset["width"],
+            "steps": self.steps or scaled_steps,
+        }
+        return replace(self, **filled)
+
+    @property
+    def image_size_cap(self) -> int:
+        """The longest side in pixels that a bank of this preset models unless `image_size` says otherwise."""
+        return int(PRESETS[self.preset]["image_size"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, options: dict[str, Any]) -> FitConfig:
+        """The inverse of `to_dict`. Raises ValueError for an option this version does not know."""
+        unknown = sorted(set(options) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown FitConfig options: {', '.join(unknown)}.")
+        return cls(**options)

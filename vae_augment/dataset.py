@@ -1,0 +1,264 @@
+"""VAEAugmentedDataset: the line that people add to a training loop they will not rewrite."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vae_augment import raw
+from vae_augment.balance import Strategy, added_items, wanted_totals
+from vae_augment.bank import VAEBank
+from vae_augment.config import FitConfig
+from vae_augment.files import cache_folder
+from vae_augment.fitting import fit
+from vae_augment.mixing import REAL, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.seeding import derive
+from vae_augment.source import Source
+
+logger = logging.getLogger(__name__)
+
+
+class VAEAugmentedDataset(Dataset[Any]):
+    """A dataset whose items are sometimes jittered or newly generated images of the same class.
+
+    Item i keeps base item i's label, and a synthetic image has the type, mode, dtype, range and size of base item i's
+    raw image before the base's transforms are applied to it as to a real one.
+
+    Example:
+        >>> train_ds = VAEAugmentedDataset(train_ds)
+        >>> loader = DataLoader(train_ds, batch_size=64, shuffle=True, num_workers=2)
+
+    Args:
+        base_ds: a map-style dataset of (image, label, ...) items, never changed.
+        bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
+            labels and options were fitted before.
+        p_generate: probability that an item is a newly generated image of its class, in [0, 1]; None: what the bank's
+            policy says, at most 1 - p_jitter.
+        p_jitter: probability that an item is a latent-jittered version of itself, likewise.
+        scale: jitter in standard deviations of the class's spread in latent space; None: the policy's.
+        sampling_strategy: imbalanced-learn's: synthetic items are added at the end until classes have the wanted
+            totals ("not majority", "all", a dict of label to total, a callable, ...); None adds nothing.
+        seed: None draws from torch's global generator, which the DataLoader seeds for each worker and epoch; an int
+            makes item i a function of (seed, epoch, i) alone, for any number of workers and any batch size. The epoch
+            is 0 until `set_epoch` is called.
+        return_source: append to each item 0 (real), 1 (jittered) or 2 (generated).
+
+    Raises:
+        TypeError: base_ds is iterable, or its items are not (image, label).
+        ValueError: an option out of range, or a bank that lacks one of the base's classes.
+        FileNotFoundError: no bank at the path.
+    """
+
+    def __init__(
+        self,
+        base_ds: Dataset[Any],
+        bank: VAEBank | str | Path | None = None,
+        *,
+        p_generate: float | None = None,
+        p_jitter: float | None = None,
+        scale: float | None = None,
+        sampling_strategy: Strategy | None = None,
+        seed: int | None = None,
+        return_source: bool = False,
+    ) -> None:
+        _check_probability("p_generate", p_generate)
+        _check_probability("p_jitter", p_jitter)
+        if scale is not None and not 0 <= scale < float("inf"):
+            raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
+        if p_generate is not None and p_jitter is not None and p_generate + p_jitter > 1:
+            raise ValueError(f"p_generate + p_jitter must be at most 1, got {p_generate} + {p_jitter}.")
+        self._source = Source(base_ds)
+        totals = wanted_totals(sampling_strategy, self._source.labels) if sampling_strategy is not None else {}
+        self.bank = _bank(bank, base_ds, self._source)
+        self.p_generate, self.p_jitter = _shares(self.bank, p_generate, p_jitter)
+        self.scale = scale
+        self.seed = seed
+        self.return_source = return_source
+        added = added_items(totals, self._source.labels)
+        self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
+        self._rows = _rows(self.bank, self._source)[self._origin]
+        self._shares = self._share_table(len(added))
+        self._epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # persistent workers see it change
+
+    # ---- what a torchvision dataset has ----
+
+    def __len__(self) -> int:
+        return len(self._origin)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Items of a whole batch, whose synthetic images are made together. A DataLoader calls this."""
+        indices = [self._index(i) for i in indices]
+        origins = self._origin[indices]
+        draws = self._draw(indices)
+        real = (draws.kind == REAL).nonzero()[:, 0].tolist()
+        made = (draws.kind != REAL).nonzero()[:, 0]
+        samples: list[Any] = [None] * len(indices)
+        for i, item in zip(real, self._source.items(origins[real].tolist()), strict=True):
+            samples[i] = item
+        if len(made):
+            for i, item in zip(made.tolist(), self._synthetic(indices, origins, made, draws), strict=True):
+                samples[i] = item
+        if self.return_source:
+            return [type(s)([*s, int(kind)]) for s, kind in zip(samples, draws.kind, strict=True)]
+        return samples
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def targets(self) -> Tensor:
+        """int64 [N], the base's own labels and those of the added items."""
+        return self._source.labels[self._origin]
+
+    @property
+    def classes(self) -> list[str]:
+        """The base's class names, in label order."""
+        return [self._source.classes[label] for label in sorted(self._source.classes)]
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        return {name: label for label, name in sorted(self._source.classes.items())}
+
+    @property
+    def is_synthetic(self) -> Tensor:
+        """bool [N], the items that sampling_strategy added."""
+        return torch.arange(len(self)) >= len(self._source)
+
+    @property
+    def transform(self) -> Any:
+        """The base's transform. Assigning another applies it to real, jittered and generated images alike."""
+        return getattr(self._source.transform_owner, "transform", None)
+
+    @transform.setter
+    def transform(self, value: Any) -> None:
+        self._source.set_transform("transform", value)
+
+    @property
+    def target_transform(self) -> Any:
+        return getattr(self._source.transform_owner, "target_transform", None)
+
+    @target_transform.setter
+    def target_transform(self, value: Any) -> None:
+        self._source.set_transform("target_transform", value)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw a seeded dataset anew from here on; workers that are already running notice."""
+        self._epoch[0] = epoch
+
+    def __repr__(self) -> str:
+        return (
+            f"VAEAugmentedDataset({len(self)} items, p_generate={self.p_generate:g}, p_jitter={self.p_jitter:g}, "
+            f"seed={self.seed}, bank={self.bank!r})"
+        )
+
+    # ---- how a batch is made ----
+
+    def _index(self, index: Any) -> int:
+        position = operator.index(index.item() if isinstance(index, Tensor) else index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"index must be in [{-len(self)}, {len(self)}), got {position}.")
+        return position % len(self)
+
+    def _share_table(self, added: int) -> Tensor:
+        """Each item's probabilities of being generated and jittered, [N, 2]; added items are never real."""
+        both = self.p_generate + self.p_jitter
+        synthetic = (self.p_generate / both, self.p_jitter / both) if both else (0.0, 1.0)
+        table = torch.tensor([(self.p_generate, self.p_jitter), synthetic])
+        return table[torch.tensor([0] * len(self._source) + [1] * added)]
+
+    def _draw(self, indices: list[int]) -> Draws:
+        shares = self._shares[indices]
+        if not bool(shares.any()):
+            return Draws(torch.zeros(len(indices), dtype=torch.long), torch.empty(0), torch.empty(0))
+        if self.seed is None:
+            return draw_fresh(len(indices), self.bank.latent_dim, shares)
+        epoch = int(self._epoch)
+        return draw_seeded(indices, self.bank.latent_dim, shares, seed=self.seed, epoch=epoch)
+
+    def _synthetic(self, indices: list[int], origins: Tensor, made: Tensor, draws: Draws) -> list[Any]:
+        """Items for the batch positions in `made`, through the user's transforms."""
+        value_range, bases = self._source.value_range, origins[made].tolist()
+        originals = [self._source.raw(i) for i in bases]
+        pixels = [raw.to_tensor(sample[0], value_range) for sample in originals]
+        images = synthesise(
+            self.bank, pixels, self._rows[[indices[i] for i in made.tolist()]], draws.pick(made), scale=self.scale
+        )
+        return [
+            self._source.finish(i, sample, raw.like(image, sample[0], value_range))
+            for i, sample, image in zip(bases, originals, images, strict=True)
+        ]
+
+
+def _check_probability(name: str, value: float | None) -> None:
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}.")
+
+
+def _shares(bank: VAEBank, p_generate: float | None, p_jitter: float | None) -> tuple[float, float]:
+    """Both probabilities, an unset one from the policy and shrunk to what the other leaves."""
+    if p_generate is None:
+        p_generate = min(bank.policy.p_generate, 1 - (p_jitter or 0.0))
+    if p_jitter is None:
+        p_jitter = min(bank.policy.p_jitter, 1 - p_generate)
+    return float(p_generate), float(p_jitter)
+
+
+def _bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Source) -> VAEBank:
+    """The bank on the CPU: given, loaded, or fitted into the cache."""
+    if bank is None:
+        bank = _cached_bank(base_ds, source)
+    elif not isinstance(bank, VAEBank):
+        bank = VAEBank.load(bank)
+    return bank if bank.device.type == "cpu" else bank.to("cpu")
+
+
+def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
+    config = FitConfig()
+    key = f"{derive(0, source.fingerprint(), repr(config.to_dict())):016x}"
+    path = cache_folder() / "banks" / f"{key}.safetensors"
+    if path.exists():
+        try:
+            return VAEBank.load(path)
+        except ValueError as error:
+            logger.warning("fitting again: %s", error)
+    print(f"vae-augment: fitting a bank on {len(source)} images, once; it is kept in {path}", file=sys.stderr)
+    bank = fit(base_ds, config=config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bank.save(path)
+    return bank
+
+
+def _rows(bank: VAEBank, source: Source) -> Tensor:
+    """The bank's class position of each base item [N]; bank and base are matched by integer label."""
+    row_of = {info.label: row for row, info in enumerate(bank.class_infos)}
+    missing = sorted(set(source.classes) - set(row_of))
+    if missing:
+        raise ValueError(
+            f"the bank has no class for label {missing[0]} ({source.classes[missing[0]]!r}) of base_ds; "
+            f"it has labels {sorted(row_of)}. Fit a bank on this dataset."
+        )
+    for info in bank.class_infos:
+        name = source.classes.get(info.label, info.name)
+        if name != info.name:
+            warnings.warn(
+                f"label {info.label} is {info.name!r} in the bank and {name!r} in base_ds; going by the label.",
+                UserWarning,
+                stacklevel=4,
+            )
+            break
+    values, inverse = source.labels.unique(return_inverse=True)
+    return torch.tensor([row_of[label] for label in values.tolist()])[inverse]
+
+

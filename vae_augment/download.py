@@ -1,0 +1,40 @@
+"""Download a torchvision dataset in a process of its own, so that a transfer that hangs can be ended."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+DEFAULT_TIMEOUT = 300.0  # seconds, for the whole download
+STALL_TIMEOUT = 20.0  # seconds without a byte, after which the next mirror is tried
+
+
+def download(class_name: str, options: dict[str, Any], root: Path, timeout: float = DEFAULT_TIMEOUT) -> None:
+    """Have torchvision download a dataset into `root`.
+
+    Raises:
+        ConnectionError: it failed, or took longer than `timeout` seconds.
+    """
+    command = [sys.executable, "-m", "vae_augment.download", class_name, json.dumps(options), str(root)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise ConnectionError(f"the download did not end within {timeout:g} seconds") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise ConnectionError(lines[-1] if lines else f"the download failed with exit code {done.returncode}")
+
+
+def _download_here(class_name: str, options: str, root: str) -> None:
+    import torchvision
+
+    socket.setdefaulttimeout(STALL_TIMEOUT)
+    getattr(torchvision.datasets, class_name)(root, download=True, **json.loads(options))
+
+
+if __name__ == "__main__":
+    _download_here(*sys.argv[1:])

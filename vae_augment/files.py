@@ -1,0 +1,97 @@
+"""Files that are whole or absent, names that are safe as folders, and the per-user cache."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+
+UNSAFE_CHARACTERS = frozenset('<>:"/\\|?*%') | {chr(code) for code in range(32)} | {chr(127)}
+RESERVED_NAMES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
+)
+MAX_NAME_BYTES = 200
+
+
+def atomic_write(path: str | Path, content: bytes, *, sync: bool = True) -> None:
+    """Write `content` to `path` so that a reader, or a crash at any instant, sees the old file or the new one.
+
+    A symlink is followed, so that its target is replaced and the link stays. The file's mode follows the umask.
+
+    Args:
+        path: the file; its folder must exist.
+        content: all of its bytes.
+        sync: wait until file and folder are on disk. Off for many files that a synced manifest lists.
+    """
+    target = Path(path).resolve()
+    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if sync:
+        _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened for fsync there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def folder_name(class_name: str) -> str:
+    """A folder name for a class: the name itself where every file system takes it, else percent-encoded.
+
+    The encoding is that of URLs (RFC 3986), so `urllib.parse.unquote` gives the class name back.
+    """
+    text = "".join(_escape(c) if c in UNSAFE_CHARACTERS else c for c in class_name)
+    if text and text[-1] in ". ":
+        text = text[:-1] + _escape(text[-1])
+    if text and (text[0] in ". " or text.split(".")[0].casefold() in RESERVED_NAMES):
+        text = _escape(text[0]) + text[1:]
+    if not text:
+        raise ValueError("a class name must not be empty: it becomes a folder's name.")
+    if len(text.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"class name {class_name[:40]!r}... is too long for a folder's name.")
+    return text
+
+
+def _escape(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode())
+
+
+def folder_names(class_names: Sequence[str]) -> list[str]:
+    """Folder names in label order that sort into label order, as torchvision's ImageFolder reads them.
+
+    Where the plain names would sort otherwise, every one gets a zero-padded index in front.
+
+    Raises:
+        ValueError: two classes would share a folder on a file system that ignores case.
+    """
+    names = [folder_name(name) for name in class_names]
+    if len({name.casefold() for name in names}) < len(names):
+        raise ValueError(f"class names must differ by more than upper and lower case, got {list(class_names)}.")
+    if names != sorted(names):
+        digits = len(str(len(names) - 1))
+        names = [f"{index:0{digits}d}_{name}" for index, name in enumerate(names)]
+    return names
+
+
+def cache_folder() -> Path:
+    """The per-user cache: $VAE_AUGMENT_CACHE, or the platform's usual place."""
+    named = os.environ.get("VAE_AUGMENT_CACHE")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("vae-augment"))

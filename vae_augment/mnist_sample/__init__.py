@@ -1,0 +1,60 @@
+"""500 training and 100 test images of each MNIST digit, for when the whole of MNIST cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+class MNISTSample(Dataset[Any]):
+    """A sample of MNIST with the interface of torchvision.datasets.MNIST: (PIL image of mode "L", int) items.
+
+    Example:
+        >>> image, label = MNISTSample()[0]
+
+    Args:
+        train: 5,000 training images, or else 1,000 test images.
+        transform: applied to each image.
+        target_transform: applied to each label.
+    """
+
+    classes: tuple[str, ...] = tuple(f"{digit} - {name}" for digit, name in enumerate(NAMES))
+
+    def __init__(
+        self,
+        train: bool = True,
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        split = "train" if train else "test"
+        with files(__name__).joinpath("mnist_sample.npz").open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            self.data = torch.from_numpy(arrays[f"{split}_images"])  # uint8 [N, 28, 28]
+            self.targets = torch.from_numpy(arrays[f"{split}_labels"].astype(np.int64))  # [N]
+        self.train = train
+        self.transform = transform
+        self.target_transform = target_transform
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image: Any = Image.fromarray(self.data[index].numpy())
+        target: Any = int(self.targets[index])
+        if self.transform is not None:
+            image = self.transform(image)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        return image, target

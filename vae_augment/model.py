@@ -1,0 +1,214 @@
+"""The convolutional VAE of a class, written for K classes at once.
+
+Weights are a plain dict of tensors whose first axis is the class: one call encodes or decodes K batches by K models.
+Convolutions are grouped by class, linear layers are batched matrix products. With K = 1 both are the ordinary ones.
+
+Shapes: K classes, B batch, C H W image, L latent, F features where the convolutions end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Params = dict[str, Tensor]
+
+MIN_SIDE, MAX_SIDE = 8, 128
+COARSEST = 4  # convolutions halve the grid until its longer side is at most this
+NORM_GROUPS = 8
+LOGVAR_RANGE = (-10.0, 4.0)
+# exp(-3) = 0.05 in pixels of 0..1: below it ten images are memorised rather than modelled.
+LOG_SIGMA_RANGE = (-3.0, 0.0)
+INITIAL_LOG_SIGMA = -1.5
+
+
+class Loss(NamedTuple):
+    """Means over the batch, in nats per image; each float32 [K]."""
+
+    reconstruction: Tensor  # -log p(x|z)
+    kl: Tensor  # KL(q(z|x) || N(0, I))
+
+    @property
+    def total(self) -> Tensor:
+        return self.reconstruction + self.kl
+
+
+@dataclass(frozen=True)
+class VAE:
+    """The shapes of one class's VAE, and its functions of (weights, inputs).
+
+    A patch convolution, `stages` strided 3x3 convolutions with GroupNorm, and a linear layer give the posterior
+    (Kingma and Welling 2014); the decoder mirrors them by sub-pixel convolution (Shi et al. 2016). The decoder's noise
+    is one learned sigma (Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders").
+
+    Args:
+        image_shape: (C, H, W), sides of 8 to 128 pixels. Other sides than the grid's are padded and cropped again.
+        latent_dim: L.
+        width: channels after the patch convolution, a multiple of 8.
+    """
+
+    image_shape: tuple[int, int, int]
+    latent_dim: int
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        channels, height, width = self.image_shape
+        if channels < 1 or not all(MIN_SIDE <= side <= MAX_SIDE for side in (height, width)):
+            raise ValueError(
+                f"image_shape must be (C, H, W) with sides of {MIN_SIDE} to {MAX_SIDE}, got {self.image_shape}."
+            )
+
+    @cached_property
+    def patch(self) -> int:
+        return 4 if min(self.image_shape[1:]) >= 16 else 2
+
+    @cached_property
+    def stages(self) -> int:
+        grid = math.ceil(max(self.image_shape[1:]) / self.patch)
+        return max(1, math.ceil(math.log2(grid / COARSEST)))
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """Height and width where the convolutions end."""
+        stride = self.patch * 2**self.stages
+        return math.ceil(self.image_shape[1] / stride), math.ceil(self.image_shape[2] / stride)
+
+    @cached_property
+    def padding(self) -> tuple[int, int, int, int]:
+        """Pixels added on the left, right, top and bottom."""
+        stride = self.patch * 2**self.stages
+        extra_h = self.grid[0] * stride - self.image_shape[1]
+        extra_w = self.grid[1] * stride - self.image_shape[2]
+        return extra_w // 2, extra_w - extra_w // 2, extra_h // 2, extra_h - extra_h // 2
+
+    @cached_property
+    def channels(self) -> list[int]:
+        """Channels after the patch convolution and after each stage."""
+        return [self.width] + [2 * self.width] * self.stages
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor of one class, without the class axis. A bank file is checked against it."""
+        image_channels, (p, c) = self.image_shape[0], (self.patch, self.channels)
+        features = c[-1] * self.grid[0] * self.grid[1]
+        shapes: dict[str, tuple[int, ...]] = {
+            "encoder.patch.weight": (c[0], image_channels, p, p),
+            "encoder.patch.bias": (c[0],),
+            "encoder.out.weight": (features, 2 * self.latent_dim),
+            "encoder.out.bias": (2 * self.latent_dim,),
+            "decoder.in.weight": (self.latent_dim, features),
+            "decoder.in.bias": (features,),
+            "decoder.patch.weight": (image_channels * p * p, c[0], 3, 3),
+            "decoder.patch.bias": (image_channels * p * p,),
+            "log_sigma": (),
+        }
+        for i in range(self.stages):
+            fine, coarse = c[i], c[i + 1]
+            shapes |= _conv_shapes(f"encoder.{i}", fine, coarse, coarse)
+            shapes |= _conv_shapes(f"decoder.{i}", coarse, 4 * fine, fine)  # 4: a 2x2 block of each finer pixel
+        return shapes
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Random weights of one class (K = 1): uniform in +-1/sqrt(fan in), as torch.nn's layers start."""
+        params = {}
+        for name, shape in self.shapes.items():
+            if name == "log_sigma":
+                tensor = torch.full(shape, INITIAL_LOG_SIGMA)
+            elif ".norm." in name:
+                tensor = torch.full(shape, 1.0 if name.endswith("weight") else 0.0)
+            else:
+                weight = self.shapes[name.replace(".bias", ".weight")]
+                fan_in = weight[0] if len(weight) == 2 else math.prod(weight[1:])
+                tensor = (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(fan_in)
+            params[name] = tensor[None]
+        return params
+
+    def encode(self, params: Params, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior of images [K, B, C, H, W] in [0, 1]: mean and log-variance [K, B, L], the latter clamped."""
+        classes = images.shape[0]
+        h = images.transpose(0, 1).flatten(1, 2)  # [B, K*C, H, W]
+        h = F.pad(h, self.padding, mode="replicate")
+        h = F.silu(_conv(params, "encoder.patch", h, stride=self.patch))  # [B, K*width, H/p, W/p]
+        for i in range(self.stages):
+            h = _conv(params, f"encoder.{i}", h, stride=2, padding=1)
+            h = F.silu(_group_norm(params, f"encoder.{i}.norm", h))  # half the grid
+        h = h.unflatten(1, (classes, -1)).flatten(2).transpose(0, 1)  # [K, B, F]
+        mean, logvar = _linear(params, "encoder.out", h).chunk(2, dim=-1)  # [K, B, L] each
+        return mean, logvar.clamp(*LOGVAR_RANGE)
+
+    def decode(self, params: Params, z: Tensor) -> Tensor:
+        """Mean images [K, B, C, H, W] in [0, 1] of latents [K, B, L]."""
+        classes = z.shape[0]
+        h = F.silu(_linear(params, "decoder.in", z))  # [K, B, F]
+        h = h.transpose(0, 1).unflatten(2, (-1, *self.grid)).flatten(1, 2)  # [B, K*channels, *grid]
+        for i in reversed(range(self.stages)):
+            h = F.pixel_shuffle(_conv(params, f"decoder.{i}", h, padding=1), 2)  # twice the grid
+            h = F.silu(_group_norm(params, f"decoder.{i}.norm", h))
+        h = F.pixel_shuffle(_conv(params, "decoder.patch", h, padding=1), self.patch)  # [B, K*C, padded H, padded W]
+        left, _, top, _ = self.padding
+        _, height, width = self.image_shape
+        h = h[:, :, top : top + height, left : left + width].sigmoid()
+        return h.unflatten(1, (classes, -1)).transpose(0, 1)  # [K, B, C, H, W]
+
+    def loss(self, params: Params, images: Tensor, noise: Tensor) -> Loss:
+        """The two parts of the negative evidence lower bound of images [K, B, C, H, W], per class.
+
+        Args:
+            params: weights of K classes.
+            images: float32 in [0, 1].
+            noise: standard normal [K, B, L], the draw of the reparameterisation.
+        """
+        mean, logvar = self.encode(params, images)
+        z = mean + noise * (0.5 * logvar).exp()
+        squared_error = (images - self.decode(params, z)).square().flatten(2).sum(2)  # [K, B]
+        log_sigma = params["log_sigma"].clamp(*LOG_SIGMA_RANGE)  # [K]
+        pixels = math.prod(self.image_shape)
+        log_normaliser = pixels * (log_sigma + 0.5 * math.log(2 * math.pi))
+        reconstruction = log_normaliser + squared_error.mean(1) / (2 * (2 * log_sigma).exp())
+        return Loss(reconstruction, kl_per_dim(mean, logvar).sum(2).mean(1))
+
+
+def kl_per_dim(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mean, exp(logvar)) || N(0, 1)) of each dimension, in nats; the inputs' shape."""
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
+
+
+def stack(params: list[Params]) -> Params:
+    """Join weights along the class axis."""
+    return {name: torch.cat([p[name] for p in params]) for name in params[0]}
+
+
+def pick(params: Params, rows: list[int] | slice) -> Params:
+    """The weights of some classes."""
+    return {name: tensor[rows] for name, tensor in params.items()}
+
+
+def _conv_shapes(name: str, inputs: int, outputs: int, normed: int) -> dict[str, tuple[int, ...]]:
+    return {
+        f"{name}.weight": (outputs, inputs, 3, 3),
+        f"{name}.bias": (outputs,),
+        f"{name}.norm.weight": (normed,),
+        f"{name}.norm.bias": (normed,),
+    }
+
+
+def _conv(params: Params, name: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+    """x [B, K*I, h, w] by weight [K, O, I, k, k] to [B, K*O, h', w'], each class by its own filters."""
+    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+    return F.conv2d(x, weight.flatten(0, 1), bias.flatten(), stride, padding, groups=weight.shape[0])
+
+
+def _group_norm(params: Params, name: str, x: Tensor) -> Tensor:
+    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+    return F.group_norm(x, weight.shape[0] * NORM_GROUPS, weight.flatten(), bias.flatten())
+
+
+def _linear(params: Params, name: str, x: Tensor) -> Tensor:
+    """x [K, B, I] by weight [K, I, O] to [K, B, O]."""
+    return torch.baddbmm(params[f"{name}.bias"][:, None], x, params[f"{name}.weight"])

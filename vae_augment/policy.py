@@ -1,0 +1,58 @@
+"""How often and how strongly to augment: data that a bank carries, not opinion in the wrapper."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the wrapper and the bank do where their caller says nothing.
+
+    Args:
+        p_generate: probability that an item is a newly generated image of its class.
+        p_jitter: probability that an item is a latent-jittered version of itself.
+        scale: jitter in units of the class's spread in latent space.
+        keep_detail: add the decoded difference to the image, instead of decoding it anew.
+        method: the sampler of generated images.
+        origin: where the values come from, for people to read.
+    """
+
+    p_generate: float
+    p_jitter: float
+    scale: float = 0.8
+    keep_detail: bool = False
+    method: str = "exemplar"
+    origin: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Policy:
+        return cls(**values)
+
+
+# Shares by images a class, the first row whose bound is not below it. Jitter helps most where images are fewest, and
+# images drawn anew help less than jittered ones at every count (docs/design.md, "The default policy").
+DEFAULT_SHARES = ((20, 0.15, 0.6), (100, 0.1, 0.4), (1_000, 0.1, 0.2), (float("inf"), 0.05, 0.1))
+
+
+def default_policy(images_per_class: float, *, natural: bool, method: str) -> Policy:
+    """The measured default for a dataset's size and kind.
+
+    Args:
+        images_per_class: mean number of images a class.
+        natural: colour photographs rather than drawings; their detail is kept.
+        method: the sampler that the bank can serve.
+    """
+    _, p_generate, p_jitter = next(row for row in DEFAULT_SHARES if images_per_class <= row[0])
+    kind = "colour images" if natural else "grey images"
+    origin = f"default for {kind}, about {images_per_class:.0f} a class; not tuned on this data"
+    return Policy(p_generate, p_jitter, keep_detail=natural, method=method, origin=origin)
+
+
+def silent_policy(method: str) -> Policy:
+    """Augments nothing unless asked to."""
+    return Policy(0.0, 0.0, method=method, origin="switched off (policy='none')")

@@ -1,0 +1,158 @@
+"""Raw images as datasets return them (PIL, numpy, tensor) to tensors, and back to the very same kind.
+
+Tensors here are [C, H, W], uint8 or float32 in [0, 1]. Grey images have one channel; palette, CMYK and other colour
+spaces become RGB; 16-bit grey keeps its depth as float.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vae_augment.images import to_uint8
+
+GREY_MODES = ("1", "L")
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+DEEP_MAX = 65535.0
+# Channels last in numpy; a first axis this short before a long last one is taken as channels first.
+MAX_CHANNELS = 16
+Range = tuple[float, float]
+
+
+def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
+    """An image as a tensor [C, H, W], uint8 or float32 in [0, 1].
+
+    Args:
+        image: PIL image; numpy array [H, W], [H, W, C] or [C, H, W]; tensor [H, W] or [C, H, W].
+        value_range: the values that mean black and white in arrays other than uint8 (`value_range_of`); None: (0, 1).
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: an array of another number of dimensions, or with values that are not finite.
+    """
+    if isinstance(image, Image.Image):
+        return _from_pil(image)
+    if isinstance(image, np.ndarray):
+        array = torch.from_numpy(np.ascontiguousarray(image))
+        if array.ndim == 3 and not _channels_first(image):
+            array = array.permute(2, 0, 1)
+    elif isinstance(image, Tensor):
+        array = image.detach().as_subclass(Tensor).cpu()
+    else:
+        raise TypeError(f"an image must be a PIL image, numpy array or tensor, got {type(image).__name__}.")
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3:
+        raise ValueError(f"an image must be [H, W] or have channels, got shape {list(image.shape)}.")
+    if array.dtype == torch.uint8:
+        return array
+    low, high = value_range or (0.0, 1.0)
+    scaled = (array.float() - low) / (high - low)
+    if not bool(torch.isfinite(scaled).all()):
+        raise ValueError("an image holds values that are not finite.")
+    return scaled.clamp(0, 1)
+
+
+def _from_pil(image: Image.Image) -> Tensor:
+    if image.mode in DEEP_MODES:
+        deep = torch.from_numpy(np.array(image, dtype=np.float32))
+        return (deep / DEEP_MAX).clamp(0, 1)[None]
+    if image.mode in GREY_MODES:
+        image = image.convert("L")
+    elif image.mode not in ("LA", "RGBA"):
+        image = image.convert("RGB")
+    array = torch.from_numpy(np.array(image))
+    return array[None] if array.ndim == 2 else array.permute(2, 0, 1)
+
+
+def like(pixels: Tensor, original: Any, value_range: Range | None = None) -> Any:
+    """`pixels` [C, H, W], float in [0, 1] (clipped), as an image of the type, mode, dtype and range of `original`."""
+    if isinstance(original, Image.Image):
+        return _to_pil(pixels, original.mode)
+    low, high = value_range or (0.0, 1.0)
+    pixels = match_channels(pixels, channels_of(original))
+    if original.dtype in (torch.uint8, np.dtype(np.uint8)):
+        values = to_uint8(pixels)
+    else:
+        values = pixels.clamp(0, 1) * (high - low) + low
+    if original.ndim == 2:
+        values = values[0]
+    if isinstance(original, np.ndarray):
+        if original.ndim == 3 and not _channels_first(original):
+            values = values.permute(1, 2, 0)
+        array = values.contiguous().numpy()
+        return (np.rint(array) if original.dtype.kind in "iu" else array).astype(original.dtype)
+    values = values.round() if not original.is_floating_point() else values
+    values = values.to(original.dtype)
+    if type(original) is Tensor:
+        return values
+    from torchvision import tv_tensors
+
+    return tv_tensors.wrap(values, like=original)
+
+
+def _to_pil(pixels: Tensor, mode: str) -> Image.Image:
+    if mode in DEEP_MODES:
+        deep = match_channels(pixels, 1)[0].clamp(0, 1).mul(DEEP_MAX).round().numpy()
+        if mode.startswith("I;16"):
+            return Image.fromarray(deep.astype(np.uint16))
+        return Image.fromarray(deep.astype(np.int32 if mode == "I" else np.float32))
+    plain = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA"}.get(mode, "RGB")
+    array = to_uint8(match_channels(pixels, len(plain))).permute(1, 2, 0).contiguous().numpy()
+    image = Image.fromarray(array[:, :, 0] if plain == "L" else array)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def channels_of(image: Any) -> int:
+    """How many channels `to_tensor` gives an image."""
+    if isinstance(image, Image.Image):
+        if image.mode in GREY_MODES + DEEP_MODES:
+            return 1
+        return {"LA": 2, "RGBA": 4}.get(image.mode, 3)
+    if image.ndim == 2:
+        return 1
+    first = not isinstance(image, np.ndarray) or _channels_first(image)
+    return int(image.shape[0] if first else image.shape[-1])
+
+
+def size_of(image: Any) -> tuple[int, int]:
+    """(height, width) of an image."""
+    if isinstance(image, Image.Image):
+        return image.height, image.width
+    first = not isinstance(image, np.ndarray) or _channels_first(image)
+    height, width = image.shape[-2:] if image.ndim == 2 or first else image.shape[:2]
+    return int(height), int(width)
+
+
+def match_channels(pixels: Tensor, channels: int) -> Tensor:
+    """[C, H, W] with another number of channels: grey is repeated, colour averaged, a missing alpha is opaque."""
+    have = pixels.shape[0]
+    if have == channels:
+        return pixels
+    alpha = pixels[-1:] if have in (2, 4) else torch.full_like(pixels[:1], 1 if pixels.is_floating_point() else 255)
+    colour = pixels[:-1] if have in (2, 4) else pixels
+    wanted = channels - 1 if channels in (2, 4) else channels
+    if colour.shape[0] != wanted:
+        colour = colour.float().mean(0, keepdim=True).to(pixels.dtype).expand(wanted, -1, -1)
+    return torch.cat([colour, alpha]) if channels in (2, 4) else colour
+
+
+def value_range_of(images: list[Any]) -> Range | None:
+    """The values of black and white in arrays that are not uint8: (0, 1), (0, 255), or their own extremes."""
+    arrays = [i for i in images if not isinstance(i, Image.Image) and i.dtype not in (torch.uint8, np.uint8)]
+    if not arrays:
+        return None
+    low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    if low >= 0 and high <= 255:
+        return 0.0, 255.0
+    return low, high if high > low else low + 1
+
+
+def _channels_first(image: np.ndarray) -> bool:
+    return image.ndim == 3 and image.shape[0] <= MAX_CHANNELS < image.shape[-1]

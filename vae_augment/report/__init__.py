@@ -1,0 +1,1 @@
+"""Pictures of a bank for people to look at."""

@@ -1,0 +1,79 @@
+"""One picture of a bank: a row per class of real, reconstructed, jittered and generated images."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from vae_augment.bank import VAEBank
+from vae_augment.fitting import FitData
+from vae_augment.images import to_float, to_uint8
+from vae_augment.raw import match_channels
+from vae_augment.seeding import generator
+
+COLUMNS = 6  # images of each kind
+MAX_ROWS = 100  # classes shown
+TILE = 40  # smallest side of a tile in the picture, in pixels
+GAP, MARGIN, TEXT = 2, 12, 13
+INK, PAPER = (40, 40, 40), (255, 255, 255)
+
+
+def contact_sheet(bank: VAEBank, data: FitData, *, seed: int = 0) -> Image.Image:
+    """The sheet as an RGB image.
+
+    Args:
+        bank: a fitted bank.
+        data: the images it was fitted on; the first few of each class, drawn by `seed`, are shown.
+        seed: of the choice and the draws.
+    """
+    infos = bank.class_infos[:MAX_ROWS]
+    rows = [_row(bank, data.of(info.label), info.label, seed) for info in infos]
+    titles = list(rows[0])
+    tile = max(TILE, *bank.image_shape[1:])
+    font = ImageFont.load_default(TEXT)
+    left = MARGIN + round(max(font.getlength(info.name[:24]) for info in infos)) + MARGIN
+    block = COLUMNS * (tile + GAP) + MARGIN
+    top = MARGIN + TEXT + MARGIN
+    sheet = Image.new("RGB", (left + len(titles) * block, top + len(rows) * (tile + GAP) + MARGIN), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        pen.text((left + column * block, MARGIN), title, INK, font)
+    for r, (info, row) in enumerate(zip(infos, rows, strict=True)):
+        y = top + r * (tile + GAP)
+        pen.text((MARGIN, y + (tile - TEXT) // 2), info.name[:24], INK, font)
+        for column, images in enumerate(row.values()):
+            for c, image in enumerate(images):
+                sheet.paste(_tile(image, tile), (left + column * block + c * (tile + GAP), y))
+    return sheet
+
+
+def contact_sheet_png(bank: VAEBank, data: FitData, *, seed: int = 0) -> bytes:
+    """The sheet as a PNG file's content."""
+    buffer = io.BytesIO()
+    contact_sheet(bank, data, seed=seed).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _row(bank: VAEBank, images: Tensor, label: int, seed: int) -> dict[str, Tensor]:
+    """uint8 images [COLUMNS, C, H, W] of each kind."""
+    random = generator(seed, "contact sheet", label)
+    real = images[torch.randperm(len(images), generator=random)[:COLUMNS]]
+    labels = torch.full((len(real),), label)
+    return {
+        "real": real,
+        "reconstructed": to_uint8(bank.reconstruct(real, labels)),
+        "jittered": bank.jitter(real, labels, generator=random),
+        "generated": bank.sample(torch.full((COLUMNS,), label), generator=random),
+    }
+
+
+def _tile(image: Tensor, side: int) -> Image.Image:
+    rgb = to_uint8(match_channels(to_float(image), 3)).permute(1, 2, 0).numpy()
+    height, width = rgb.shape[:2]
+    scale = side / max(height, width)
+    smooth = Image.Resampling.BICUBIC
+    return Image.fromarray(np.ascontiguousarray(rgb)).resize((round(width * scale), round(height * scale)), smooth)

@@ -1,0 +1,185 @@
+"""Train K VAEs at once: each class has its own weights, images, randomness and, if it must be, its own failure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vae_augment.images import random_affine
+from vae_augment.model import VAE, Loss, Params
+
+CLASSES_AT_ONCE = {"cpu": 1, "cuda": 64}  # on a CPU a loop over classes beats grouped convolutions
+ENCODE_BLOCK = 512  # images
+WARM_UP_SHARE = 0.1  # of the steps, until the rate peaks
+SNAPSHOT_EVERY = 25  # steps between states to return to when a loss is not finite
+MAX_RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one class is trained on.
+
+    Args:
+        images: uint8 [N, C, H, W], N >= 1.
+        generator: the class's own randomness, so that training beside others changes nothing.
+        moved: train on randomly moved copies.
+    """
+
+    images: Tensor
+    generator: torch.Generator
+    moved: bool
+
+
+def train(
+    vae: VAE,
+    params: Params,
+    jobs: Sequence[Job],
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    device: torch.device,
+    on_step: Callable[[], None] = lambda: None,
+) -> tuple[Params, list[str]]:
+    """Minimise the negative evidence lower bound of each class by Adam under a one-cycle schedule.
+
+    A class whose loss is not finite returns to its last good state and goes on at half the rate; after three
+    such returns it stays there, and its note says why.
+
+    Args:
+        vae: the model's shapes.
+        params: initial weights of K classes; not changed.
+        jobs: what each class is trained on.
+        steps: optimizer steps; 0 returns the weights as they came.
+        batch_size: images a class and step, drawn with replacement, so that a class of one image trains too.
+        learning_rate: the schedule's peak.
+        device: where to train.
+        on_step: called after each step.
+
+    Returns:
+        Trained weights on the CPU, and a note for each class: "" or why it failed.
+    """
+    weights = {name: tensor.detach().clone().to(device).requires_grad_() for name, tensor in params.items()}
+    guard = _Guard(weights, len(jobs))
+    if steps == 0:
+        return guard.result()
+    optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, learning_rate, total_steps=steps, pct_start=max(WARM_UP_SHARE, 1.5 / steps), cycle_momentum=False
+    )
+    with flush_denormals():
+        for step in range(steps):
+            if step % SNAPSHOT_EVERY == 0:
+                guard.snapshot(optimizer)
+            images = torch.stack([_batch(job, batch_size, device) for job in jobs])  # [K, B, C, H, W]
+            noise = torch.stack([torch.randn(batch_size, vae.latent_dim, generator=j.generator) for j in jobs])
+            loss = vae.loss(weights, images, noise.to(device))
+            total = loss.total / math.prod(vae.image_shape)  # [K], nats per pixel
+            finite = torch.isfinite(total)
+            optimizer.zero_grad(set_to_none=True)
+            torch.where(finite, total, torch.zeros_like(total)).sum().backward()
+            guard.before_step()
+            optimizer.step()
+            guard.after_step(optimizer, finite, step, loss)
+            if step < steps - 1:
+                schedule.step()
+            on_step()
+    return guard.result()
+
+
+class _Guard:
+    """Keeps each class at its last good state, apart from the others."""
+
+    def __init__(self, weights: Params, classes: int) -> None:
+        self._weights = weights
+        self._rate = torch.ones(classes)
+        self._retries = [0] * classes
+        self._notes = [""] * classes
+        self._before: list[Tensor] = []
+        self._good: list[Tensor] = []
+
+    def _state(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+        moments = [
+            optimizer.state[w][key] if optimizer.state[w] else torch.zeros_like(w)
+            for key in ("exp_avg", "exp_avg_sq")
+            for w in self._weights.values()
+        ]
+        return [w.detach() for w in self._weights.values()] + moments
+
+    def snapshot(self, optimizer: torch.optim.Optimizer) -> None:
+        """Remember the state of every class whose weights are finite."""
+        state = self._state(optimizer)
+        if not self._good:
+            self._good = [tensor.clone() for tensor in state]
+            return
+        finite = torch.stack([torch.isfinite(t).reshape(len(t), -1).all(1) for t in state]).all(0).tolist()
+        for good, now in zip(self._good, state, strict=True):
+            if all(finite):
+                good.copy_(now)
+            else:
+                rows = [k for k, ok in enumerate(finite) if ok]
+                good[rows] = now[rows]
+
+    def before_step(self) -> None:
+        if bool((self._rate != 1).any()):
+            self._before = [w.detach().clone() for w in self._weights.values()]
+
+    def after_step(self, optimizer: torch.optim.Optimizer, finite: Tensor, step: int, loss: Loss) -> None:
+        if self._before:  # Adam ignores the loss's scale, so a lower rate is a shorter step
+            for weight, before in zip(self._weights.values(), self._before, strict=True):
+                rate = self._rate.to(weight.device).view(-1, *[1] * (weight.ndim - 1))
+                weight.data = before + rate * (weight.detach() - before)
+            self._before = []
+        if bool(finite.all()):
+            return
+        for k in (~finite).nonzero()[:, 0].tolist():
+            for now, good in zip(self._state(optimizer), self._good, strict=True):
+                now[k] = good[k]
+            self._retries[k] += 1
+            self._rate[k] = 0.5 ** self._retries[k] if self._retries[k] <= MAX_RETRIES else 0.0
+            if self._retries[k] > MAX_RETRIES and not self._notes[k]:
+                reconstruction, kl = loss.reconstruction[k].item(), loss.kl[k].item()
+                self._notes[k] = (
+                    f"loss not finite at step {step} after {MAX_RETRIES} retries "
+                    f"(reconstruction {reconstruction:g}, KL {kl:g} nats)"
+                )
+
+    def result(self) -> tuple[Params, list[str]]:
+        return {name: w.detach().cpu() for name, w in self._weights.items()}, self._notes
+
+
+def _batch(job: Job, batch_size: int, device: torch.device) -> Tensor:
+    """Float images [B, C, H, W] of a class, on the device."""
+    chosen = torch.randint(len(job.images), (batch_size,), generator=job.generator)
+    images = job.images[chosen.to(job.images.device)].to(device).float().div_(255)
+    return random_affine(images, job.generator) if job.moved else images
+
+
+@torch.no_grad()
+def posterior(vae: VAE, params: Params, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, float]:
+    """Mean and log-variance [N, L] of one class's uint8 images [N, C, H, W], and their reconstruction's RMSE."""
+    weights = {name: tensor.to(device) for name, tensor in params.items()}
+    means, logvars, squared_error = [], [], 0.0
+    for block in images.split(ENCODE_BLOCK):
+        x = block.to(device).float().div_(255)[None]  # [1, B, C, H, W]
+        mean, logvar = vae.encode(weights, x)
+        squared_error += (x - vae.decode(weights, mean)).square().sum().item()
+        means.append(mean[0].cpu())
+        logvars.append(logvar[0].cpu())
+    return torch.cat(means), torch.cat(logvars), math.sqrt(squared_error / images.numel())
+
+
+@contextmanager
+def flush_denormals() -> Iterator[None]:
+    """Denormal numbers as zero: they slow a CPU manyfold and carry nothing here. The setting is put back."""
+    was_on = bool(torch.tensor(1e-310, dtype=torch.float64) * 1.0 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(was_on)
