@@ -37,7 +37,7 @@ def wanted_totals(strategy: Strategy, labels: Tensor) -> dict[int, int]:
         "minority": [label for label, count in have.items() if count == least][:1],
         "not minority": [label for label, count in have.items() if count != least],
     }.get(strategy, list(have))
-    return {label: most for label in chosen}
+    return dict.fromkeys(chosen, most)
 
 
 def _checked(label: Any, total: Any, have: dict[int, int]) -> int:
@@ -45,7 +45,8 @@ def _checked(label: Any, total: Any, have: dict[int, int]) -> int:
         raise ValueError(f"sampling_strategy names class {label!r}, which has no images; there are {sorted(have)}.")
     if not isinstance(total, int) or total < have[label]:
         raise ValueError(
-            f"sampling_strategy must give class {label} a total of at least the {have[label]} images it has, got {total!r}."
+            f"sampling_strategy must give class {label} a total of at least the {have[label]} images it has, "
+            f"got {total!r}."
         )
     return total
 

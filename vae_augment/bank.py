@@ -213,7 +213,12 @@ class VAEBank:
         return draw(self.stats, rows, noise, chosen, method=method, temperature=temperature)
 
     def move(
-        self, x: Tensor, rows: Tensor, noise: Tensor, scale: float | None = None, keep_detail: bool | None = None
+        self,
+        x: Tensor,
+        rows: Tensor,
+        noise: Tensor,
+        scale: float | None = None,
+        keep_detail: bool | None = None,
     ) -> Tensor:
         """`jitter` of float images [B, C, H, W], from normal noise [B, L]: float32, of x's shape, not clipped."""
         scale = self.policy.scale if scale is None else scale

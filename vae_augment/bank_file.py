@@ -160,9 +160,7 @@ def _metadata(path: Path, entries: dict[str, str] | None) -> dict[str, Any]:
     return dict(metadata)
 
 
-def _read_tensors(
-    path: Path, file: Any, metadata: dict[str, Any], classes: Sequence[str | int] | None
-) -> BankContent:
+def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequence[str | int] | None) -> BankContent:
     try:
         vae = _vae(metadata)
         infos = tuple(ClassInfo(**entry) for entry in metadata["classes"])
@@ -178,10 +176,8 @@ def _read_tensors(
     rows = list(range(len(infos))) if classes is None else sorted({find(infos, c) for c in classes})
 
     def load(name: str) -> Tensor:
-        if name.startswith("start."):
-            tensor = file.get_tensor(name)
-        elif len(rows) == len(infos):
-            tensor = file.get_tensor(name)
+        if name.startswith("start.") or len(rows) == len(infos):
+            tensor: Tensor = file.get_tensor(name)
         else:
             part = file.get_slice(name)
             tensor = torch.cat([part[row : row + 1] for row in rows])

@@ -51,7 +51,9 @@ def main(verbose: bool) -> None:
 
 
 @main.command()
-@click.option("--data", required=True, metavar="NAME|FOLDER", help="A torchvision name such as mnist, or class folders.")
+@click.option(
+    "--data", required=True, metavar="NAME|FOLDER", help="A torchvision name such as mnist, or class folders."
+)
 @click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset.")
 @click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Use only this many images of each class.")
@@ -100,7 +102,9 @@ def fit(
     click.echo(class_table(bank))
     seconds = time.perf_counter() - started
     click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
-    click.echo(f"    vae-augment generate {_quoted(out)} --out {_quoted(out.with_suffix(''))}-generated --per-class 500\n")
+    click.echo(
+        f"    vae-augment generate {_quoted(out)} --out {_quoted(out.with_suffix(''))}-generated --per-class 500\n"
+    )
     failed = [info for info in bank.class_infos if info.status == "failed"]
     for info in failed:
         click.echo(f"vae-augment: error: class {info.name!r} failed: {info.note}.", err=True)
@@ -137,7 +141,13 @@ def _fit_and_write(
 @click.option("--device", default="cpu", show_default=True)
 @_fails_in_one_line
 def generate(
-    bank: Path, out: Path, per_class: int | None, count: int | None, method: str | None, seed: int, device: str
+    bank: Path,
+    out: Path,
+    per_class: int | None,
+    count: int | None,
+    method: str | None,
+    seed: int,
+    device: str,
 ) -> None:
     """Write generated images to OUT/<class>/<number>.png, with a manifest."""
     from tqdm import tqdm
@@ -148,9 +158,7 @@ def generate(
     loaded = VAEBank.load(bank, device=device)
     total = sum(counts_per_class(len(loaded.classes), per_class=per_class, count=count))
     with tqdm(total=total, unit="image", disable=None) as bar:
-        done = export(
-            loaded, out, per_class=per_class, count=count, method=method, seed=seed, on_images=bar.update
-        )
+        done = export(loaded, out, per_class=per_class, count=count, method=method, seed=seed, on_images=bar.update)
     click.echo(f"{done.total} images of {len(done.counts)} classes written to {done.folder}.")
 
 
@@ -167,7 +175,9 @@ def info(bank: Path) -> None:
     click.echo(f"bank      {bank}, {bank.stat().st_size:,} bytes, sha256 {loaded.sha256}")
     click.echo(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images")
     click.echo(f"images    {channels} x {height} x {width}, {loaded.latent_dim} latent dimensions")
-    click.echo(f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}")
+    click.echo(
+        f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"
+    )
     click.echo(
         f"policy    p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}, "
         f"keep_detail {policy.keep_detail}, method {policy.method}: {policy.origin}\n"
@@ -180,7 +190,15 @@ def class_table(bank: VAEBank) -> str:
     from tabulate import tabulate
 
     rows = [
-        (i.name, i.images, i.steps, f"{i.rmse:.4f}", f"{i.kl:.1f}", i.active, i.status + (f": {i.note}" * bool(i.note)))
+        (
+            i.name,
+            i.images,
+            i.steps,
+            f"{i.rmse:.4f}",
+            f"{i.kl:.1f}",
+            i.active,
+            i.status + (f": {i.note}" * bool(i.note)),
+        )
         for i in bank.class_infos
     ]
     headers = ("class", "images", "steps", "RMSE (train)", "KL (nats)", "active dims", "status")

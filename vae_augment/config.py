@@ -94,7 +94,7 @@ class FitConfig:
         preset = PRESETS[self.preset]
         size = min(max(images, SMALL_DATASET), LARGE_DATASET)
         scaled_steps = round(preset["steps"] * math.sqrt(size / LARGE_DATASET))
-        filled = {
+        filled: dict[str, Any] = {
             "latent_dim": self.latent_dim or preset["latent_dim"],
             "width": self.width or preset["width"],
             "steps": self.steps or scaled_steps,

@@ -166,7 +166,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     # ---- how a batch is made ----
 
     def _index(self, index: Any) -> int:
-        position = operator.index(index.item() if isinstance(index, Tensor) else index)
+        position = operator.index(index)
         if not -len(self) <= position < len(self):
             raise IndexError(f"index must be in [{-len(self)}, {len(self)}), got {position}.")
         return position % len(self)
@@ -193,7 +193,11 @@ class VAEAugmentedDataset(Dataset[Any]):
         originals = [self._source.raw(i) for i in bases]
         pixels = [raw.to_tensor(sample[0], value_range) for sample in originals]
         images = synthesise(
-            self.bank, pixels, self._rows[[indices[i] for i in made.tolist()]], draws.pick(made), scale=self.scale
+            self.bank,
+            pixels,
+            self._rows[[indices[i] for i in made.tolist()]],
+            draws.pick(made),
+            scale=self.scale,
         )
         return [
             self._source.finish(i, sample, raw.like(image, sample[0], value_range))
@@ -260,5 +264,3 @@ def _rows(bank: VAEBank, source: Source) -> Tensor:
             break
     values, inverse = source.labels.unique(return_inverse=True)
     return torch.tensor([row_of[label] for label in values.tolist()])[inverse]
-
-

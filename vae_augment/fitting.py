@@ -103,7 +103,7 @@ def fit(
     warm_steps = round(steps * WARM_SHARE) if resolved.sharing == "warm-start" else 0
     shared = None if start is None else _start_of(start)
     with _progress((0 if shared else warm_steps) + (steps - warm_steps) * len(wanted), progress) as bar:
-        fitter = _Fitter(vae, resolved, data, _device(device), seed, bar)
+        fitter = _Fitter(vae, resolved, data, torch_device, seed, bar)
         if warm_steps and shared is None:
             shared = fitter.warm_start(warm_steps)
         content = fitter.fine_tune(wanted, shared, steps - warm_steps)
@@ -170,7 +170,14 @@ class _Fitter:
         described = [self._describe(*job, start, steps) for job in zip(labels, _each(params), notes, strict=True)]
         infos, stats = zip(*described, strict=True)
         return BankContent(
-            self.vae, params, concatenate(stats), infos, self.config, self._policy(stats), data={}, start=start
+            self.vae,
+            params,
+            concatenate(stats),
+            infos,
+            self.config,
+            self._policy(stats),
+            data={},
+            start=start,
         )
 
     def _train_classes(self, labels: list[int], start: Start | None, steps: int) -> tuple[Params, list[str]]:
@@ -239,11 +246,17 @@ def _status(images: Tensor, active: int, failure: str) -> tuple[str, str]:
     if failure:
         return "failed", f"{failure}. Lower learning_rate, or look for odd images in this class"
     if len(images) < FEW_SAMPLES:
-        return "few-samples", f"{len(images)} images teach a VAE little; generated ones will resemble them closely"
+        return (
+            "few-samples",
+            f"{len(images)} images teach a VAE little; generated ones will resemble them closely",
+        )
     if bool((images == images[:1]).all()):
         return "constant", "all images are the same, so there is no variation to learn"
     if active == 0:
-        return "collapsed", "no latent dimension is in use. Train for more steps, or with sharing='warm-start'"
+        return (
+            "collapsed",
+            "no latent dimension is in use. Train for more steps, or with sharing='warm-start'",
+        )
     return "ok", ""
 
 

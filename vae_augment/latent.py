@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,7 +37,8 @@ class LatentStats:
     def scale_tril(self) -> Tensor:
         """Lower Cholesky factors of `cov`, [K, L, L]."""
         floor = JITTER_FLOOR * torch.eye(self.cov.shape[-1], device=self.cov.device)
-        return torch.linalg.cholesky(self.cov + floor)
+        factors: Tensor = torch.linalg.cholesky(self.cov + floor)
+        return factors
 
     def spread(self, rows: Tensor, noise: Tensor) -> Tensor:
         """Standard normal noise [B, L] coloured by the covariance of the class of each row [B]."""
@@ -50,7 +51,7 @@ class LatentStats:
         return LatentStats(*(t.to(device) for t in (self.mean, self.cov, self.exemplars, self.counts)))
 
 
-def concatenate(stats: list[LatentStats]) -> LatentStats:
+def concatenate(stats: Sequence[LatentStats]) -> LatentStats:
     """Join statistics along the class axis, padding to the largest number of exemplars."""
     most = max(s.exemplars.shape[1] for s in stats)
     padded = [torch.nn.functional.pad(s.exemplars, (0, 0, 0, most - s.exemplars.shape[1])) for s in stats]
@@ -158,9 +159,7 @@ def _exemplar(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, tem
 SAMPLERS: dict[str, Sampler] = {"exemplar": _exemplar, "gaussian": _gaussian, "prior": _prior}
 
 
-def draw(
-    stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, *, method: str, temperature: float
-) -> Tensor:
+def draw(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, *, method: str, temperature: float) -> Tensor:
     """New latents [B, L] of the classes in `rows` [B] by one of `SAMPLERS`."""
     if method not in SAMPLERS:
         raise ValueError(f"method must be one of {', '.join(map(repr, SAMPLERS))}, got {method!r}.")

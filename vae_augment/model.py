@@ -154,7 +154,8 @@ class VAE:
         left, _, top, _ = self.padding
         _, height, width = self.image_shape
         h = h[:, :, top : top + height, left : left + width].sigmoid()
-        return h.unflatten(1, (classes, -1)).transpose(0, 1)  # [K, B, C, H, W]
+        images: Tensor = h.unflatten(1, (classes, -1)).transpose(0, 1)  # [K, B, C, H, W]
+        return images
 
     def loss(self, params: Params, images: Tensor, noise: Tensor) -> Loss:
         """The two parts of the negative evidence lower bound of images [K, B, C, H, W], per class.

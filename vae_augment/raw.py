@@ -6,7 +6,7 @@ spaces become RGB; 16-bit grey keeps its depth as float.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
 DEEP_MAX = 65535.0
 # Channels last in numpy; a first axis this short before a long last one is taken as channels first.
 MAX_CHANNELS = 16
-Range = tuple[float, float]
+Range: TypeAlias = tuple[float, float]
 
 
 def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:

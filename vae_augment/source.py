@@ -12,7 +12,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
 from vae_augment import raw
+from vae_augment.raw import Range
 
 TRANSFORMS = ("transform", "target_transform", "transforms")
 LABELS = ("targets", "labels", "_labels")
@@ -102,10 +103,25 @@ class Source:
                 digest.update(pixels.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def _value_range(self, first: Any) -> raw.Range | None:
+    def _value_range(self, first: Any) -> Range | None:
         if hasattr(first, "mode") or first.dtype in (torch.uint8, np.uint8):
             return None
         return raw.value_range_of(list(self.probe()))
+
+
+class _Node(Protocol):
+    """A dataset, or what it is made of, item by item."""
+
+    leaf: Any
+
+    def __len__(self) -> int: ...
+    def leaves(self) -> list[Any]: ...
+    def raw(self, index: int) -> Any: ...
+    def item(self, index: int) -> Any: ...
+    def items(self, indices: list[int]) -> list[Any]: ...
+    def finish(self, index: int, sample: Any, image: Any) -> Any: ...
+    def labels(self) -> Any: ...
+    def update_digest(self, digest: Any) -> bool: ...
 
 
 class _Leaf:
@@ -229,7 +245,7 @@ class _Concat:
     def leaves(self) -> list[Any]:
         return [leaf for part in self._parts for leaf in part.leaves()]
 
-    def _find(self, index: int) -> tuple[Any, int]:
+    def _find(self, index: int) -> tuple[_Node, int]:
         part = bisect.bisect_right(self._ends, index)
         return self._parts[part], index - (self._ends[part - 1] if part else 0)
 
@@ -252,10 +268,11 @@ class _Concat:
         return np.concatenate([np.asarray(part.labels()).reshape(len(part)) for part in self._parts])
 
     def update_digest(self, digest: Any) -> bool:
-        return all([part.update_digest(digest) for part in self._parts])
+        done = [part.update_digest(digest) for part in self._parts]  # every part counts, whatever one answers
+        return all(done)
 
 
-def _node(dataset: Any) -> Any:
+def _node(dataset: Any) -> _Node:
     if type(dataset) is Subset:
         return _Subset(dataset)
     if type(dataset) is ConcatDataset:
@@ -277,8 +294,8 @@ def _as_labels(labels: Any, count: int) -> Tensor:
 def _class_names(leaf: Any, labels: Tensor) -> dict[int, str]:
     """The name of each label that occurs, verbatim from the dataset's `classes`, else the label itself."""
     names = getattr(leaf, "classes", None)
-    usable = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    present = labels.unique().tolist()
-    if not usable or not present or min(present) < 0 or max(present) >= len(names):
-        return {label: str(label) for label in present}
-    return {label: names[label] for label in present}
+    present: list[int] = labels.unique().tolist()
+    named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    if named and present[0] >= 0 and present[-1] < len(names):
+        return {label: names[label] for label in present}
+    return {label: str(label) for label in present}

@@ -44,7 +44,7 @@ def train(
     batch_size: int,
     learning_rate: float,
     device: torch.device,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[], object] = lambda: None,
 ) -> tuple[Params, list[str]]:
     """Minimise the negative evidence lower bound of each class by Adam under a one-cycle schedule.
 
@@ -70,7 +70,11 @@ def train(
         return guard.result()
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=steps, pct_start=max(WARM_UP_SHARE, 1.5 / steps), cycle_momentum=False
+        optimizer,
+        learning_rate,
+        total_steps=steps,
+        pct_start=max(WARM_UP_SHARE, 1.5 / steps),
+        cycle_momentum=False,
     )
     with flush_denormals():
         for step in range(steps):
