@@ -293,7 +293,7 @@ def _as_labels(labels: Any, count: int) -> Tensor:
 
 def _class_names(leaf: Any, labels: Tensor) -> dict[int, str]:
     """The name of each label that occurs, verbatim from the dataset's `classes`, else the label itself."""
-    names = getattr(leaf, "classes", None)
+    names: Any = getattr(leaf, "classes", None)
     present: list[int] = labels.unique().tolist()
     named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
     if named and present[0] >= 0 and present[-1] < len(names):

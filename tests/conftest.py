@@ -1,0 +1,78 @@
+"""One tiny dataset and one bank fitted on it, made once for the whole test run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_augment import FitConfig, VAEBank, fit
+
+os.environ.pop("VAE_AUGMENT_DATA", None)
+CONFIG = FitConfig(steps=12, latent_dim=4, width=8, batch_size=16)
+
+
+class Shapes:
+    """Grey 12x12 PIL images of three classes of bars, as a torchvision-style dataset: (image, int) items."""
+
+    classes = ("across", "down", "slanted")
+
+    def __init__(self, per_class=10, transform=None, target_transform=None, seed=0):
+        rng = np.random.default_rng(seed)
+        self.data = np.stack([self._draw(k, rng) for k in range(3) for _ in range(per_class)])
+        self.targets = [k for k in range(3) for _ in range(per_class)]
+        self.transform = transform
+        self.target_transform = target_transform
+
+    @staticmethod
+    def _draw(label, rng):
+        image = np.zeros((12, 12), np.uint8)
+        at, ink = rng.integers(2, 9), rng.integers(150, 255)
+        if label == 0:
+            image[at : at + 2] = ink
+        elif label == 1:
+            image[:, at : at + 2] = ink
+        else:
+            image[np.arange(12), (np.arange(12) + at) % 12] = ink
+        return image
+
+    @property
+    def class_to_idx(self):
+        return {name: k for k, name in enumerate(self.classes)}
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        image, target = Image.fromarray(self.data[index]), self.targets[index]
+        if self.transform is not None:
+            image = self.transform(image)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        return image, target
+
+
+@pytest.fixture
+def shapes() -> Shapes:
+    return Shapes()
+
+
+@pytest.fixture(scope="session")
+def bank() -> VAEBank:
+    return fit(Shapes(), config=CONFIG, progress=False)
+
+
+@pytest.fixture(scope="session")
+def bank_path(bank, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("bank") / "shapes.safetensors"
+    bank.save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("VAE_AUGMENT_CACHE", str(tmp_path / "cache"))
