@@ -41,13 +41,23 @@ def _fails_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+class _Echo(logging.Handler):
+    """The log as lines on standard error, warnings in colour."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        loud = record.levelno >= logging.WARNING
+        click.secho(f"vae-augment: {self.format(record)}", err=True, fg="yellow" if loud else None, bold=loud)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="vae-augment")
 @click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
 def main(verbose: bool) -> None:
     """Augment small image datasets with one VAE per class."""
-    logging.basicConfig(level=logging.WARNING, format="vae-augment: %(message)s")
-    logging.getLogger("vae_augment").setLevel(logging.INFO if verbose else logging.WARNING)
+    log = logging.getLogger("vae_augment")
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+    if not any(isinstance(handler, _Echo) for handler in log.handlers):
+        log.addHandler(_Echo())
 
 
 @main.command()
@@ -89,17 +99,17 @@ def fit(
         sharing=sharing,
         policy="none" if no_policy else "auto",
     )
-    from vae_augment.data import open_data
+    from vae_augment.data import SAMPLE_SOURCE, open_data
 
     if out is not None and not out.parent.is_dir():
         raise FileNotFoundError(f"--out: no folder {out.parent}.")
     opened = open_data(data, root=root, timeout=download_timeout)
     if out is None:
         out = Path(f"{opened.name}.safetensors")
-    if opened.notice:
-        click.secho(f"\n*** {opened.notice} ***\n", fg="yellow", bold=True, err=True)
     bank = _fit_and_write(opened, out, per_class, config, device, seed)
     click.echo(class_table(bank))
+    if opened.source == SAMPLE_SOURCE:
+        click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
     seconds = time.perf_counter() - started
     click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
     click.echo(

@@ -15,6 +15,8 @@ from vae_augment.download import DEFAULT_TIMEOUT, download
 from vae_augment.seeding import generator
 from vae_augment.source import Source
 
+SAMPLE_SOURCE = "bundled sample"
+
 logger = logging.getLogger(__name__)
 
 
@@ -47,14 +49,12 @@ class OpenedData:
     Args:
         dataset: of (PIL image, int) items.
         name: "mnist", or the folder's name.
-        source: "torchvision", "folder" or "bundled sample".
-        notice: what the user must be told, or "".
+        source: "torchvision", "folder" or `SAMPLE_SOURCE`.
     """
 
     dataset: Dataset[Any]
     name: str
     source: str
-    notice: str = ""
 
 
 def open_data(name: str | Path, *, root: str | Path | None = None, timeout: float = DEFAULT_TIMEOUT) -> OpenedData:
@@ -62,7 +62,7 @@ def open_data(name: str | Path, *, root: str | Path | None = None, timeout: floa
 
     A name is looked up in `root` alone if it is given; else in $VAE_AUGMENT_DATA, ./data and torchvision's cache, and
     then downloaded into the last. MNIST that cannot be downloaded is replaced by a sample of 5,000 images that
-    comes with the package; `notice` says so.
+    comes with the package, with a warning in the log.
 
     Args:
         name: one of `KNOWN`, or a path. A folder whose "train" subfolder holds class folders stands for that.
@@ -121,12 +121,12 @@ def _instead(key: str, error: ConnectionError) -> OpenedData:
         ) from None
     from vae_augment.mnist_sample import MNISTSample
 
-    notice = (
+    logger.warning(
         "MNIST is not on this machine and cannot be downloaded. Using the sample that comes with vae-augment instead: "
-        f"5,000 of its 60,000 training images. Results will be worse than with all of MNIST. Reason: {error}"
+        "5,000 of its 60,000 training images. Results will be worse than with all of MNIST. Reason: %s",
+        error,
     )
-    logger.warning(notice)
-    return OpenedData(MNISTSample(), "mnist", "bundled sample", notice)
+    return OpenedData(MNISTSample(), "mnist", SAMPLE_SOURCE)
 
 
 def places() -> list[Path]:

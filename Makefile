@@ -1,0 +1,54 @@
+# Each target makes .venv and installs what it needs. PYTHON names the interpreter to make it with (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BANK := demo/mnist.safetensors
+
+.PHONY: help demo test check format bench bench-full clean
+
+help:
+	@echo "make demo    fit MNIST, write a bank, a contact sheet and 5,000 PNGs into demo/"
+	@echo "make test    run the tests"
+	@echo "make check   ruff format, ruff check, mypy --strict"
+	@echo "make bench   measure the quality of a fit on the bundled sample; bench-full: on all of MNIST"
+
+.venv/base: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) install --editable .
+	@touch $@
+
+.venv/test: .venv/base
+	$(PIP) install --editable ".[test]"
+	@touch $@
+
+.venv/check: .venv/base
+	$(PIP) install --editable ".[check]"
+	@touch $@
+
+demo: .venv/base
+	rm -rf demo/generated
+	mkdir -p demo
+	$(BIN)/vae-augment fit --data mnist --out $(BANK)
+	$(BIN)/vae-augment generate $(BANK) --out demo/generated --per-class 500
+	@echo "Look at demo/mnist.png and demo/generated."
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+check: .venv/check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/check
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/test
+	$(BIN)/python -m tests.benchmarks.quality --sample
+
+bench-full: .venv/test
+	$(BIN)/python -m tests.benchmarks.quality
+
+clean:
+	rm -rf .venv demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
