@@ -75,7 +75,7 @@ def fit(
 
     Args:
         dataset: map-style, of (image, label) items; images are PIL images, arrays or tensors of 8x8 pixels or more.
-        config: how to fit.
+        config: how to fit. With `start`, its model's shape is kept, and a plain `FitConfig()` means the start's own.
         labels: integer labels [N], for a dataset that has none or to use others.
         classes: fit these only, by name or label; the others are used for the warm start alone.
         start: a bank to add to: `classes` (all of the dataset's, if None) are fitted from its warm start and replace or
@@ -94,7 +94,7 @@ def fit(
     """
     source = Source(dataset, labels)
     wanted = _wanted(source, classes)
-    resolved = start.config if start is not None else config.resolve(len(source))
+    resolved = config.resolve(len(source)) if start is None else _config_with(config, start, len(source))
     shape = start.image_shape if start is not None else _image_shape(source, config)
     vae = start.vae if start is not None else VAE(shape, resolved.latent_dim or 0, resolved.width or 0)
     data = load_images(source, shape)
@@ -303,6 +303,22 @@ def _device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device must be 'auto' or one that torch can use here, got {name!r}: {reason}") from None
     return device
+
+
+def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
+    """The options of a fit that goes on from `start`. Raises ValueError if they ask for a model of another shape."""
+    if config == FitConfig():
+        return start.config
+    shape = {
+        "latent_dim": start.latent_dim,
+        "width": start.vae.width,
+        "image_size": max(start.image_shape[1:]),
+        "sharing": "warm-start",
+    }
+    for name, value in shape.items():
+        if getattr(config, name) not in (None, value):
+            raise ValueError(f"{name} must be that of the start bank, {value!r}, got {getattr(config, name)!r}.")
+    return replace(config.resolve(images), latent_dim=start.latent_dim, width=start.vae.width)
 
 
 def _start_of(bank: VAEBank) -> Start:
