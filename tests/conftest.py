@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vae_augment import FitConfig, VAEBank, fit
 
 os.environ.pop("VAE_AUGMENT_DATA", None)
+torch.set_num_threads(1)  # models this small only lose time to a second one
 CONFIG = FitConfig(steps=12, latent_dim=4, width=8, batch_size=16)
 
 

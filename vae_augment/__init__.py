@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
     from vae_augment.config import FitConfig
     from vae_augment.dataset import VAEAugmentedDataset
-    from vae_augment.export import export
+    from vae_augment.exporting import export
     from vae_augment.fitting import fit
 
 _HOME = {
     "FitConfig": "config",
     "VAEAugmentedDataset": "dataset",
     "VAEBank": "bank",
-    "export": "export",
+    "export": "exporting",
     "fit": "fitting",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -32,10 +33,10 @@ def wanted_totals(strategy: Strategy, labels: Tensor) -> dict[int, int]:
     if not isinstance(strategy, str) or strategy not in NAMES:
         expected = ", ".join(map(repr, NAMES))
         raise ValueError(f"sampling_strategy must be one of {expected}, a dict or a callable, got {strategy!r}.")
-    most, least = max(have.values()), min(have.values())
+    most, rarest = max(have.values()), min(have, key=lambda label: have[label])  # of several, the first
     chosen = {
-        "minority": [label for label, count in have.items() if count == least][:1],
-        "not minority": [label for label, count in have.items() if count != least],
+        "minority": [rarest],
+        "not minority": [label for label in have if label != rarest],
     }.get(strategy, list(have))
     return dict.fromkeys(chosen, most)
 
@@ -43,12 +44,12 @@ def wanted_totals(strategy: Strategy, labels: Tensor) -> dict[int, int]:
 def _checked(label: Any, total: Any, have: dict[int, int]) -> int:
     if label not in have:
         raise ValueError(f"sampling_strategy names class {label!r}, which has no images; there are {sorted(have)}.")
-    if not isinstance(total, int) or total < have[label]:
+    if not isinstance(total, Integral) or total < have[label]:  # NumPy's integers too
         raise ValueError(
             f"sampling_strategy must give class {label} a total of at least the {have[label]} images it has, "
             f"got {total!r}."
         )
-    return total
+    return int(total)
 
 
 def added_items(totals: Mapping[int, int], labels: Tensor) -> Tensor:

@@ -176,9 +176,11 @@ class VAEBank:
             labels: int64 [B], of both.
             t: one number, or one for each pair [B].
         """
-        weight = torch.as_tensor(t, dtype=torch.float32, device=self.device).reshape(-1, 1)
+        weight = torch.as_tensor(t, dtype=torch.float32, device=self.device)
+        if weight.shape not in ((), (len(labels),)):
+            raise ValueError(f"t must be a number or [B] with B = {len(labels)}, got {list(weight.shape)}.")
         z_a, z_b = self.encode(images_a, labels)[0], self.encode(images_b, labels)[0]
-        return to_uint8(self.decode(z_a + weight * (z_b - z_a), labels))
+        return to_uint8(self.decode(z_a + weight.reshape(-1, 1) * (z_b - z_a), labels))
 
     # ---- the same by rows and with the randomness handed in, for the wrapper and export ----
 
@@ -236,10 +238,7 @@ class VAEBank:
 
     def subset(self, classes: Sequence[str | int]) -> VAEBank:
         """A bank of some classes, by name or integer label; they keep labels and weights."""
-        rows = sorted({bank_file.find(self.class_infos, c) for c in classes})
-        if not rows:
-            raise ValueError("classes must name at least one class, got none.")
-        return VAEBank(self.content.pick(rows), self.device)
+        return VAEBank(self.content.pick(bank_file.find_all(self.class_infos, classes)), self.device)
 
     @classmethod
     def merge(cls, bank_a: VAEBank, bank_b: VAEBank) -> VAEBank:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vae_augment.config import FitConfig
 from vae_augment.latent import LatentStats
-from vae_augment.model import VAE, Params, pick
+from vae_augment.model import NORM_GROUPS, VAE, Params, pick
 from vae_augment.policy import Policy
 
 FORMAT, VERSION = "vae-augment-bank", 1
@@ -167,13 +167,15 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         config = FitConfig.from_dict(metadata["config"])
         policy = Policy.from_dict(metadata["policy"])
         exemplars, start_steps = metadata["exemplars"], metadata["start_steps"]
+        if not (start_steps is None or (type(start_steps) is int and start_steps >= 0)):
+            raise ValueError(f"start_steps must be null or a whole number, got {start_steps!r}")
         data = dict(metadata["data"])
         _check_infos(infos, exemplars)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has damaged metadata: {error}.") from None
     expected = _expected_shapes(vae, len(infos), exemplars, with_start=start_steps is not None)
     _check_shapes(path, file, expected)
-    rows = list(range(len(infos))) if classes is None else sorted({find(infos, c) for c in classes})
+    rows = list(range(len(infos))) if classes is None else find_all(infos, classes)
 
     def load(name: str) -> Tensor:
         if name.startswith("start.") or len(rows) == len(infos):
@@ -187,9 +189,11 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
     stats = LatentStats(*(load(f"latent.{name}") for name in ("mean", "cov", "exemplars", "counts")))
     if len(rows) and not bool(((stats.counts >= 0) & (stats.counts <= exemplars)).all()):
         raise ValueError(f"{path} is damaged: latent.counts is out of range.")
+    if not stats.usable():
+        raise ValueError(f"{path} is damaged: a matrix in latent.cov is no covariance.")
     start = None
     if start_steps is not None:
-        start = Start({n: load(f"start.{n}") for n in vae.shapes}, load("start.pooled"), int(start_steps))
+        start = Start({n: load(f"start.{n}") for n in vae.shapes}, load("start.pooled"), start_steps)
     return BankContent(
         vae,
         {name: load(f"class.{name}") for name in vae.shapes},
@@ -200,6 +204,14 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         data,
         start,
     )
+
+
+def find_all(infos: Sequence[ClassInfo], classes: Sequence[str | int]) -> list[int]:
+    """Positions of classes, in label order. Raises ValueError if one is lacking or none is asked for."""
+    rows = sorted({find(infos, c) for c in classes})
+    if not rows:
+        raise ValueError("classes must name at least one class, got none.")
+    return rows
 
 
 def find(infos: Sequence[ClassInfo], name_or_label: str | int) -> int:
@@ -219,6 +231,8 @@ def _vae(metadata: dict[str, Any]) -> VAE:
         type(n) is int and 1 <= n <= limit for n, limit in zip(numbers, limits, strict=True)
     ):
         raise ValueError(f"image_shape {shape}, latent_dim {latent_dim} or width {width} is out of range")
+    if width % NORM_GROUPS:
+        raise ValueError(f"width {width} is not a multiple of {NORM_GROUPS}")
     return VAE((shape[0], shape[1], shape[2]), latent_dim, width)
 
 

@@ -6,9 +6,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -22,23 +21,35 @@ if TYPE_CHECKING:
 WORK_FAILED, INPUT_WRONG = 1, 2
 
 
-def _fails_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
-    """Errors that a user can mend as one line and exit code 2, others as one line and 1; -v shows the traceback."""
+class _OneLineErrors(click.Group):
+    """A command whose errors are one line: exit code 2 for what the user can mend, 1 for work that failed."""
 
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        run: Callable[..., Any] = super().main
+        if not standalone_mode:
+            return run(*args, standalone_mode=False, **extra)
         try:
-            command(*args, **kwargs)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise
+            code = run(*args, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(INPUT_WRONG)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "vae-augment"
+            _fail(f"{error.format_message()} Try '{command} --help'.", INPUT_WRONG)
+        except click.Abort:
+            _fail("stopped.", WORK_FAILED)
         except Exception as error:  # the command line's edge: everything ends in a message and a code
             if logging.getLogger("vae_augment").isEnabledFor(logging.INFO):
                 raise
             wrong_input = isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
-            click.echo(f"vae-augment: error: {' '.join(str(error).split()) or type(error).__name__}", err=True)
-            sys.exit(INPUT_WRONG if wrong_input else WORK_FAILED)
+            _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong_input else WORK_FAILED)
+        else:
+            sys.exit(code if isinstance(code, int) else 0)
 
-    return run
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"vae-augment: error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
 
 
 class _Echo(logging.Handler):
@@ -49,7 +60,11 @@ class _Echo(logging.Handler):
         click.secho(f"vae-augment: {self.format(record)}", err=True, fg="yellow" if loud else None, bold=loud)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    "vae-augment",
+    cls=_OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="vae-augment")
 @click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
 def main(verbose: bool) -> None:
@@ -75,7 +90,6 @@ def main(verbose: bool) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--download-timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, metavar="SECONDS")
-@_fails_in_one_line
 def fit(
     data: str,
     root: Path | None,
@@ -101,8 +115,8 @@ def fit(
     )
     from vae_augment.data import SAMPLE_SOURCE, open_data
 
-    if out is not None and not out.parent.is_dir():
-        raise FileNotFoundError(f"--out: no folder {out.parent}.")
+    if out is not None:
+        _check_out(out)
     opened = open_data(data, root=root, timeout=download_timeout)
     if out is None:
         out = Path(f"{opened.name}.safetensors")
@@ -120,6 +134,18 @@ def fit(
         click.echo(f"vae-augment: error: class {info.name!r} failed: {info.note}.", err=True)
     if failed:
         sys.exit(WORK_FAILED)
+
+
+def _check_out(out: Path) -> None:
+    """Raise, before any work is done, if a bank and its sheet cannot be written there."""
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"--out: no folder {out.parent}.")
+    if out.is_dir():
+        raise ValueError(f"--out must be a file, {out} is a folder.")
+    if out.suffix == ".png":
+        raise ValueError(
+            "--out names the bank, for example mnist.safetensors; the .png beside it is the contact sheet."
+        )
 
 
 def _fit_and_write(
@@ -148,8 +174,7 @@ def _fit_and_write(
 @click.option("--count", type=click.IntRange(min=1), help="Instead, images in all, split evenly.")
 @click.option("--method", help="exemplar, gaussian or prior. [default: the bank's policy]")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
-@_fails_in_one_line
+@click.option("--device", default="auto", show_default=True)
 def generate(
     bank: Path,
     out: Path,
@@ -163,9 +188,10 @@ def generate(
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank
-    from vae_augment.export import counts_per_class, export
+    from vae_augment.exporting import counts_per_class, export
+    from vae_augment.training import choose_device
 
-    loaded = VAEBank.load(bank, device=device)
+    loaded = VAEBank.load(bank, device=choose_device(device))
     total = sum(counts_per_class(len(loaded.classes), per_class=per_class, count=count))
     with tqdm(total=total, unit="image", disable=None) as bar:
         done = export(loaded, out, per_class=per_class, count=count, method=method, seed=seed, on_images=bar.update)
@@ -174,7 +200,6 @@ def generate(
 
 @main.command()
 @click.argument("bank", type=click.Path(path_type=Path))
-@_fails_in_one_line
 def info(bank: Path) -> None:
     """Say what a bank holds and how its fit went."""
     from vae_augment.bank import VAEBank

@@ -18,6 +18,14 @@ CHOICES = {
     "invariances": ("auto", "none", "affine"),
     "policy": ("auto", "none"),
 }
+RANGES = {
+    "latent_dim": (1, 512),
+    "image_size": (8, 128),
+    "steps": (1, 10_000_000),
+    "width": (8, 512),
+    "batch_size": (1, 65_536),
+    "exemplars": (0, 65_536),
+}
 # The sizes below which steps stop falling and above which they stop rising.
 SMALL_DATASET, LARGE_DATASET = 5_000, 30_000
 
@@ -68,20 +76,16 @@ class FitConfig:
             if getattr(self, name) not in choices:
                 expected = ", ".join(repr(c) for c in choices)
                 raise ValueError(f"{name} must be one of {expected}, got {getattr(self, name)!r}.")
-        self._check_int("latent_dim", 1, 512)
-        self._check_int("image_size", 8, 128)
-        self._check_int("steps", 1, 10_000_000)
-        self._check_int("width", 8, 512)
-        self._check_int("batch_size", 1, 65_536)
-        self._check_int("exemplars", 0, 65_536)
+        for name, (low, high) in RANGES.items():
+            self._check_int(name, low, high)
         if self.width is not None and self.width % 8:
             raise ValueError(f"width must be a multiple of 8, got {self.width}.")
-        if not 0 < self.learning_rate <= 1:
-            raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate}.")
+        if not isinstance(self.learning_rate, (int, float)) or not 0 < self.learning_rate <= 1:
+            raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}.")
 
     def _check_int(self, name: str, low: int, high: int) -> None:
         value = getattr(self, name)
-        if value is None:
+        if value is None and name in PRESETS["default"]:
             return
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}.")

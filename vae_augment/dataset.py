@@ -50,7 +50,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         seed: None draws from torch's global generator, which the DataLoader seeds for each worker and epoch; an int
             makes item i a function of (seed, epoch, i) alone, for any number of workers and any batch size. The epoch
             is 0 until `set_epoch` is called.
-        return_source: append to each item 0 (real), 1 (jittered) or 2 (generated).
+        return_source: items are tuples with 0 (real), 1 (jittered) or 2 (generated) behind the rest.
 
     Raises:
         TypeError: base_ds is iterable, or its items are not (image, label).
@@ -111,7 +111,7 @@ class VAEAugmentedDataset(Dataset[Any]):
             for i, item in zip(made.tolist(), self._synthetic(indices, origins, made, draws), strict=True):
                 samples[i] = item
         if self.return_source:
-            return [type(s)([*s, int(kind)]) for s, kind in zip(samples, draws.kind, strict=True)]
+            return [(*s, int(kind)) for s, kind in zip(samples, draws.kind, strict=True)]
         return samples
 
     def __iter__(self) -> Iterator[Any]:
@@ -156,6 +156,10 @@ class VAEAugmentedDataset(Dataset[Any]):
     def set_epoch(self, epoch: int) -> None:
         """Draw a seeded dataset anew from here on; workers that are already running notice."""
         self._epoch[0] = epoch
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._epoch.share_memory_()  # a copy's own, for its own workers
 
     def __repr__(self) -> str:
         return (
@@ -253,7 +257,7 @@ def _rows(bank: VAEBank, source: Source) -> Tensor:
             f"the bank has no class for label {missing[0]} ({source.classes[missing[0]]!r}) of base_ds; "
             f"it has labels {sorted(row_of)}. Fit a bank on this dataset."
         )
-    for info in bank.class_infos:
+    for info in bank.class_infos if source.has_names else ():
         name = source.classes.get(info.label, info.name)
         if name != info.name:
             warnings.warn(

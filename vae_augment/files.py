@@ -14,6 +14,7 @@ RESERVED_NAMES = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
 )
 MAX_NAME_BYTES = 200
+MANIFEST, CLASSES = "manifest.json", "classes.json"  # stand beside class folders
 
 
 def atomic_write(path: str | Path, content: bytes, *, sync: bool = True) -> None:
@@ -61,7 +62,8 @@ def folder_name(class_name: str) -> str:
     text = "".join(_escape(c) if c in UNSAFE_CHARACTERS else c for c in class_name)
     if text and text[-1] in ". ":
         text = text[:-1] + _escape(text[-1])
-    if text and (text[0] in ". " or text.split(".")[0].casefold() in RESERVED_NAMES):
+    reserved = text.split(".")[0].casefold() in RESERVED_NAMES or text.casefold() in (MANIFEST, CLASSES)
+    if text and (text[0] in ". " or reserved):
         text = _escape(text[0]) + text[1:]
     if not text:
         raise ValueError("a class name must not be empty: it becomes a folder's name.")

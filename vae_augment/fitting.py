@@ -26,7 +26,7 @@ from vae_augment.model import MIN_SIDE, VAE, Params, kl_per_dim, pick, stack
 from vae_augment.policy import Policy, default_policy, silent_policy
 from vae_augment.seeding import generator
 from vae_augment.source import Source
-from vae_augment.training import CLASSES_AT_ONCE, Job, posterior, train
+from vae_augment.training import CLASSES_AT_ONCE, Job, choose_device, posterior, train
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def fit(
     shape = start.image_shape if start is not None else _image_shape(source, config)
     vae = start.vae if start is not None else VAE(shape, resolved.latent_dim or 0, resolved.width or 0)
     data = load_images(source, shape)
-    torch_device = _device(device)
+    torch_device = choose_device(device)
     steps = resolved.steps or 0
     warm_steps = round(steps * WARM_SHARE) if resolved.sharing == "warm-start" else 0
     shared = None if start is None else _start_of(start)
@@ -119,10 +119,15 @@ def fit(
 
 
 def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
-    """Every raw image of a source as uint8 at (C, H, W) `shape`."""
+    """Every raw image of a source as uint8 at (C, H, W) `shape`. Raises ValueError naming one that cannot be read."""
     images = torch.empty(len(source), *shape, dtype=torch.uint8)
     for index in range(len(source)):
-        pixels = raw.match_channels(raw.to_tensor(source.raw(index)[0], source.value_range), shape[0])
+        sample = source.raw(index)
+        try:
+            image = raw.to_tensor(sample[0], source.value_range)
+        except ValueError as error:
+            raise ValueError(f"{source.whereabouts(index)}: {error}") from error
+        pixels = raw.match_channels(image, shape[0])
         if pixels.dtype == torch.uint8 and pixels.shape[1:] == shape[1:]:
             images[index] = pixels
         else:
@@ -287,22 +292,11 @@ def _image_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
     scale = longer / max(height, width)
     shape = channels, round(height * scale), round(width * scale)
     if min(shape[1:]) < MIN_SIDE:
-        raise ValueError(f"images must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {height}x{width}.")
+        resized = "" if shape[1:] == (height, width) else f" when {height}x{width} is resized to image_size {longer}"
+        raise ValueError(f"images must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {shape[1]}x{shape[2]}{resized}.")
     if len(sizes) > 1 or shape[1:] != (height, width):
         logger.info("images of %d sizes are modelled at %dx%d", len(sizes), shape[1], shape[2])
     return shape
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device must be 'auto' or one that torch can use here, got {name!r}: {reason}") from None
-    return device
 
 
 def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:

@@ -14,7 +14,7 @@ from torch import Tensor
 ACTIVE_VARIANCE = 0.01
 # Kernel width of "exemplar" in units of the class's own spread: 0 repeats training codes, 1 is "gaussian".
 EXEMPLAR_BANDWIDTH = 0.5
-JITTER_FLOOR = 1e-6  # added to variances before a Cholesky factor is taken
+VARIANCE_FLOOR = 1e-6  # added to variances before a Cholesky factor is taken
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,14 @@ class LatentStats:
     @cached_property
     def scale_tril(self) -> Tensor:
         """Lower Cholesky factors of `cov`, [K, L, L]."""
-        floor = JITTER_FLOOR * torch.eye(self.cov.shape[-1], device=self.cov.device)
+        floor = VARIANCE_FLOOR * torch.eye(self.cov.shape[-1], device=self.cov.device)
         factors: Tensor = torch.linalg.cholesky(self.cov + floor)
         return factors
+
+    def usable(self) -> bool:
+        """Whether every covariance is one: positive definite but for rounding."""
+        floor = VARIANCE_FLOOR * torch.eye(self.cov.shape[-1], device=self.cov.device)
+        return not bool(torch.linalg.cholesky_ex(self.cov + floor).info.any())
 
     def spread(self, rows: Tensor, noise: Tensor) -> Tensor:
         """Standard normal noise [B, L] coloured by the covariance of the class of each row [B]."""
@@ -110,16 +115,18 @@ def shrinkage_intensity(means: Tensor, target: Tensor) -> float:
     The estimate of Ledoit and Wolf (2003) for a given target, in the form of Schaefer and Strimmer (2005): the summed
     variance of the entries of the sample covariance over their summed squared distance to the target.
     """
-    count = len(means)
+    count, latent_dim = means.shape
     if count < 3:
         return 1.0
+    # With no more images than dimensions the sample covariance is singular, and its own noise is not to be read off it.
+    least = latent_dim / (latent_dim + count) if count <= latent_dim else 0.0
     centred = means - means.mean(0)
     own, square = covariance(means), centred.square()
     # sum over images of (x_i x_j - its mean)^2, for each entry i, j
     sum_of_squares = square.T @ square - count * (centred.T @ centred / count).square()
     variance = count / (count - 1) ** 3 * sum_of_squares
     distance = (own - target).square().sum()
-    return float((variance.sum() / distance.clamp_min(1e-12)).clamp(0, 1))
+    return float((variance.sum() / distance.clamp_min(1e-12)).clamp(least, 1))
 
 
 def active_dims(means: Tensor) -> int:
@@ -147,8 +154,6 @@ def _exemplar(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, tem
 
     The smoothed bootstrap with shrinkage of West (1993), "Approximating Posterior Distributions by Mixtures".
     """
-    if bool((stats.counts[rows] == 0).any()):
-        raise ValueError("method='exemplar' needs a bank fitted with exemplars > 0; use method='gaussian'.")
     bandwidth = min(1.0, EXEMPLAR_BANDWIDTH * temperature)
     chosen = (pick * stats.counts[rows]).long()
     mean = stats.mean[rows]
@@ -159,10 +164,17 @@ def _exemplar(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, tem
 SAMPLERS: dict[str, Sampler] = {"exemplar": _exemplar, "gaussian": _gaussian, "prior": _prior}
 
 
-def draw(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, *, method: str, temperature: float) -> Tensor:
-    """New latents [B, L] of the classes in `rows` [B] by one of `SAMPLERS`."""
+def check_method(counts: Tensor, method: str) -> None:
+    """Raise ValueError if there is no such sampler, or a class lacks the exemplars [counts] that it draws from."""
     if method not in SAMPLERS:
         raise ValueError(f"method must be one of {', '.join(map(repr, SAMPLERS))}, got {method!r}.")
+    if method == "exemplar" and not bool(counts.all()):
+        raise ValueError("method='exemplar' needs a bank fitted with exemplars > 0; use method='gaussian'.")
+
+
+def draw(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, *, method: str, temperature: float) -> Tensor:
+    """New latents [B, L] of the classes in `rows` [B] by one of `SAMPLERS`."""
+    check_method(stats.counts[rows], method)
     if not temperature >= 0 or not math.isfinite(temperature):
         raise ValueError(f"temperature must be a finite number of at least 0, got {temperature}.")
     return SAMPLERS[method](stats, rows, noise, pick, temperature)

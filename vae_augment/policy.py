@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vae_augment.latent import SAMPLERS
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -25,6 +27,17 @@ class Policy:
     keep_detail: bool = False
     method: str = "exemplar"
     origin: str = ""
+
+    def __post_init__(self) -> None:
+        numbers = (self.p_generate, self.p_jitter, self.scale)
+        if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
+            raise ValueError(f"p_generate, p_jitter and scale must be numbers, got {numbers}")
+        if not (self.p_generate >= 0 <= self.p_jitter and self.p_generate + self.p_jitter <= 1):
+            raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {numbers[:2]}")
+        if not 0 <= self.scale < float("inf"):
+            raise ValueError(f"scale must be a finite number of at least 0, got {self.scale}")
+        if not isinstance(self.keep_detail, bool) or self.method not in SAMPLERS:
+            raise ValueError(f"keep_detail {self.keep_detail!r} or method {self.method!r} is not known")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,8 +16,7 @@ from torch import Tensor
 from vae_augment.images import to_uint8
 
 GREY_MODES = ("1", "L")
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
-DEEP_MAX = 65535.0
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # as arrays, of a range like theirs
 # Channels last in numpy; a first axis this short before a long last one is taken as channels first.
 MAX_CHANNELS = 16
 Range: TypeAlias = tuple[float, float]
@@ -35,9 +34,12 @@ def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
         ValueError: an array of another number of dimensions, or with values that are not finite.
     """
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        if image.mode not in DEEP_MODES:
+            return _from_pil(image)
+        image = np.array(image)
     if isinstance(image, np.ndarray):
-        array = torch.from_numpy(np.ascontiguousarray(image))
+        native = image.astype(image.dtype.newbyteorder("="), copy=False)
+        array = torch.from_numpy(np.require(native, requirements=["C", "W"]))
         if array.ndim == 3 and not _channels_first(image):
             array = array.permute(2, 0, 1)
     elif isinstance(image, Tensor):
@@ -58,9 +60,6 @@ def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
 
 
 def _from_pil(image: Image.Image) -> Tensor:
-    if image.mode in DEEP_MODES:
-        deep = torch.from_numpy(np.array(image, dtype=np.float32))
-        return (deep / DEEP_MAX).clamp(0, 1)[None]
     if image.mode in GREY_MODES:
         image = image.convert("L")
     elif image.mode not in ("LA", "RGBA"):
@@ -72,7 +71,9 @@ def _from_pil(image: Image.Image) -> Tensor:
 def like(pixels: Tensor, original: Any, value_range: Range | None = None) -> Any:
     """`pixels` [C, H, W], float in [0, 1] (clipped), as an image of the type, mode, dtype and range of `original`."""
     if isinstance(original, Image.Image):
-        return _to_pil(pixels, original.mode)
+        if original.mode not in DEEP_MODES:
+            return _to_pil(pixels, original)
+        return Image.fromarray(like(pixels, np.array(original), value_range))
     low, high = value_range or (0.0, 1.0)
     pixels = match_channels(pixels, channels_of(original))
     if original.dtype in (torch.uint8, np.dtype(np.uint8)):
@@ -85,7 +86,7 @@ def like(pixels: Tensor, original: Any, value_range: Range | None = None) -> Any
         if original.ndim == 3 and not _channels_first(original):
             values = values.permute(1, 2, 0)
         array = values.contiguous().numpy()
-        return (np.rint(array) if original.dtype.kind in "iu" else array).astype(original.dtype)
+        return (np.rint(array) if original.dtype.kind in "iub" else array).astype(original.dtype)
     values = values.round() if not original.is_floating_point() else values
     values = values.to(original.dtype)
     if type(original) is Tensor:
@@ -95,16 +96,15 @@ def like(pixels: Tensor, original: Any, value_range: Range | None = None) -> Any
     return tv_tensors.wrap(values, like=original)
 
 
-def _to_pil(pixels: Tensor, mode: str) -> Image.Image:
-    if mode in DEEP_MODES:
-        deep = match_channels(pixels, 1)[0].clamp(0, 1).mul(DEEP_MAX).round().numpy()
-        if mode.startswith("I;16"):
-            return Image.fromarray(deep.astype(np.uint16))
-        return Image.fromarray(deep.astype(np.int32 if mode == "I" else np.float32))
-    plain = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA"}.get(mode, "RGB")
+def _to_pil(pixels: Tensor, original: Image.Image) -> Image.Image:
+    plain = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA"}.get(original.mode, "RGB")
     array = to_uint8(match_channels(pixels, len(plain))).permute(1, 2, 0).contiguous().numpy()
     image = Image.fromarray(array[:, :, 0] if plain == "L" else array)
-    return image if image.mode == mode else image.convert(mode)
+    if original.mode == "P":
+        return image.quantize(palette=original, dither=Image.Dither.NONE)
+    if original.mode == "1":
+        return image.convert("1", dither=Image.Dither.NONE)
+    return image if image.mode == original.mode else image.convert(original.mode)
 
 
 def channels_of(image: Any) -> int:
@@ -141,16 +141,25 @@ def match_channels(pixels: Tensor, channels: int) -> Tensor:
     return torch.cat([colour, alpha]) if channels in (2, 4) else colour
 
 
+def needs_range(image: Any) -> bool:
+    """Whether an image's values have no fixed meaning: anything but bytes."""
+    if isinstance(image, Image.Image):
+        return image.mode in DEEP_MODES
+    return image.dtype not in (torch.uint8, np.uint8)
+
+
 def value_range_of(images: list[Any]) -> Range | None:
-    """The values of black and white in arrays that are not uint8: (0, 1), (0, 255), or their own extremes."""
-    arrays = [i for i in images if not isinstance(i, Image.Image) and i.dtype not in (torch.uint8, np.uint8)]
+    """The values of black and white in images other than bytes: (0, 1), (0, 255), or their own extremes."""
+    arrays = [np.asarray(image, dtype=np.float32) for image in images if needs_range(image)]
     if not arrays:
         return None
     low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
-    if low >= 0 and high <= 1:
-        return 0.0, 1.0
-    if low >= 0 and high <= 255:
-        return 0.0, 255.0
+    if not np.isfinite([low, high]).all():
+        raise ValueError("an image holds values that are not finite.")
+    for usual in (1.0, 255.0):
+        if low >= 0 and high <= usual:
+            return 0.0, usual
+    low = min(low, 0.0)  # black is 0 where nothing is below it
     return low, high if high > low else low + 1
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
+from torchvision.datasets.vision import StandardTransform
 
 from vae_augment import raw
 from vae_augment.raw import Range
@@ -50,20 +51,23 @@ class Source:
         self._node = _node(dataset)
         if not len(self._node):
             raise ValueError("dataset must hold at least one image, got an empty one.")
-        sample = self._node.raw(0)
+        sample = self.raw(0)
         if not isinstance(sample, (tuple, list)) or len(sample) < 2:
             raise TypeError(f"dataset items must be (image, label) pairs, got {type(sample).__name__}.")
         raw.to_tensor(sample[0])  # raises if it is no image
         self.labels = _as_labels(labels if labels is not None else self._node.labels(), len(self._node))
-        self.classes = _class_names(self._node.leaf, self.labels)
+        self.classes, self.has_names = _class_names(self._node.leaf, self.labels)
         self.value_range = self._value_range(sample[0])
 
     def __len__(self) -> int:
         return len(self._node)
 
     def raw(self, index: int) -> Any:
-        """Item `index` before any transform: a tuple or list (image, label, ...)."""
-        return self._node.raw(index)
+        """Item `index` before any transform: a tuple or list (image, label, ...). ValueError if it cannot be read."""
+        try:
+            return self._node.raw(index)
+        except OSError as error:
+            raise ValueError(f"cannot read {self._node.whereabouts(index)}: {error}") from error
 
     def finish(self, index: int, sample: Any, image: Any) -> Any:
         """A raw `sample` with another image, through the transforms of item `index`."""
@@ -72,6 +76,10 @@ class Source:
     def item(self, index: int) -> Any:
         """Item `index` as the user's dataset gives it."""
         return self._node.item(index)
+
+    def whereabouts(self, index: int) -> str:
+        """What to call item `index` in a message: its file, if it has one."""
+        return self._node.whereabouts(index)
 
     def items(self, indices: list[int]) -> list[Any]:
         """Items as the user's dataset gives them, by its own batched `__getitems__` where it has one."""
@@ -86,6 +94,8 @@ class Source:
         """Replace a transform ("transform", "target_transform" or "transforms") of every dataset underneath."""
         for leaf in self._node.leaves():
             setattr(leaf, name, value)
+            if isinstance(getattr(leaf, "transforms", None), StandardTransform):  # torchvision's pair of the two
+                leaf.transforms = StandardTransform(leaf.transform, leaf.target_transform)
 
     def probe(self) -> Iterator[Any]:
         """Raw images of up to 1,000 evenly spaced items."""
@@ -104,9 +114,7 @@ class Source:
         return digest.hexdigest()
 
     def _value_range(self, first: Any) -> Range | None:
-        if hasattr(first, "mode") or first.dtype in (torch.uint8, np.uint8):
-            return None
-        return raw.value_range_of(list(self.probe()))
+        return raw.value_range_of(list(self.probe())) if raw.needs_range(first) else None
 
 
 class _Node(Protocol):
@@ -119,6 +127,7 @@ class _Node(Protocol):
     def raw(self, index: int) -> Any: ...
     def item(self, index: int) -> Any: ...
     def items(self, indices: list[int]) -> list[Any]: ...
+    def whereabouts(self, index: int) -> str: ...
     def finish(self, index: int, sample: Any, image: Any) -> Any: ...
     def labels(self) -> Any: ...
     def update_digest(self, digest: Any) -> bool: ...
@@ -172,11 +181,22 @@ class _Leaf:
     def labels(self) -> Any:
         for name in LABELS:
             labels = getattr(self.leaf, name, None)
-            if labels is not None and hasattr(labels, "__len__") and len(labels) == len(self.leaf):
+            if hasattr(labels, "__len__") and np.asarray(labels).size == len(self.leaf):  # not QMNIST's eight columns
                 return labels
         if isinstance(self.leaf, TensorDataset):
             return self.leaf.tensors[1]
         return [self._plain[i][1] for i in range(len(self._plain))]
+
+    def whereabouts(self, index: int) -> str:
+        files = self._files()
+        return f"item {index}" if files is None else str(files[index])
+
+    def _files(self) -> list[str | Path] | None:
+        """The file of each item, for a dataset with torchvision's `samples`."""
+        samples = getattr(self.leaf, "samples", None)
+        if not isinstance(samples, list) or not all(isinstance(s[0], (str, Path)) for s in samples):
+            return None
+        return [s[0] for s in samples]
 
     def update_digest(self, digest: Any) -> bool:
         data = getattr(self.leaf, "data", None)
@@ -188,10 +208,10 @@ class _Leaf:
             digest.update(f"{data.shape}{data.dtype}".encode())
             digest.update(np.ascontiguousarray(data).data)
             return True
-        samples = getattr(self.leaf, "samples", None)
-        if not isinstance(samples, list) or not all(isinstance(s[0], (str, Path)) for s in samples):
+        files = self._files()
+        if files is None:
             return False
-        for path, *_ in samples:
+        for path in files:
             stat = Path(path).stat()
             digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         return True
@@ -222,6 +242,9 @@ class _Subset:
 
     def finish(self, index: int, sample: Any, image: Any) -> Any:
         return self._inner.finish(self._indices[index], sample, image)
+
+    def whereabouts(self, index: int) -> str:
+        return self._inner.whereabouts(self._indices[index])
 
     def labels(self) -> Any:
         return np.asarray(self._inner.labels())[self._indices]
@@ -264,6 +287,10 @@ class _Concat:
         part, inner = self._find(index)
         return part.finish(inner, sample, image)
 
+    def whereabouts(self, index: int) -> str:
+        part, inner = self._find(index)
+        return part.whereabouts(inner)
+
     def labels(self) -> Any:
         return np.concatenate([np.asarray(part.labels()).reshape(len(part)) for part in self._parts])
 
@@ -291,11 +318,11 @@ def _as_labels(labels: Any, count: int) -> Tensor:
     return torch.from_numpy(array.astype(np.int64))
 
 
-def _class_names(leaf: Any, labels: Tensor) -> dict[int, str]:
-    """The name of each label that occurs, verbatim from the dataset's `classes`, else the label itself."""
+def _class_names(leaf: Any, labels: Tensor) -> tuple[dict[int, str], bool]:
+    """The name of each label that occurs, verbatim from the dataset's `classes`, else the label itself; and which."""
     names: Any = getattr(leaf, "classes", None)
     present: list[int] = labels.unique().tolist()
     named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
     if named and present[0] >= 0 and present[-1] < len(names):
-        return {label: names[label] for label in present}
-    return {label: str(label) for label in present}
+        return {label: names[label] for label in present}, True
+    return {label: str(label) for label in present}, False

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ def train(
     device: torch.device,
     on_step: Callable[[], object] = lambda: None,
 ) -> tuple[Params, list[str]]:
-    """Minimise the negative evidence lower bound of each class by Adam under a one-cycle schedule.
+    """Minimise the negative evidence lower bound of each class by Adam, its rate rising, then falling along a cosine.
 
     A class whose loss is not finite returns to its last good state and goes on at half the rate; after three
     such returns it stays there, and its note says why.
@@ -69,13 +70,7 @@ def train(
     if steps == 0:
         return guard.result()
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        learning_rate,
-        total_steps=steps,
-        pct_start=max(WARM_UP_SHARE, 1.5 / steps),
-        cycle_momentum=False,
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=steps))
     with flush_denormals():
         for step in range(steps):
             if step % SNAPSHOT_EVERY == 0:
@@ -90,10 +85,17 @@ def train(
             guard.before_step()
             optimizer.step()
             guard.after_step(optimizer, finite, step, loss)
-            if step < steps - 1:
-                schedule.step()
+            schedule.step()
             on_step()
     return guard.result()
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the peak rate at a step: up in a straight line, down along half a cosine."""
+    warm_up = max(1, round(steps * WARM_UP_SHARE))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up + 1) / (steps - warm_up + 1)))
 
 
 class _Guard:
@@ -176,6 +178,19 @@ def posterior(vae: VAE, params: Params, images: Tensor, device: torch.device) ->
         means.append(mean[0].cpu())
         logvars.append(logvar[0].cpu())
     return torch.cat(means), torch.cat(logvars), math.sqrt(squared_error / images.numel())
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" is a CUDA device if there is one. Raises ValueError if torch cannot use it here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device must be 'auto' or one that torch can use here, got {name!r}: {reason}") from None
+    return device
 
 
 @contextmanager

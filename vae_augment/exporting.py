@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.files import atomic_write, folder_names
+from vae_augment.files import CLASSES, MANIFEST, atomic_write, folder_names
+from vae_augment.latent import check_method
 from vae_augment.seeding import generator
 
 PER_CLASS = 500  # by default
 BLOCK = 256  # images drawn from one random stream, so that any part can be made apart from the others
 PNG_CHANNELS = (1, 3, 4)
-MANIFEST, CLASSES = "manifest.json", "classes.json"
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ def export(
     channels = bank.image_shape[0]
     if channels not in PNG_CHANNELS:
         raise ValueError(f"PNG holds images of 1, 3 or 4 channels, the bank's have {channels}.")
+    method = bank.policy.method if method is None else method
+    check_method(bank.stats.counts, method)
+    names = folder_names(bank.classes)
     folder = Path(out)
     _require_empty(folder)
-    names = folder_names(bank.classes)
     folder.mkdir(parents=True, exist_ok=True)
     for row, name in enumerate(names):
         (folder / name).mkdir()
@@ -91,7 +93,7 @@ def export(
     manifest = {
         "format": format,
         "bank_sha256": bank.sha256,
-        "method": bank.policy.method if method is None else method,
+        "method": method,
         "seed": seed,
         "images": sum(counts),
         "classes": described,

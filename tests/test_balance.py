@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vae_augment.balance import added_items, wanted_totals
+
+LABELS = torch.tensor([0] * 2 + [1] * 5 + [4] * 3)
+TIED = torch.tensor([0] * 2 + [1] * 2 + [4] * 3 + [5] * 3)
+
+
+def totals(strategy, labels=LABELS):
+    """Images of each class in the end."""
+    origin = torch.cat([torch.arange(len(labels)), added_items(wanted_totals(strategy, labels), labels)])
+    return dict(Counter(labels[origin].tolist()))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "labels", "wanted"),
+    [
+        ("not majority", LABELS, {0: 5, 1: 5, 4: 5}),
+        ("auto", LABELS, {0: 5, 1: 5, 4: 5}),
+        ("all", LABELS, {0: 5, 1: 5, 4: 5}),
+        ("minority", LABELS, {0: 5, 1: 5, 4: 3}),
+        ("not minority", LABELS, {0: 2, 1: 5, 4: 5}),
+        ("minority", TIED, {0: 3, 1: 2, 4: 3, 5: 3}),
+        ("not minority", TIED, {0: 2, 1: 3, 4: 3, 5: 3}),
+        ({0: 7, 4: 3}, LABELS, {0: 7, 1: 5, 4: 3}),
+        ({np.int64(0): np.int64(7)}, LABELS, {0: 7, 1: 5, 4: 3}),
+        (lambda labels: {1: 2 * int((labels == 1).sum())}, LABELS, {0: 2, 1: 10, 4: 3}),
+        ({}, LABELS, {0: 2, 1: 5, 4: 3}),
+    ],
+)
+def test_a_strategy_means_what_imbalanced_learn_says(strategy, labels, wanted):
+    assert totals(strategy, labels) == wanted
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(0, 20))
+def test_added_items_are_of_their_class_and_take_turns(labels, extra):
+    labels = torch.tensor(labels)
+    wanted = {label: count + extra for label, count in Counter(labels.tolist()).items()}
+    added = added_items(wanted, labels)
+    assert totals(wanted, labels) == wanted
+    turns = torch.bincount(added, minlength=len(labels))
+    for label in wanted:
+        used = turns[labels == label]
+        assert used.max() - used.min() <= 1
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("majority", "sampling_strategy must be one of 'minority', .*a dict or a callable, got 'majority'"),
+        (0.5, "sampling_strategy must be one of .* got 0.5"),
+        (lambda labels: 3, "sampling_strategy must be one of .* got 3"),
+        ({2: 9}, r"names class 2, which has no images; there are \[0, 1, 4\]"),
+        ({"zero": 9}, "names class 'zero', which has no images"),
+        ({1: 4}, "must give class 1 a total of at least the 5 images it has, got 4"),
+        ({1: -1}, "at least the 5 images it has, got -1"),
+        ({1: 7.5}, "at least the 5 images it has, got 7.5"),
+    ],
+)
+def test_other_strategies_are_refused(strategy, message):
+    with pytest.raises(ValueError, match=message):
+        wanted_totals(strategy, LABELS)

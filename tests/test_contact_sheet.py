@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import Subset
+
+from vae_augment import VAEBank
+from vae_augment.fitting import load_images
+from vae_augment.report.contact_sheet import COLUMNS, GAP, MARGIN, TEXT, TILE, contact_sheet, contact_sheet_png
+from vae_augment.source import Source
+
+TOP = MARGIN + TEXT + MARGIN
+
+
+@pytest.fixture
+def data(bank, shapes):
+    return load_images(Source(shapes), bank.image_shape)
+
+
+def bands(sheet):
+    """The rows of tiles, as arrays."""
+    pixels = np.asarray(sheet)
+    count = (sheet.height - TOP - MARGIN) // (TILE + GAP)
+    return [pixels[TOP + row * (TILE + GAP) :][:TILE] for row in range(count)]
+
+
+@pytest.mark.parametrize("classes", [["across"], ["down", "slanted"], ["across", "down", "slanted"]])
+def test_a_sheet_has_a_row_a_class_and_four_kinds_of_images(bank, data, classes):
+    sheet = contact_sheet(bank.subset(classes), data)
+    assert sheet.mode == "RGB"
+    assert sheet.height == TOP + len(classes) * (TILE + GAP) + MARGIN
+    assert sheet.width > 4 * COLUMNS * (TILE + GAP)
+    for band in bands(sheet):
+        blocks = np.split(band[:, band.shape[1] - 4 * (COLUMNS * (TILE + GAP) + MARGIN) :], 4, axis=1)
+        assert [len(np.unique(block)) > 2 for block in blocks] == [True] * 4
+
+
+def test_the_rows_of_a_sheet_differ(bank, data):
+    assert len({band.tobytes() for band in bands(contact_sheet(bank, data))}) == 3
+
+
+def test_real_images_are_shown_as_they_are(bank, data):
+    smooth = Image.Resampling.BICUBIC
+    wanted = [Image.fromarray(i[0].numpy()).convert("RGB").resize((TILE, TILE), smooth) for i in data.of(0)]
+    band = bands(contact_sheet(bank.subset(["across"]), data))[0]
+    left = band.shape[1] - 4 * (COLUMNS * (TILE + GAP) + MARGIN)
+    tiles = [band[:, left + column * (TILE + GAP) :][:, :TILE].tobytes() for column in range(COLUMNS)]
+    assert len(set(tiles)) == COLUMNS
+    assert set(tiles) <= {image.tobytes() for image in wanted}
+
+
+def test_a_sheets_file_is_a_png_and_a_function_of_the_seed(bank, data):
+    first, again, other = (contact_sheet_png(bank, data, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    image = Image.open(io.BytesIO(first))
+    assert image.format == "PNG"
+    assert np.array_equal(np.asarray(image), np.asarray(contact_sheet(bank, data, seed=0)))
+
+
+def test_classes_of_few_images_and_long_names_are_shown(bank, shapes):
+    infos = tuple(replace(info, name=f"{info.name} ü 图 " * 20) for info in bank.class_infos)
+    named = VAEBank(replace(bank.content, class_infos=infos))
+    few = load_images(Source(Subset(shapes, [0, 10, 11, 20])), bank.image_shape)
+    assert len(bands(contact_sheet(named, few))) == 3

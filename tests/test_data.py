@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import logging
+import struct
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Subset
+from torchvision.datasets import MNIST
+
+from tests.conftest import Shapes
+from vae_augment import data
+from vae_augment.data import KNOWN, open_data, subsample
+from vae_augment.download import download
+from vae_augment.mnist_sample import MNISTSample
+from vae_augment.source import Source
+
+
+def write_mnist(root, images=6):
+    """MNIST's files as torchvision looks for them, with a few small images."""
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        pixels, labels = bytes(range(images)) * 28 * 28, bytes(n % 10 for n in range(images))
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, images, 28, 28) + pixels)
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, images) + labels)
+    return root
+
+
+def write_folder(root, classes=("cat", "dog")):
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        Image.new("L", (9, 9)).save(root / name / "0.png")
+    return root
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """A machine without data and without a network; the folder it works in."""
+
+    def download(*arguments):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(data, "download", download)
+    monkeypatch.delenv("VAE_AUGMENT_DATA", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# ---- by path ----
+
+
+@pytest.mark.parametrize("inner", [".", "train"])
+@pytest.mark.parametrize("as_type", [str, Path])
+def test_a_folder_of_class_folders_is_opened(tmp_path, inner, as_type):
+    folder = tmp_path / "pets"
+    write_folder(folder / inner)
+    opened = open_data(as_type(folder))
+    assert (opened.name, opened.source) == ("pets", "folder")
+    assert opened.dataset.classes == ["cat", "dog"]
+    assert [label for _, label in opened.dataset] == [0, 1]
+
+
+def test_a_train_folder_of_images_is_a_class(tmp_path):
+    assert open_data(write_folder(tmp_path, ["plane", "train"])).dataset.classes == ["plane", "train"]
+
+
+def test_a_folder_may_be_called_like_a_dataset(tmp_path, monkeypatch):
+    write_folder(tmp_path / "mnist")
+    monkeypatch.chdir(tmp_path)
+    assert open_data(Path("mnist")).source == "folder"
+    assert open_data("./mnist/").dataset.classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("classes", [(), ("cat", "dog")])
+def test_a_folder_without_images_is_refused(tmp_path, classes):
+    for name in classes:
+        (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=r"must hold one folder of images per class: .*[^.]\.$"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("nmist", ValueError, "unknown dataset 'nmist': name a folder of class folders, or one of mnist, "),
+        ("no/such/folder", FileNotFoundError, "no folder at no/such/folder"),
+        ("notes.txt", ValueError, "must be a folder of class folders or one of .*, got the file notes.txt"),
+    ],
+)
+def test_other_names_and_paths_are_refused(tmp_path, monkeypatch, name, error, message):
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("hello")
+    with pytest.raises(error, match=message):
+        open_data(name)
+
+
+# ---- by name ----
+
+
+def test_a_root_is_searched_whatever_the_names_case(tmp_path):
+    opened = open_data("MNIST", root=write_mnist(tmp_path))
+    assert (opened.name, opened.source) == ("mnist", "torchvision")
+    assert len(opened.dataset) == 6
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_a_root_without_the_data_is_an_error_and_never_the_sample(offline, name):
+    write_mnist(offline / "data")
+    (offline / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=f"no {KNOWN[name].class_name} in empty: expected torchvision's layout"):
+        open_data(name, root="empty")
+
+
+def test_data_on_this_machine_is_found_before_a_download(offline, monkeypatch):
+    write_mnist(offline / "torch" / "datasets", images=3)
+    assert len(open_data("mnist").dataset) == 3
+    write_mnist(offline / "data", images=4)
+    assert len(open_data("mnist").dataset) == 4
+    monkeypatch.setenv("VAE_AUGMENT_DATA", str(write_mnist(offline / "named", images=5)))
+    assert len(open_data("mnist").dataset) == 5
+
+
+def test_a_download_lands_in_the_last_place(offline, monkeypatch):
+    monkeypatch.setattr(data, "download", lambda name, options, root, timeout: write_mnist(root))
+    opened = open_data("mnist")
+    assert (opened.source, len(opened.dataset)) == ("torchvision", 6)
+    assert (offline / "torch" / "datasets" / "MNIST").is_dir()
+
+
+def test_mnist_offline_is_the_bundled_sample_and_says_so(offline, caplog):
+    opened = open_data("mnist")
+    assert isinstance(opened.dataset, MNISTSample)
+    assert (opened.name, opened.source) == ("mnist", "bundled sample")
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert "5,000 of its 60,000 training images" in warning
+    assert "no route to host" in warning
+
+
+@pytest.mark.parametrize("name", sorted(set(KNOWN) - {"mnist"}))
+def test_other_datasets_offline_are_an_error(offline, name):
+    with pytest.raises(ConnectionError, match=rf"{name} is not on this machine .*\(no route to host\).* as the root"):
+        open_data(name)
+
+
+def test_a_download_that_leaves_nothing_is_an_error(offline, monkeypatch):
+    monkeypatch.setattr(data, "download", lambda *arguments: None)
+    with pytest.raises(ConnectionError, match="left nothing that torchvision can open"):
+        open_data("kmnist")
+
+
+# ---- downloads ----
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("exec sleep 100", "the download did not end within 0.3 seconds"),
+        ("echo Traceback >&2; echo 'URLError: no route' >&2; exit 1", "^URLError: no route$"),
+        ("exit 3", "the download failed with exit code 3"),
+    ],
+    ids=["hangs", "fails", "fails silently"],
+)
+def test_a_download_that_hangs_or_fails_is_ended(tmp_path, monkeypatch, script, message):
+    monkeypatch.setattr(sys, "executable", program(tmp_path / "python", script))
+    with pytest.raises(ConnectionError, match=message):
+        download("MNIST", {"train": True}, tmp_path, timeout=0.3 if "sleep" in script else 20)
+
+
+def test_mnist_is_the_sample_when_its_download_hangs(offline, monkeypatch, caplog):
+    monkeypatch.setattr(data, "download", download)
+    monkeypatch.setattr(sys, "executable", program(offline / "python", "exec sleep 100"))
+    assert open_data("mnist", timeout=0.3).source == "bundled sample"
+    assert "did not end within 0.3 seconds" in caplog.text
+
+
+def test_a_download_asks_torchvision_for_the_dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", program(tmp_path / "python", f'printf "%s|" "$@" > {tmp_path}/arguments'))
+    download("EMNIST", {"split": "balanced"}, tmp_path / "root")
+    arguments = ["-m", "vae_augment.download", "EMNIST", '{"split": "balanced"}', str(tmp_path / "root")]
+    assert (tmp_path / "arguments").read_text().split("|")[:-1] == arguments
+
+
+# ---- subsamples ----
+
+
+def test_a_subsample_has_as_many_of_each_class_in_order():
+    part = subsample(Shapes(), 3, seed=0)
+    assert Counter(Source(part).labels.tolist()) == {0: 3, 1: 3, 2: 3}
+    assert part.indices == sorted(set(part.indices))
+
+
+def test_a_subsample_is_a_function_of_its_seed():
+    first, again, other = (subsample(Shapes(), 3, seed).indices for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_a_subsample_of_everything_is_everything(shapes):
+    assert subsample(shapes, 10, seed=5).indices == list(range(30))
+
+
+def test_a_subsample_of_more_than_there_is_is_refused(shapes):
+    with pytest.raises(ValueError, match="--per-class 3: class 'slanted' has only 2 images"):
+        subsample(Subset(shapes, range(22)), 3, seed=0)
+
+
+# ---- the bundled sample ----
+
+
+@pytest.mark.parametrize(("train", "per_class"), [(True, 500), (False, 100)])
+def test_the_sample_has_as_many_of_each_digit(train, per_class):
+    sample = MNISTSample(train=train)
+    assert sample.data.shape == (10 * per_class, 28, 28)
+    assert torch.bincount(sample.targets).tolist() == [per_class] * 10
+    assert len(sample) == 10 * per_class
+    assert len({image.tobytes() for image in sample.data.numpy()}) == len(sample)
+
+
+def test_the_samples_parts_share_no_image():
+    train, test = ({i.tobytes() for i in MNISTSample(train=part).data.numpy()} for part in (True, False))
+    assert not train & test
+
+
+def test_the_sample_has_the_interface_of_torchvisions_mnist(tmp_path):
+    ours, theirs = MNISTSample(), MNIST(str(write_mnist(tmp_path)))
+    (image, label), (their_image, their_label) = ours[0], theirs[0]
+    assert (type(image), image.mode, image.size) == (type(their_image), their_image.mode, their_image.size)
+    assert type(label) is type(their_label)
+    assert list(ours.classes) == theirs.classes
+    assert ours.class_to_idx == theirs.class_to_idx
+    assert ours.data.dtype == theirs.data.dtype
+    assert ours.targets.dtype == theirs.targets.dtype
+    assert np.array_equal(np.asarray(image), ours.data[0].numpy())
+
+
+def test_the_sample_applies_transforms():
+    sample = MNISTSample(transform=lambda image: image.size, target_transform=str)
+    assert sample[0] == ((28, 28), str(int(sample.targets[0])))

@@ -1,0 +1,520 @@
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+import random
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms.v2.functional import pil_to_tensor, to_image
+
+from tests.conftest import CONFIG, Shapes
+from vae_augment import VAEAugmentedDataset, VAEBank, fit
+
+MIXED = {"p_generate": 0.4, "p_jitter": 0.3}
+ALL_GENERATED, ALL_JITTERED = {"p_generate": 1.0, "p_jitter": 0.0}, {"p_generate": 0.0, "p_jitter": 1.0}
+ALL_REAL = {"p_generate": 0.0, "p_jitter": 0.0}
+TARGETS = Shapes().targets
+FLOATS = torch.from_numpy(Shapes().data).float()[:, None] / 255  # [30, 1, 12, 12]
+
+
+class Stored:
+    """Items as they were put in."""
+
+    classes = Shapes.classes
+
+    def __init__(self, images, labels=TARGETS, rest=()):
+        self.items = [(image, label, *rest) for image, label in zip(images, labels, strict=True)]
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+class Pair(NamedTuple):
+    image: object
+    label: int
+
+
+class Named(Shapes):
+    def __getitem__(self, index):
+        return Pair(*super().__getitem__(index))
+
+
+class Tensors(TensorDataset):
+    classes = Shapes.classes
+
+    def __init__(self, images):
+        super().__init__(images, torch.tensor(TARGETS))
+
+
+def to_float_tensor(image):
+    return pil_to_tensor(image).float() / 255
+
+
+def resized(mode, sizes):
+    return [Image.fromarray(a).convert(mode).resize(sizes[i % len(sizes)]) for i, a in enumerate(Shapes().data)]
+
+
+BASES = {
+    "PIL": lambda: Shapes(),
+    "ToTensor": lambda: Shapes(transform=to_float_tensor),
+    "labels of shape (1,)": lambda: Stored(resized("L", [(12, 12)]), [np.array([t], np.uint8) for t in TARGETS]),
+    "PIL RGB of mixed sizes": lambda: Stored(resized("RGB", [(12, 12), (30, 17), (9, 40)])),
+    "PIL palette": lambda: Stored(resized("P", [(12, 12)])),
+    "PIL alpha": lambda: Stored(resized("RGBA", [(12, 12)])),
+    "PIL 16 bits": lambda: Stored([Image.fromarray(a.astype(np.uint16) * 257) for a in Shapes().data]),
+    "numpy bytes": lambda: Stored([np.repeat(a[..., None], 3, axis=2) for a in Shapes().data]),
+    "numpy -1 to 1": lambda: Stored([(a / 127.5 - 1).astype(np.float32) for a in Shapes().data]),
+    "tensors 0 to 255": lambda: Tensors(FLOATS * 255),
+    "tv_tensors": lambda: Stored([to_image(a[..., None]) for a in Shapes().data]),
+    "half": lambda: Tensors(FLOATS.half()),
+    "Subset": lambda: Subset(Shapes(), [29, 3, 3, 14]),
+    "ConcatDataset": lambda: ConcatDataset([Shapes(), Subset(Shapes(), [5, 25])]),
+    "three fields": lambda: Stored(resized("L", [(12, 12)]), rest=("cat.png",)),
+}
+any_base = pytest.mark.parametrize("base", [make() for make in BASES.values()], ids=BASES)
+
+
+def kind_of(image):
+    """All that a synthetic image must have in common with the real one."""
+    if isinstance(image, Image.Image):
+        return type(image), image.mode, image.size
+    return type(image), image.dtype, tuple(image.shape)
+
+
+def values(item):
+    """An item as something to compare."""
+    return np.asarray(item[0]).tobytes(), *(np.asarray(part).tolist() for part in item[1:])
+
+
+def all_values(items):
+    return [values(item) for item in items]
+
+
+def loaded(dataset, batch_size, **options):
+    """What a DataLoader gives, item by item."""
+    batches = DataLoader(dataset, batch_size=batch_size, **options)
+    return [item for batch in batches for item in all_values(zip(*batch, strict=True))]
+
+
+@pytest.fixture
+def tensors():
+    """A base whose every float is compared."""
+    return Tensors(FLOATS)
+
+
+# ---- what an item is ----
+
+
+@any_base
+@pytest.mark.parametrize("shares", [ALL_GENERATED, ALL_JITTERED, MIXED], ids=["generated", "jittered", "mixed"])
+def test_labels_never_change_and_images_keep_their_kind(bank, base, shares):
+    ds = VAEAugmentedDataset(base, bank, seed=0, return_source=True, **shares)
+    real = [np.asarray(base[i][0]) for i in range(len(base))]
+    low, high = min(a.min() for a in real), max(a.max() for a in real)
+    assert len(ds) == len(base)
+    for i in range(len(base)):
+        (image, label, *rest, source), (real_image, real_label, *real_rest) = ds[i], base[i]
+        assert type(ds[i]) is type(base[i])
+        assert kind_of(image) == kind_of(real_image)
+        assert type(label) is type(real_label)
+        assert (np.array_equal(label, real_label), rest) == (True, real_rest)
+        if source == 0:
+            assert values((image,)) == values((real_image,))
+        elif not isinstance(image, Image.Image):
+            assert low <= image.min() <= image.max() <= high
+
+
+@pytest.mark.parametrize("kind", [lambda x: x, lambda x: x.numpy()], ids=["tensors", "numpy"])
+@pytest.mark.parametrize(("factor", "offset"), [(255, 0), (5, -2), (4095, 0)])
+def test_values_of_another_range_are_the_same_images(bank, kind, factor, offset):
+    images = FLOATS / FLOATS.max()
+    plain, other = (
+        VAEAugmentedDataset(Stored([kind(image[0]) for image in base]), bank, seed=0, **MIXED)
+        for base in (images, images * factor + offset)
+    )
+    for (a, _), (b, _) in zip(plain, other, strict=True):
+        np.testing.assert_allclose(b, a * factor + offset, atol=1e-4 * factor)
+
+
+@any_base
+def test_p_zero_is_the_base_and_draws_nothing(bank, base):
+    torch.manual_seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    ds = VAEAugmentedDataset(base, bank, **ALL_REAL)
+    assert all_values(ds) == all_values(base[i] for i in range(len(base)))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
+
+
+def test_p_zero_gives_the_bases_own_objects(bank):
+    base = Stored(resized("L", [(12, 12)]))
+    ds = VAEAugmentedDataset(base, bank, **ALL_REAL)
+    assert all(ds[i] is base[i] for i in range(len(base)))
+
+
+@pytest.mark.parametrize("shares", [ALL_REAL, MIXED])
+def test_a_batch_of_a_base_that_has_batches_is_not_passed_by(bank, shares):
+    class Batched(Shapes):
+        batches = 0
+
+        def __getitems__(self, indices):
+            type(self).batches += 1
+            return [self[i] for i in indices]
+
+    ds = VAEAugmentedDataset(Batched(), bank, seed=0, return_source=True, **shares)
+    batch = ds.__getitems__(list(range(30)))
+    assert Batched.batches == 1
+    assert {item[2] for item in batch} == ({0} if shares is ALL_REAL else {0, 1, 2})
+
+
+def test_a_seeded_dataset_leaves_global_generators_alone(bank, shapes):
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    list(VAEAugmentedDataset(shapes, bank, seed=0, **MIXED))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
+
+
+def test_return_source_says_what_each_item_is(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank, seed=0, return_source=True, **MIXED)
+    plain = VAEAugmentedDataset(shapes, bank, seed=0, **MIXED)
+    assert all_values(item[:2] for item in ds) == all_values(plain)
+    assert {item[2] for item in ds} == {0, 1, 2}
+    for item, real in zip(ds, map(shapes.__getitem__, range(30)), strict=True):
+        assert type(item[2]) is int
+        assert (values(item[:2]) == values(real)) == (item[2] == 0)
+
+
+@pytest.mark.parametrize("shares", [ALL_REAL, ALL_JITTERED])
+def test_named_tuples_stay_and_take_a_source_as_plain_ones(bank, shares):
+    assert type(VAEAugmentedDataset(Named(), bank, **shares)[4]) is Pair
+    item = VAEAugmentedDataset(Named(), bank, return_source=True, **shares)[4]
+    assert tuple(item)[1:] == (0, int(shares is ALL_JITTERED))
+
+
+def test_jitter_of_scale_zero_with_detail_kept_is_the_image(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank.with_policy(keep_detail=True), scale=0, **ALL_JITTERED)
+    assert all_values(ds) == all_values(shapes[i] for i in range(30))
+
+
+def test_a_folder_of_mixed_sizes_keeps_each_items_size(bank, tmp_path):
+    sizes = [(12, 12), (31, 20), (8, 50)]
+    for name, image in zip(("across", "down", "slanted"), (Shapes().data[i] for i in (0, 10, 20)), strict=True):
+        (tmp_path / name).mkdir()
+        for n, size in enumerate(sizes):
+            Image.fromarray(image).resize(size).save(tmp_path / name / f"{n}.png")
+    base = ImageFolder(tmp_path)
+    for shares in (ALL_GENERATED, ALL_JITTERED):
+        ds = VAEAugmentedDataset(base, bank, seed=0, **shares)
+        assert [(image.mode, image.size, label) for image, label in ds] == [
+            ("RGB", size, label) for label in range(3) for size in sizes
+        ]
+
+
+# ---- the user's transforms ----
+
+
+class Tagged(NamedTuple):
+    image: object
+
+
+def test_transforms_are_applied_to_every_kind(bank):
+    base = Shapes(transform=Tagged, target_transform=lambda label: f"class {label}")
+    ds = VAEAugmentedDataset(base, bank, seed=0, return_source=True, **MIXED)
+    assert {(type(image), label, source) for image, label, source in ds} == {
+        (Tagged, f"class {label}", source) for label in range(3) for source in range(3)
+    }
+    assert ds.targets.tolist() == TARGETS
+
+
+@pytest.mark.parametrize("base", [Shapes(), Shapes(transform=to_float_tensor), Subset(Shapes(), range(30))])
+def test_assigned_transforms_replace_the_bases_for_every_kind(bank, base):
+    ds = VAEAugmentedDataset(base, bank, seed=0, return_source=True, **MIXED)
+    inner = getattr(base, "dataset", base)
+    before = inner.transform
+    assert ds.transform is before
+    ds.transform, ds.target_transform = Tagged, float
+    assert (ds.transform, ds.target_transform) == (Tagged, float)
+    assert {(type(image), type(label), source) for image, label, source in ds} == {(Tagged, float, s) for s in range(3)}
+    assert (inner.transform, inner.target_transform) == (before, None)
+    ds.transform = None
+    assert {(type(image), source) for image, _, source in ds} == {(Image.Image, s) for s in range(3)}
+
+
+# ---- randomness ----
+
+
+def test_seeded_items_are_equal_bit_for_bit_whatever_the_batch_or_workers(bank, tensors):
+    ds = VAEAugmentedDataset(tensors, bank, seed=3, return_source=True, **MIXED)
+    alone = all_values(ds)
+    assert {item[2] for item in alone} == {0, 1, 2}
+    assert all(loaded(ds, batch_size) == alone for batch_size in (1, 7, 64))
+    assert loaded(ds, 7, num_workers=2, multiprocessing_context="fork") == alone
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0)).tolist()
+    assert loaded(ds, 8, sampler=order) == [alone[i] for i in order]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda ds: pickle.loads(pickle.dumps(ds))])
+def test_workers_that_are_already_running_see_the_epoch(bank, tensors, copied):
+    ds = copied(VAEAugmentedDataset(tensors, bank, seed=3, **MIXED))
+    batches = DataLoader(ds, 8, num_workers=1, persistent_workers=True, multiprocessing_context="fork")
+    epochs = []
+    for epoch in (0, 1, 0):
+        ds.set_epoch(epoch)
+        epochs.append([item for batch in batches for item in all_values(zip(*batch, strict=True))])
+        assert epochs[-1] == all_values(ds)
+    assert epochs[0] == epochs[2] != epochs[1]
+
+
+@pytest.mark.parametrize("other", [{"seed": 4}, {"seed": 3, "epoch": 1}])
+def test_seed_and_epoch_change_what_is_drawn(bank, tensors, other):
+    first, second = (VAEAugmentedDataset(tensors, bank, seed=seed, **ALL_GENERATED) for seed in (3, other["seed"]))
+    second.set_epoch(other.get("epoch", 0))
+    assert not set(all_values(first)) & set(all_values(second))
+
+
+def test_a_seeded_epoch_stays_until_it_is_set(bank, tensors):
+    ds = VAEAugmentedDataset(tensors, bank, seed=3, **MIXED)
+    assert all_values(ds) == all_values(ds)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unseeded_items_follow_the_global_generator_and_are_fresh_each_epoch(bank, tensors, workers):
+    ds = VAEAugmentedDataset(tensors, bank, **ALL_GENERATED)
+    options = {"num_workers": workers, "multiprocessing_context": "fork"} if workers else {}
+    torch.manual_seed(5)
+    first = loaded(ds, 10, **options)
+    second = loaded(ds, 10, **options)
+    torch.manual_seed(5)
+    assert loaded(ds, 10, **options) == first
+    assert len(set(first + second)) == 60  # no worker and no epoch repeats another's draws
+
+
+# ---- what a torchvision dataset has ----
+
+
+@pytest.mark.parametrize("index", [4, -26, np.int64(4), np.int32(-26), np.uint8(4), torch.tensor(4), torch.tensor(-26)])
+def test_any_kind_of_index(bank, shapes, index):
+    ds = VAEAugmentedDataset(shapes, bank, seed=0, **ALL_GENERATED)
+    assert values(ds[index]) == values(ds[4])
+    assert all_values(ds.__getitems__([index, 7])) == all_values([ds[4], ds[7]])
+
+
+@pytest.mark.parametrize("index", [30, -31, np.int64(30), 10**12])
+def test_an_index_past_the_end(bank, shapes, index):
+    with pytest.raises(IndexError, match=rf"index must be in \[-30, 30\), got {index}"):
+        VAEAugmentedDataset(shapes, bank, **MIXED)[index]
+
+
+@pytest.mark.parametrize("index", ["0", 1.0, None])
+def test_what_is_no_index(bank, shapes, index):
+    with pytest.raises(TypeError, match="integer"):
+        VAEAugmentedDataset(shapes, bank, **MIXED)[index]
+
+
+def test_iteration_stops_and_an_empty_batch_is_empty(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank, **MIXED)
+    assert len(list(ds)) == 30
+    assert ds.__getitems__([]) == []
+
+
+def test_it_has_what_the_base_has(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank, **MIXED)
+    assert isinstance(ds, Dataset)
+    assert (ds.classes, ds.class_to_idx) == (list(shapes.classes), shapes.class_to_idx)
+    assert ds.targets.tolist() == shapes.targets
+    assert "30 items, p_generate=0.4, p_jitter=0.3, seed=None" in repr(ds)
+
+
+def test_the_callers_dataset_is_not_changed(bank):
+    base = Shapes(transform=to_float_tensor)
+    before = {name: id(value) for name, value in vars(base).items()}
+    ds = VAEAugmentedDataset(base, bank, **MIXED)
+    list(ds)
+    ds.transform = None
+    assert {name: id(value) for name, value in vars(base).items()} == before
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda ds: pickle.loads(pickle.dumps(ds))])
+def test_a_copy_is_equal(bank, copied):
+    ds = VAEAugmentedDataset(Shapes(transform=to_float_tensor), bank, seed=1, sampling_strategy={0: 13}, **MIXED)
+    ds.set_epoch(4)
+    again = copied(ds)
+    assert len(again) == len(ds) == 33
+    assert all_values(again) == all_values(ds)
+
+
+def test_a_subset_of_it_takes_whole_batches(bank, shapes, monkeypatch):
+    ds = VAEAugmentedDataset(shapes, bank, seed=0, **MIXED)
+    part = Subset(ds, [20, 3, 3, 7])
+    wanted, batches = [values(ds[i]) for i in (20, 3, 3, 7)], []
+    whole = VAEAugmentedDataset.__getitems__
+    monkeypatch.setattr(VAEAugmentedDataset, "__getitems__", lambda s, i: batches.append(i) or whole(s, i))
+    assert all_values(part.__getitems__([0, 1, 2, 3])) == wanted
+    assert batches == [[20, 3, 3, 7]]
+    assert values(ConcatDataset([part, ds])[1]) == wanted[1]
+
+
+# ---- its arguments ----
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"p_generate": 1.5}, r"^p_generate must be in \[0, 1\], got 1.5.$"),
+        ({"p_jitter": -0.1}, r"^p_jitter must be in \[0, 1\], got -0.1.$"),
+        ({"p_jitter": float("nan")}, r"^p_jitter must be in \[0, 1\], got nan.$"),
+        ({"p_generate": 0.7, "p_jitter": 0.4}, r"^p_generate \+ p_jitter must be at most 1, got 0.7 \+ 0.4.$"),
+        ({"scale": -1}, "^scale must be a finite number of at least 0, got -1.$"),
+        ({"scale": float("inf")}, "^scale must be a finite number of at least 0, got inf.$"),
+        ({"sampling_strategy": "most"}, "^sampling_strategy must be one of .*, got 'most'.$"),
+    ],
+)
+def test_options_out_of_range_are_refused(bank, shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        VAEAugmentedDataset(shapes, bank, **options)
+
+
+def test_an_iterable_dataset_is_refused(bank):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield from Shapes()
+
+    with pytest.raises(TypeError, match="Collect its items into a list-like dataset first"):
+        VAEAugmentedDataset(Stream(), bank)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, (0.3, 0.6)),
+        ({"p_generate": 0.0}, (0.0, 0.6)),
+        ({"p_generate": 0.7}, (0.7, 0.3)),
+        ({"p_generate": 1.0}, (1.0, 0.0)),
+        ({"p_jitter": 0.1}, (0.3, 0.1)),
+        ({"p_jitter": 0.9}, (0.1, 0.9)),
+        ({"p_jitter": 1.0, "p_generate": 0.0}, (0.0, 1.0)),
+    ],
+)
+def test_an_unset_p_is_the_policys_and_shrinks_to_what_is_left(bank, shapes, given, wanted):
+    ds = VAEAugmentedDataset(shapes, bank.with_policy(p_generate=0.3, p_jitter=0.6), **given)
+    assert (ds.p_generate, ds.p_jitter) == pytest.approx(wanted)
+    assert ds.p_generate + ds.p_jitter <= 1
+
+
+def test_scale_is_the_policys_unless_given(bank, shapes):
+    own, given = (
+        all_values(VAEAugmentedDataset(shapes, b, seed=0, **ALL_JITTERED, **options))
+        for b, options in ((bank.with_policy(scale=1.9), {}), (bank, {"scale": 1.9}))
+    )
+    assert own == given
+
+
+# ---- sampling_strategy ----
+
+
+@pytest.mark.parametrize(
+    ("shares", "sources"),
+    [(ALL_REAL, {1}), (ALL_GENERATED, {2}), (MIXED, {1, 2}), ({"p_generate": 0.2, "p_jitter": 0.0}, {2})],
+)
+def test_added_items_bring_classes_to_their_totals_and_are_never_real(bank, shapes, shares, sources):
+    base = Subset(shapes, [*range(10), *range(10, 14), *range(20, 22)])
+    ds = VAEAugmentedDataset(base, bank, sampling_strategy="not majority", seed=0, return_source=True, **shares)
+    assert len(ds) == 30
+    assert Counter(ds.targets.tolist()) == {0: 10, 1: 10, 2: 10}
+    assert ds.is_synthetic.tolist() == [False] * 16 + [True] * 14
+    assert [item[1] for item in ds] == ds.targets.tolist()
+    assert {ds[i][2] for i in range(16, 30)} == sources
+    if shares is ALL_REAL:
+        assert all_values(ds[i][:2] for i in range(16)) == all_values(base[i] for i in range(16))
+    assert len({values(ds[i]) for i in range(16, 30)}) == 14
+
+
+def test_without_a_strategy_nothing_is_added(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank, **MIXED)
+    assert (len(ds), ds.is_synthetic.any().item()) == (30, False)
+
+
+# ---- its bank ----
+
+
+@pytest.mark.parametrize("as_type", [str, lambda path: path, VAEBank.load], ids=["text", "path", "object"])
+def test_a_bank_is_an_object_or_a_path(bank, bank_path, shapes, as_type):
+    ds = VAEAugmentedDataset(shapes, as_type(bank_path), seed=0, **MIXED)
+    assert all_values(ds) == all_values(VAEAugmentedDataset(shapes, bank, seed=0, **MIXED))
+
+
+def test_no_bank_at_the_path(shapes, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no bank at .*nothing.safetensors. `vae-augment fit` makes one"):
+        VAEAugmentedDataset(shapes, tmp_path / "nothing.safetensors")
+
+
+def test_a_class_that_the_bank_lacks(bank, shapes):
+    with pytest.raises(ValueError, match=r"no class for label 1 \('down'\) of base_ds; it has labels \[0, 2\]"):
+        VAEAugmentedDataset(shapes, bank.subset(["across", "slanted"]))
+
+
+def test_a_class_that_the_base_lacks_is_no_matter(bank, shapes):
+    ds = VAEAugmentedDataset(Subset(shapes, [25, 3]), bank, seed=0, **ALL_GENERATED)
+    assert [label for _, label in ds] == [2, 0]
+    assert ds.class_to_idx == {"across": 0, "slanted": 2}
+
+
+def test_classes_of_other_names_go_by_the_label_with_a_warning(bank, shapes):
+    renamed = Shapes()
+    renamed.classes = ("across", "up", "slanted")
+    with pytest.warns(UserWarning, match="label 1 is 'down' in the bank and 'up' in base_ds; going by the label"):
+        ds = VAEAugmentedDataset(renamed, bank, seed=0, **ALL_GENERATED)
+    assert all_values(ds) == all_values(VAEAugmentedDataset(shapes, bank, seed=0, **ALL_GENERATED))
+
+
+def test_a_base_without_class_names_has_none_that_differ(bank):
+    ds = VAEAugmentedDataset(TensorDataset(FLOATS, torch.tensor(TARGETS)), bank, **MIXED)
+    assert ds.classes == ["0", "1", "2"]
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The datasets that the wrapper has a bank fitted on, quickly."""
+    fitted = []
+
+    def quick(dataset, *, config):
+        fitted.append(dataset)
+        return fit(dataset, config=CONFIG, progress=False)
+
+    monkeypatch.setattr("vae_augment.dataset.fit", quick)
+    return fitted
+
+
+def test_without_a_bank_one_is_fitted_once_and_kept(fits, tmp_path, capsys):
+    first = VAEAugmentedDataset(Shapes(), seed=0, **MIXED)
+    assert len(fits) == 1
+    assert "fitting a bank on 30 images, once; it is kept in " in capsys.readouterr().err
+    again = VAEAugmentedDataset(Shapes(transform=np.asarray), seed=0, **MIXED)
+    assert (len(fits), capsys.readouterr().err) == (1, "")
+    assert all_values(again) == all_values(first)
+    assert [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".safetensors"]
+    VAEAugmentedDataset(Shapes(seed=1))
+    assert len(fits) == 2
+
+
+def test_a_damaged_bank_in_the_cache_is_fitted_again(fits, bank, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("vae_augment.dataset.fit", lambda dataset, *, config: fits.append(dataset) or bank)
+    VAEAugmentedDataset(Shapes())
+    (path,) = (tmp_path / "cache").rglob("*.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    with caplog.at_level(logging.WARNING, logger="vae_augment"):
+        VAEAugmentedDataset(Shapes())
+    assert "fitting again" in caplog.text
+    assert (len(fits), path.read_bytes()) == (2, whole)

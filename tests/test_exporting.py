@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+import vae_augment
+from vae_augment import VAEBank
+from vae_augment.exporting import counts_per_class, encode_png, export
+from vae_augment.model import pick
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def open_png(path):
+    with Image.open(path) as image:
+        image.load()
+    return image
+
+
+def renamed(bank, names):
+    """A bank of classes with these names, made of the first class's VAE."""
+    rows = [0] * len(names)
+    infos = tuple(replace(bank.class_infos[0], name=name, label=label) for label, name in enumerate(names))
+    content = replace(
+        bank.content, params=pick(bank.params, rows), stats=bank.stats.pick(rows), class_infos=infos, start=None
+    )
+    return VAEBank(content)
+
+
+def test_export_is_a_function_of_the_package_however_its_module_was_imported():
+    importlib.import_module("vae_augment.exporting")
+    assert callable(vae_augment.export)
+
+
+def test_image_folder_reads_back_labels_and_images(bank, tmp_path):
+    done = export(bank, tmp_path / "out", per_class=4)
+    assert (done.folder, done.counts, done.total) == (tmp_path / "out", dict.fromkeys(bank.classes, 4), 12)
+    read = ImageFolder(tmp_path / "out", loader=open_png)
+    assert read.classes == list(bank.classes)
+    assert read.class_to_idx == bank.class_to_idx
+    assert read.targets == [label for label in range(3) for _ in range(4)]
+    assert {(image.format, image.mode, image.size) for image, _ in read} == {("PNG", "L", (12, 12))}
+    assert [path.split("/")[-1] for path, _ in read.samples[:4]] == [f"{n:06d}.png" for n in range(4)]
+
+
+def test_exported_images_are_what_the_bank_draws(bank, tmp_path, monkeypatch):
+    drawn = []
+    sample = VAEBank.sample
+    monkeypatch.setattr(VAEBank, "sample", lambda *a, **k: drawn.append(sample(*a, **k)) or drawn[-1])
+    export(bank, tmp_path / "out", per_class=3)
+    wanted = [image[0].numpy() for block in drawn for image in block[:3]]
+    read = [np.asarray(image) for image, _ in ImageFolder(tmp_path / "out", loader=open_png)]
+    assert len(read) == len(wanted) == 9
+    assert all(np.array_equal(a, b) for a, b in zip(read, wanted, strict=True))
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_a_png_holds_every_value(channels, mode):
+    image = torch.randint(0, 256, (channels, 9, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    read = Image.open(io.BytesIO(encode_png(image)))
+    assert read.mode == mode
+    assert np.array_equal(np.asarray(read).reshape(9, 17, channels), image.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        ({"per_class": 2, "count": None}, [2, 2, 2]),
+        ({"per_class": None, "count": 6}, [2, 2, 2]),
+        ({"per_class": None, "count": 8}, [3, 3, 2]),
+        ({"per_class": None, "count": 1}, [1, 0, 0]),
+        ({"per_class": None, "count": None}, [500, 500, 500]),
+    ],
+)
+def test_a_count_is_split_evenly_the_remainder_to_the_first(options, counts):
+    assert counts_per_class(3, **options) == counts
+
+
+def test_the_manifest_says_what_was_done(bank, bank_path, tmp_path):
+    export(bank, tmp_path / "out", count=8, method="gaussian", seed=5)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest == {
+        "format": "png",
+        "bank_sha256": hashlib.sha256(bank_path.read_bytes()).hexdigest(),
+        "method": "gaussian",
+        "seed": 5,
+        "images": 8,
+        "classes": [
+            {"folder": name, "name": name, "label": label, "images": images}
+            for label, (name, images) in enumerate(zip(bank.classes, (3, 3, 2), strict=True))
+        ],
+    }
+
+
+def test_the_manifest_names_the_policys_method(bank, tmp_path):
+    export(bank, tmp_path / "out", count=3)
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["method"] == bank.policy.method
+
+
+def test_the_same_seed_gives_the_same_bytes(bank, bank_path, tmp_path):
+    export(bank, tmp_path / "a", per_class=3, seed=7)
+    export(VAEBank.load(bank_path), tmp_path / "other" / "b", per_class=3, seed=7)
+    assert contents(tmp_path / "a") == contents(tmp_path / "other" / "b")
+
+
+@pytest.mark.parametrize("option", [{"seed": 8}, {"method": "prior"}])
+def test_another_seed_or_method_gives_other_images(bank, tmp_path, option):
+    export(bank, tmp_path / "a", per_class=3, seed=7)
+    export(bank, tmp_path / "b", per_class=3, **{"seed": 7} | option)
+    a, b = (
+        {name: content for name, content in contents(tmp_path / folder).items() if name.endswith(".png")}
+        for folder in "ab"
+    )
+    assert a.keys() == b.keys()
+    assert all(a[name] != b[name] for name in a)
+
+
+def test_an_image_does_not_depend_on_the_count_or_the_other_classes(bank, tmp_path):
+    few, many, one = (
+        export(b, tmp_path / name, per_class=n).folder
+        for name, b, n in (("few", bank, 2), ("many", bank, 300), ("one", bank.subset(["down"]), 2))
+    )
+    assert contents(few / "down") == {k: v for k, v in contents(many / "down").items() if k < "000002"}
+    assert contents(one / "down") == contents(few / "down")
+    assert len(set(contents(many / "down").values())) == 300
+
+
+HOSTILE = {
+    "separators": ["a/b", "a\\b", "c:d"],
+    "dots": ["..", ".", "a.", ".hidden"],
+    "reserved": ["CON", "nul.txt", "z"],
+    "other letters": ["猫", "🐈", "é"],
+    "the manifest's": ["classes.json", "manifest.json"],
+    "eleven numbers": [str(n) for n in range(11)],
+    "FashionMNIST": ["T-shirt/top", "Trouser", "Pullover"],
+    "percent": ["100%", "%2F"],
+}
+
+
+@pytest.mark.parametrize("names", HOSTILE.values(), ids=HOSTILE)
+def test_any_class_name_is_read_back_in_label_order(bank, tmp_path, names):
+    export(renamed(bank, names), tmp_path / "out", per_class=1)
+    read = ImageFolder(tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "classes.json").read_text())
+    assert [written[folder] for folder in read.classes] == names
+    assert read.targets == list(range(len(names)))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("names", [["cat", "Cat"], ["cat", "x" * 300], ["cat", ""]])
+def test_class_names_that_no_folder_can_have_are_refused(bank, tmp_path, names):
+    with pytest.raises(ValueError, match="class name"):
+        export(renamed(bank, names), tmp_path / "out", per_class=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "jpeg"}, "format must be .*'png'.*, got 'jpeg'"),
+        ({"per_class": 1, "count": 3}, "give per_class or count, not both"),
+        ({"per_class": 0}, "per_class must be at least 1, got 0"),
+        ({"count": -1}, "count must be at least 1, got -1"),
+        ({"per_class": 1, "method": "magic"}, "method must be one of 'exemplar', .*, got 'magic'"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(bank, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        export(bank, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_that_png_cannot_hold_are_refused(bank, tmp_path):
+    two_channels = VAEBank(replace(bank.content, vae=replace(bank.vae, image_shape=(2, 12, 12))))
+    with pytest.raises(ValueError, match="PNG holds images of 1, 3 or 4 channels, the bank's have 2"):
+        export(two_channels, tmp_path / "out")
+
+
+def test_a_folder_that_holds_something_is_refused_and_left(bank, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match="is not empty: name another folder, or empty it first"):
+        export(bank, tmp_path, per_class=1)
+    assert contents(tmp_path) == {"thesis.txt": b"years of work"}
+    with pytest.raises(FileExistsError, match="must be a folder, it is a file"):
+        export(bank, tmp_path / "thesis.txt", per_class=1)
+
+
+def test_an_empty_folder_is_used(bank, tmp_path):
+    assert export(bank, tmp_path, count=3).total == len(ImageFolder(tmp_path)) == 3
+
+
+def test_progress_is_told(bank, tmp_path):
+    told = []
+    export(bank, tmp_path / "out", count=8, on_images=told.append)
+    assert sum(told) == 8

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vae_augment.images import to_float
+from vae_augment.mixing import GENERATED, JITTERED, REAL, Draws, draw_fresh, draw_seeded, single_thread, synthesise
+from vae_augment.raw import match_channels
+
+LATENT = 4
+
+
+def shares_of(count, p_generate=0.3, p_jitter=0.2):
+    return torch.tensor([[p_generate, p_jitter]]).expand(count, 2)
+
+
+def seeded(indices, *, seed=0, epoch=0):
+    return draw_seeded(indices, LATENT, shares_of(len(indices)), seed=seed, epoch=epoch)
+
+
+def equal(a, b):
+    return torch.equal(a.kind, b.kind) and torch.equal(a.chosen, b.chosen) and torch.equal(a.noise, b.noise)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(indices=st.lists(st.integers(0, 2**40), min_size=1, max_size=12), seed=st.integers(-(2**70), 2**70))
+def test_a_seeded_draw_is_a_function_of_seed_epoch_and_index(indices, seed):
+    together = seeded(indices, seed=seed)
+    for position, index in enumerate(indices):
+        assert equal(together.pick(torch.tensor([position])), seeded([index], seed=seed))
+
+
+def test_seeds_epochs_and_indices_draw_apart():
+    draws = [seeded([3]), seeded([4]), seeded([3], seed=1), seeded([3], epoch=1), seeded([3], seed=1, epoch=1)]
+    assert len({tuple(d.noise[0].tolist()) for d in draws}) == len(draws)
+
+
+def test_a_seeded_draw_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    seeded(range(5))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def fresh(count):
+    torch.manual_seed(0)
+    return draw_fresh(count, LATENT, shares_of(count))
+
+
+@pytest.mark.parametrize("draw", [fresh, lambda count: seeded(range(count))], ids=["fresh", "seeded"])
+def test_shares_and_noise_are_as_asked(draw):
+    count = 4000
+    draws = draw(count)
+    for kind, share in ((GENERATED, 0.3), (JITTERED, 0.2), (REAL, 0.5)):
+        error = 4 * math.sqrt(share * (1 - share) / count)
+        assert (draws.kind == kind).float().mean().item() == pytest.approx(share, abs=error)
+    assert draws.noise.shape == (count, LATENT)
+    assert draws.noise.mean().item() == pytest.approx(0, abs=4 / math.sqrt(count * LATENT))
+    assert draws.noise.std().item() == pytest.approx(1, abs=4 / math.sqrt(2 * count * LATENT))
+    assert 0 <= draws.chosen.min() <= draws.chosen.max() < 1
+    assert draws.chosen[draws.kind == GENERATED].mean().item() == pytest.approx(0.5, abs=4 * 0.29 / math.sqrt(1000))
+
+
+@pytest.mark.parametrize(("shares", "kind"), [((0, 0), REAL), ((1, 0), GENERATED), ((0, 1), JITTERED)])
+def test_a_share_of_one_is_always(shares, kind):
+    draws = draw_seeded(range(200), LATENT, shares_of(200, *shares), seed=0, epoch=0)
+    assert set(draws.kind.tolist()) == {kind}
+
+
+def test_fresh_draws_follow_the_global_generator():
+    first, again = fresh(6), fresh(6)
+    assert equal(first, again)
+    assert not equal(draw_fresh(6, LATENT, shares_of(6)), again)
+
+
+PIXELS = [
+    torch.full((1, 12, 12), 200, dtype=torch.uint8),
+    torch.rand(3, 30, 17, generator=torch.Generator().manual_seed(0)),
+    torch.full((4, 9, 40), 90, dtype=torch.uint8),
+    torch.rand(1, 12, 12, generator=torch.Generator().manual_seed(1)),
+]
+ROWS = torch.tensor([2, 0, 0, 1])
+
+
+def draws_of(*kinds):
+    return Draws(torch.tensor(kinds), *(getattr(seeded(range(len(kinds))), name) for name in ("chosen", "noise")))
+
+
+@pytest.mark.parametrize("keep_detail", [False, True])
+@pytest.mark.parametrize("kinds", [(JITTERED,) * 4, (GENERATED,) * 4, (GENERATED, JITTERED, GENERATED, JITTERED)])
+def test_each_image_keeps_its_size_and_does_not_depend_on_its_batch(bank, keep_detail, kinds):
+    bank, draws = bank.with_policy(keep_detail=keep_detail), draws_of(*kinds)
+    made = synthesise(bank, PIXELS, ROWS, draws, scale=None)
+    assert [tuple(image.shape) for image in made] == [(1, *p.shape[1:]) for p in PIXELS]
+    for i, image in enumerate(made):
+        one = torch.tensor([i])
+        assert torch.equal(synthesise(bank, [PIXELS[i]], ROWS[one], draws.pick(one), scale=None)[0], image)
+
+
+def test_scale_zero_with_detail_kept_gives_the_image_back(bank):
+    made = synthesise(bank.with_policy(keep_detail=True), PIXELS, ROWS, draws_of(*[JITTERED] * 4), scale=0)
+    assert all(torch.equal(a, to_float(match_channels(p, 1))) for a, p in zip(made, PIXELS, strict=True))
+
+
+@pytest.mark.parametrize(("kind", "moves"), [(JITTERED, True), (GENERATED, False)])
+def test_scale_is_of_the_jitter_alone(bank, kind, moves):
+    small, large = (synthesise(bank, PIXELS, ROWS, draws_of(*[kind] * 4), scale=scale) for scale in (0.1, 2.0))
+    assert [not torch.equal(a, b) for a, b in zip(small, large, strict=True)] == [moves] * 4
+
+
+def test_the_policys_scale_is_the_default(bank):
+    draws = draws_of(*[JITTERED] * 4)
+    given_scale, default = (
+        synthesise(b, PIXELS, ROWS, draws, scale=scale)
+        for b, scale in ((bank, 1.7), (bank.with_policy(scale=1.7), None))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(given_scale, default, strict=True))
+
+
+def test_threads_are_put_back_even_after_an_error():
+    def fail():
+        assert torch.get_num_threads() == 1
+        raise RuntimeError("stop")
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="stop"), single_thread():
+            fail()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDataset
+from torchvision.datasets import FakeData, ImageFolder, VisionDataset
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from tests.conftest import Shapes
+from vae_augment.source import Source
+
+LABELS = [2, 0, 1, 0]
+
+
+class Items:
+    """A list of (image, label) items with attributes, which counts how often it is read."""
+
+    def __init__(self, items, **attributes):
+        self.items, self.reads = items, []
+        vars(self).update(attributes)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        self.reads.append(index)
+        return self.items[index]
+
+
+class Joint(VisionDataset):
+    """A torchvision dataset that calls `transforms` on both, as OxfordIIITPet does."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        image, target = Image.new("L", (9, 9), index), index
+        return self.transforms(image, target) if self.transforms is not None else (image, target)
+
+
+def items_of(labels):
+    return [(torch.full((1, 8, 8), float(i)), label) for i, label in enumerate(labels)]
+
+
+def invert(image):
+    return image.point(lambda value: 255 - value)
+
+
+def never(image):
+    raise AssertionError("a transform was called")
+
+
+def same(a, b):
+    """Equal items: images by pixels, the rest by value."""
+    pixels_a, pixels_b = (np.asarray(item[0]) for item in (a, b))
+    return type(a) is type(b) and np.array_equal(pixels_a, pixels_b) and a[1:] == b[1:]
+
+
+@pytest.mark.parametrize("name", ["targets", "labels", "_labels"])
+@pytest.mark.parametrize(
+    "kind", [list, tuple, np.array, torch.tensor, lambda v: np.array(v, np.uint8), lambda v: np.array(v)[:, None]]
+)
+def test_labels_come_from_the_attribute_without_reading_items(name, kind):
+    items = [(image.byte(), label) for image, label in items_of(LABELS)]  # of floats some are read for their range
+    dataset = Items(items, **{name: kind(LABELS)})
+    labels = Source(dataset).labels
+    assert labels.dtype == torch.int64
+    assert labels.tolist() == LABELS
+    assert set(dataset.reads) <= {0}
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, torch.tensor, lambda label: np.array([label], np.uint8)])
+def test_labels_are_scanned_as_a_last_resort(kind):
+    assert Source(Items(items_of([kind(label) for label in LABELS]))).labels.tolist() == LABELS
+
+
+@pytest.mark.parametrize(
+    "targets", [[1], torch.zeros(4, 8, dtype=torch.long)], ids=["of another length", "QMNIST's rows of eight"]
+)
+def test_attributes_that_hold_no_label_an_item_are_passed_over(targets):
+    assert Source(Items(items_of(LABELS), targets=targets)).labels.tolist() == LABELS
+
+
+def test_labels_of_a_tensor_dataset():
+    assert Source(TensorDataset(torch.zeros(4, 1, 8, 8), torch.tensor(LABELS))).labels.tolist() == LABELS
+
+
+def test_given_labels_win():
+    assert Source(Items(items_of(LABELS), targets=LABELS), [5, 6, 7, 8]).labels.tolist() == [5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["cat", "dog", "cat", "dog"], "labels must be integers"),
+        ([0.5, 1.0, 2.0, 0.0], "labels must be integers, got float64"),
+        ([True, False, True, True], "labels must be integers, got bool"),
+        ([0, 1], r"one a dataset item \(4\), got shape \[2\]"),
+        (np.zeros((4, 2), int), r"one a dataset item \(4\), got shape \[4, 2\]"),
+    ],
+)
+def test_labels_that_are_not_one_integer_an_item_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        Source(Items(items_of(LABELS)), labels)
+
+
+def test_a_dataset_labelled_with_text_is_refused():
+    with pytest.raises(ValueError, match="labels must be integers"):
+        Source(Items(items_of(["cat", "dog"])))
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield from items_of(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error", "message"),
+    [
+        (Stream(), TypeError, "IterableDataset Stream. Collect its items into a list-like dataset"),
+        (iter([]), TypeError, r"must have len\(\) and indices, got list_iterator"),
+        (Items([]), ValueError, "at least one image, got an empty one"),
+        (Items([torch.zeros(1, 8, 8)]), TypeError, r"must be \(image, label\) pairs, got Tensor"),
+        (Items([{"image": 0, "label": 1}]), TypeError, r"must be \(image, label\) pairs, got dict"),
+        (Items([(torch.zeros(1, 8, 8),)]), TypeError, r"must be \(image, label\) pairs"),
+        (Items([("cat.png", 0)]), TypeError, "PIL image, numpy array or tensor, got str"),
+    ],
+    ids=["iterable", "no length", "empty", "no pairs", "dicts", "no label", "no image"],
+)
+def test_what_is_no_labelled_image_dataset_is_refused(dataset, error, message):
+    with pytest.raises(error, match=message):
+        Source(dataset)
+
+
+NESTED = {
+    "itself": lambda ds: ds,
+    "Subset of Subset": lambda ds: Subset(Subset(ds, [25, 3, 14, 8, 20]), [4, 1, 1]),
+    "ConcatDataset": lambda ds: ConcatDataset([ds, Shapes(seed=1, transform=pil_to_tensor)]),
+    "Subset of ConcatDataset": lambda ds: Subset(ConcatDataset([ds, Shapes(seed=1)]), [59, 30, 29, 0]),
+    "ConcatDataset of Subsets": lambda ds: ConcatDataset([Subset(ds, [4, 12]), Subset(Shapes(seed=1), [29])]),
+}
+
+
+@pytest.mark.parametrize("nest", NESTED.values(), ids=NESTED)
+def test_a_nested_dataset_is_its_items_apart_from_its_transforms(nest):
+    dataset = nest(Shapes(transform=invert, target_transform=str))
+    plain = nest(Shapes())
+    source = Source(dataset)
+    assert len(source) == len(dataset)
+    assert source.labels.tolist() == [plain[i][1] for i in range(len(plain))]
+    assert all(same(a, b) for a, b in zip(source.items(list(range(len(dataset)))), dataset, strict=False))
+    for i in range(len(dataset)):
+        sample = source.raw(i)
+        assert isinstance(sample[0], Image.Image)
+        assert type(sample[1]) is int
+        assert same(source.item(i), dataset[i])
+        assert same(source.finish(i, sample, sample[0]), dataset[i])
+
+
+def test_transforms_are_set_aside(shapes):
+    dataset = Shapes(transform=never, target_transform=never)
+    source = Source(dataset)
+    source.fingerprint()
+    assert all(same(source.raw(i), shapes[i]) for i in range(len(shapes)))
+    with pytest.raises(AssertionError, match="a transform was called"):
+        source.item(0)
+
+
+@pytest.mark.parametrize("nest", NESTED.values(), ids=NESTED)
+def test_the_callers_dataset_is_not_changed(nest):
+    inner = Shapes(transform=invert, target_transform=str)
+    before = dict(vars(inner))
+    source = Source(nest(inner))
+    source.set_transform("transform", never)
+    source.set_transform("target_transform", never)
+    assert {name: id(value) for name, value in vars(inner).items()} == {n: id(v) for n, v in before.items()}
+
+
+def test_joint_transforms_are_set_aside_and_applied():
+    dataset = Joint(None, transforms=lambda image, target: (invert(image), target + 100))
+    source = Source(dataset)
+    sample = source.raw(2)
+    assert same(sample, (Image.new("L", (9, 9), 2), 2))
+    assert same(source.finish(2, sample, sample[0]), dataset[2])
+
+
+@pytest.mark.parametrize("new", [None, pil_to_tensor])
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        FakeData(size=3, image_size=(3, 10, 10), transform=invert),
+        Joint(None, transform=invert),
+        Shapes(transform=invert),
+        ConcatDataset([Shapes(transform=invert), Shapes()]),
+    ],
+    ids=["torchvision", "torchvision, joint", "plain", "concatenated"],
+)
+def test_a_new_transform_replaces_the_old_for_items_and_synthetic_images_alike(dataset, new):
+    source = Source(dataset)
+    source.set_transform("transform", new)
+    sample = source.raw(1)
+    wanted = (new(sample[0]) if new else sample[0], sample[1])
+    assert same(source.finish(1, sample, sample[0]), wanted)
+    assert same(source.item(1), wanted)
+
+
+def test_a_transform_that_cannot_be_set_aside_is_said_and_kept():
+    class ReadOnly(Shapes):
+        def __init__(self):
+            self.data, self.targets, self.target_transform = Shapes().data, Shapes().targets, None
+
+        transform = property(lambda self: invert)
+
+    with pytest.warns(UserWarning, match="ReadOnly.transform cannot be set aside; working on what it returns"):
+        source = Source(ReadOnly())
+    assert same(source.raw(3), ReadOnly()[3])
+
+
+def test_further_fields_of_an_item_are_kept():
+    dataset = Items([(torch.zeros(1, 8, 8), 1, "cat.png")])
+    source = Source(dataset)
+    image = torch.ones(1, 8, 8)
+    assert source.finish(0, source.raw(0), image) == (image, 1, "cat.png")
+
+
+@pytest.mark.parametrize("kind", [torch.from_numpy, np.asarray])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.0, 255.0), (-2.5, 3.0)])
+def test_the_value_range_is_that_of_the_whole_dataset(kind, low, high):
+    images = [kind(np.full((8, 8), value, np.float32)) for value in (low, (low + high) / 2, high)]
+    assert Source(Items(list(zip(images, LABELS, strict=False)))).value_range == (low, high)
+
+
+def changed(dataset, **values):
+    vars(dataset).update(values)
+    return dataset
+
+
+def with_pixel(array, value=77):
+    array = array.copy() if isinstance(array, np.ndarray) else array.clone()
+    array[(0,) * array.ndim] = value
+    return array
+
+
+IMAGES = torch.zeros(4, 1, 8, 8)
+FINGERPRINTS = {
+    "array": [
+        lambda: Shapes(),
+        lambda: changed(Shapes(), data=with_pixel(Shapes().data)),
+        lambda: changed(Shapes(), targets=[1, *Shapes().targets[1:]]),
+        lambda: Subset(Shapes(), range(29)),
+    ],
+    "tensors": [
+        lambda: TensorDataset(IMAGES, torch.tensor(LABELS)),
+        lambda: TensorDataset(with_pixel(IMAGES), torch.tensor(LABELS)),
+        lambda: TensorDataset(IMAGES, torch.tensor(LABELS[::-1])),
+    ],
+    "probe": [
+        lambda: Items(items_of(LABELS)),
+        lambda: Items([*items_of(LABELS)[:3], (with_pixel(IMAGES[0]), LABELS[3])]),
+        lambda: Items(items_of(LABELS[::-1])),
+    ],
+    "subset": [
+        lambda: Subset(Shapes(), [0, 1, 12]),
+        lambda: Subset(Shapes(), [0, 2, 12]),
+        lambda: Subset(Shapes(), [1, 0, 12]),
+    ],
+    "concatenated": [
+        lambda: ConcatDataset([Shapes(), Items(items_of(LABELS))]),
+        lambda: ConcatDataset([changed(Shapes(), data=with_pixel(Shapes().data)), Items(items_of(LABELS))]),
+        lambda: ConcatDataset([Shapes(), Items([*items_of(LABELS)[:3], (with_pixel(IMAGES[0]), LABELS[3])])]),
+    ],
+}
+
+
+@pytest.mark.parametrize("variants", FINGERPRINTS.values(), ids=FINGERPRINTS)
+def test_fingerprints_are_equal_for_equal_data_alone(variants):
+    prints = [Source(make()).fingerprint() for make in variants]
+    assert prints == [Source(make()).fingerprint() for make in variants]
+    assert len(set(prints)) == len(prints)
+
+
+def test_a_fingerprint_does_not_depend_on_transforms(shapes):
+    assert Source(Shapes(transform=never)).fingerprint() == Source(shapes).fingerprint()
+
+
+def test_the_fingerprint_of_a_folder_changes_with_a_file(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (9, 9)).save(tmp_path / name / "0.png")
+    first = Source(ImageFolder(tmp_path)).fingerprint()
+    assert Source(ImageFolder(tmp_path)).fingerprint() == first
+    Image.new("L", (19, 9)).save(tmp_path / "dog" / "0.png")
+    assert Source(ImageFolder(tmp_path)).fingerprint() != first
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted"),
+    [
+        (["0 - zero", " a/b ", "é"], {0: "0 - zero", 1: " a/b ", 2: "é"}),
+        (("x", "y", "z", "unused"), {0: "x", 1: "y", 2: "z"}),
+        (["too", "few"], {0: "0", 1: "1", 2: "2"}),
+        ([10, 20, 30], {0: "0", 1: "1", 2: "2"}),
+        (None, {0: "0", 1: "1", 2: "2"}),
+    ],
+)
+def test_class_names_are_the_datasets_verbatim_or_else_its_labels(classes, wanted):
+    assert Source(Items(items_of(LABELS), classes=classes)).classes == wanted
+
+
+def test_class_names_of_a_subset_are_those_that_occur(shapes):
+    assert Source(Subset(shapes, [25, 1])).classes == {0: "across", 2: "slanted"}

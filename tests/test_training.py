@@ -1,0 +1,180 @@
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from vae_augment.model import VAE, Loss, pick, stack
+from vae_augment.training import MAX_RETRIES, SNAPSHOT_EVERY, Job, flush_denormals, posterior, train
+
+VAE_8 = VAE((1, 8, 8), 3, width=8)
+CPU = torch.device("cpu")
+K = 2
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def started(classes=K):
+    return stack([VAE_8.init(gen(k)) for k in range(classes)])
+
+
+def jobs(classes=range(K), count=6, moved=True):
+    return [
+        Job(torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=gen(50 + k)), gen(k), moved)
+        for k in classes
+    ]
+
+
+def run(params, todo, steps=6, **options):
+    return train(VAE_8, params, todo, steps=steps, device=CPU, **{"batch_size": 8, "learning_rate": 1e-3, **options})
+
+
+def assert_equal(params, expected):
+    assert all(torch.equal(params[name], expected[name]) for name in expected)
+
+
+def poison(monkeypatch, steps):
+    """From now on the loss of class 0, and so its gradient, is not a number at the given steps."""
+    plain, calls = VAE.loss, iter(range(10_000))
+
+    def loss(self, params, images, noise):
+        parts = plain(self, params, images, noise)
+        if next(calls) not in steps:
+            return parts
+        factor = torch.ones(len(images))
+        factor[0] = float("nan")
+        return Loss(parts.reconstruction * factor, parts.kl)
+
+    monkeypatch.setattr(VAE, "loss", loss)
+
+
+def test_classes_trained_together_equal_classes_trained_apart():
+    together, _ = run(started(), jobs())
+    z = torch.randn(1, 4, 3, generator=gen(7))
+    for k in range(K):
+        apart, _ = run(pick(started(), [k]), jobs([k]))
+        torch.testing.assert_close(VAE_8.decode(pick(together, [k]), z), VAE_8.decode(apart, z), rtol=0, atol=1e-4)
+        for name in apart:
+            torch.testing.assert_close(together[name][k], apart[name][0], rtol=0, atol=1e-3)
+
+
+def test_training_lowers_the_loss():
+    images = torch.stack([job.images for job in jobs(count=8)]).float() / 255
+    noise = torch.randn(K, 8, 3, generator=gen(7))
+    trained, notes = run(started(), jobs(count=8, moved=False), steps=60, learning_rate=5e-3)
+    assert (VAE_8.loss(trained, images, noise).total < VAE_8.loss(started(), images, noise).total - 5).all()
+    assert notes == ["", ""]
+
+
+def test_no_steps_give_the_weights_back():
+    trained, notes = run(started(), jobs(), steps=0)
+    assert_equal(trained, started())
+    assert notes == ["", ""]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_few_steps_are_taken(steps):
+    counted = []
+    trained, notes = run(started(), jobs(), steps=steps, on_step=lambda: counted.append(1))
+    assert len(counted) == steps
+    assert notes == ["", ""]
+    assert not torch.equal(trained["decoder.in.weight"], started()["decoder.in.weight"])
+
+
+def test_the_callers_weights_are_not_changed():
+    params = started()
+    trained, _ = run(params, jobs())
+    assert_equal(params, started())
+    assert not any(tensor.requires_grad for tensor in [*params.values(), *trained.values()])
+
+
+def test_the_same_randomness_gives_the_same_weights():
+    assert_equal(run(started(), jobs())[0], run(started(), jobs())[0])
+
+
+def test_the_global_generator_is_not_touched():
+    before = torch.get_rng_state()
+    run(started(), jobs())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("first", [0, 5, SNAPSHOT_EVERY + 3])
+def test_a_class_that_fails_for_good_is_noted_and_the_other_trains_as_ever(monkeypatch, first):
+    steps = SNAPSHOT_EVERY + 10
+    healthy, _ = run(started(), jobs(), steps=steps)
+    poison(monkeypatch, range(first, steps))
+    trained, notes = run(started(), jobs(), steps=steps)
+    assert notes[1] == ""
+    at = first + MAX_RETRIES
+    assert notes[0].startswith(f"loss not finite at step {at} after {MAX_RETRIES} retries (reconstruction nan, KL ")
+    assert all(torch.isfinite(tensor).all() for tensor in trained.values())
+    assert_equal(pick(trained, [1]), pick(healthy, [1]))
+
+
+def test_a_class_that_fails_for_good_returns_to_its_last_good_state(monkeypatch):
+    steps = SNAPSHOT_EVERY + 10
+    poison(monkeypatch, range(3, steps))
+    assert_equal(pick(run(started(), jobs(), steps=steps)[0], [0]), pick(started(), [0]))
+
+
+@pytest.mark.parametrize("bad", [[7], [0], [7, 8], [3, SNAPSHOT_EVERY + 4], [SNAPSHOT_EVERY]])
+def test_a_loss_that_is_bad_for_a_moment_is_recovered_from(monkeypatch, bad):
+    poison(monkeypatch, bad)
+    trained, notes = run(started(), jobs(), steps=SNAPSHOT_EVERY + 10)
+    assert notes == ["", ""]
+    assert all(torch.isfinite(tensor).all() for tensor in trained.values())
+    assert not torch.equal(trained["decoder.in.weight"][0], started()["decoder.in.weight"][0])
+
+
+def test_weights_that_are_not_finite_to_begin_with_are_noted():
+    params = started()
+    params["decoder.in.weight"][0, 0, 0] = float("inf")
+    _, notes = run(params, jobs())
+    assert "not finite" in notes[0]
+    assert notes[1] == ""
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_class_of_one_image_trains(moved):
+    trained, notes = run(started(1), jobs([0], count=1, moved=moved))
+    assert notes == [""]
+    assert not torch.equal(trained["decoder.in.weight"], started(1)["decoder.in.weight"])
+
+
+def test_a_batch_may_hold_one_image():
+    trained, notes = run(started(), jobs(), batch_size=1)
+    assert notes == ["", ""]
+    assert all(torch.isfinite(tensor).all() for tensor in trained.values())
+
+
+def test_posterior_describes_every_image_in_order():
+    images = jobs([0], count=600)[0].images  # more than a block
+    params = started(1)
+    mean, logvar, rmse = posterior(VAE_8, params, images, CPU)
+    x = images.float()[None] / 255
+    expected = VAE_8.encode(params, x)
+    torch.testing.assert_close(mean, expected[0][0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logvar, expected[1][0], rtol=1e-4, atol=1e-5)
+    error = (VAE_8.decode(params, expected[0]) - x).square().mean().sqrt().item()
+    assert rmse == pytest.approx(error, rel=1e-4)
+
+
+def is_flushing():
+    return float(torch.tensor([1e-310], dtype=torch.float64).mul(1.0).mul(1e10)[0]) == 0.0
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt("stop")], ids=["done", "ctrl-c"])
+def test_flushing_denormals_puts_the_setting_back(was_on, error):
+    if not torch.set_flush_denormal(was_on):
+        pytest.skip("this processor cannot flush denormals")
+    ending = nullcontext() if error is None else pytest.raises(KeyboardInterrupt, match="stop")
+    try:
+        with ending, flush_denormals():
+            assert is_flushing()
+            if error:
+                raise error
+        assert is_flushing() == was_on
+    finally:
+        torch.set_flush_denormal(False)
