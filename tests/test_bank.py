@@ -102,7 +102,7 @@ def test_decoding_mixed_labels_equals_decoding_one_by_one(bank):
 def test_a_class_larger_than_a_block_is_decoded_whole(bank, monkeypatch):
     z = torch.randn(7, 4, generator=gen())
     whole = bank.decode(z, torch.zeros(7, dtype=torch.long))
-    monkeypatch.setattr("vae_augment.bank.BLOCK", 3)
+    monkeypatch.setattr("vae_augment.mixed.BLOCK", 3)
     torch.testing.assert_close(bank.decode(z, torch.zeros(7, dtype=torch.long)), whole, rtol=1e-4, atol=1e-5)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import Subset
 
 from vae_augment import VAEBank
-from vae_augment.fitting import load_images
+from vae_augment.fit_data import load_images
 from vae_augment.report.contact_sheet import COLUMNS, GAP, MARGIN, TEXT, TILE, contact_sheet, contact_sheet_png
 from vae_augment.source import Source
 

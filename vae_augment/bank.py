@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,9 @@ from vae_augment.config import FitConfig
 from vae_augment.files import atomic_write
 from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.latent import concatenate, draw
-from vae_augment.model import VAE, Params, pick, stack
+from vae_augment.mixed import decode_mixed, encode_mixed
+from vae_augment.model import VAE, stack
 from vae_augment.policy import Policy
-
-BLOCK = 512  # images a pass through a model: bounds memory and stays in the processor's cache
 
 
 class VAEBank:
@@ -185,26 +184,12 @@ class VAEBank:
     # ---- the same by rows and with the randomness handed in, for the wrapper and export ----
 
     def encode_rows(self, x: Tensor, rows: Tensor, *, block: int | None = None) -> tuple[Tensor, Tensor]:
-        """`encode` of float images of any size, for class positions [B] instead of labels.
-
-        With `block`, every pass through a model holds exactly that many images, so that a result does not depend, not
-        even in its last bit, on what else is in the batch.
-        """
-        x = resize(x, self.image_shape[1:])
-        mean = torch.empty(len(x), self.latent_dim, device=self.device)
-        logvar = torch.empty_like(mean)
-        for row, items in _blocks(rows, block or BLOCK):
-            m, v = self.vae.encode(self._class_params(row), _padded(x[items], block)[None])
-            mean[items], logvar[items] = m[0, : len(items)], v[0, : len(items)]
-        return mean, logvar
+        """`encode` of float images of any size, for class positions [B] instead of labels (see vae_augment.mixed)."""
+        return encode_mixed(self.vae, self.params, resize(x, self.image_shape[1:]), rows, block)
 
     def decode_rows(self, z: Tensor, rows: Tensor, *, block: int | None = None) -> Tensor:
-        """`decode` for class positions [B] instead of labels; `block` as in `encode_rows`."""
-        images = torch.empty(len(z), *self.image_shape, device=self.device)
-        for row, items in _blocks(rows, block or BLOCK):
-            decoded = self.vae.decode(self._class_params(row), _padded(z[items], block)[None])
-            images[items] = decoded[0, : len(items)]
-        return images
+        """`decode` for class positions [B] instead of labels (see vae_augment.mixed)."""
+        return decode_mixed(self.vae, self.params, z, rows, block)
 
     def draw(
         self, rows: Tensor, noise: Tensor, chosen: Tensor, method: str | None = None, temperature: float = 1.0
@@ -299,9 +284,6 @@ class VAEBank:
 
     # ---- checks ----
 
-    def _class_params(self, row: int) -> Params:
-        return pick(self.params, slice(row, row + 1))
-
     def _rows(self, labels: Tensor, expected: int | None = None) -> Tensor:
         """Class positions, on the bank's device, of int64 labels [B]."""
         labels = torch.as_tensor(labels)
@@ -320,16 +302,3 @@ class VAEBank:
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(f"images must be [B, {channels}, H, W], got {list(images.shape)}.")
         return to_float(images.to(self.device))
-
-
-def _blocks(rows: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
-    """Each class position with the items of it, at most `size` at a time."""
-    for row in rows.unique().tolist():
-        for items in (rows == row).nonzero()[:, 0].split(size):
-            yield row, items
-
-
-def _padded(x: Tensor, length: int | None) -> Tensor:
-    """x with zeros behind, up to `length` rows."""
-    missing = 0 if length is None else length - len(x)
-    return torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x

@@ -97,7 +97,8 @@ class BankContent:
 
 def as_stored(params: Params) -> Params:
     """Weights rounded to what a file keeps (half precision), so that a saved bank and its loaded copy are equal."""
-    return {name: tensor.half().float() for name, tensor in params.items()}
+    largest = torch.finfo(torch.float16).max
+    return {name: tensor.clamp(-largest, largest).half().float() for name, tensor in params.items()}
 
 
 def serialize(content: BankContent) -> bytes:

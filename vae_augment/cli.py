@@ -153,8 +153,8 @@ def _fit_and_write(
 ) -> VAEBank:
     from vae_augment.data import subsample
     from vae_augment.files import atomic_write
+    from vae_augment.fit_data import load_images
     from vae_augment.fitting import fit as fit_bank
-    from vae_augment.fitting import load_images
     from vae_augment.report.contact_sheet import contact_sheet_png
     from vae_augment.source import Source
 

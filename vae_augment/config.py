@@ -51,7 +51,7 @@ class FitConfig:
             stores a bank that augments only where the wrapper is told to.
         width: channels of the finest convolution; the coarser ones have twice as many.
         batch_size: images a step in fine-tuning; the warm start takes twice as many.
-        learning_rate: peak rate of the one-cycle schedule in fine-tuning; twice as high in the warm start.
+        learning_rate: Adam's peak rate in fine-tuning; twice as high in the warm start.
         exemplars: codes of training images kept per class, the kernels that new images are drawn around. 0 keeps
             none: a bank then holds no code of any single image, and draws from a Gaussian.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vae_augment import raw
+from vae_augment import __version__, raw
 from vae_augment.balance import Strategy, added_items, wanted_totals
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
@@ -178,7 +178,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     def _share_table(self, added: int) -> Tensor:
         """Each item's probabilities of being generated and jittered, [N, 2]; added items are never real."""
         both = self.p_generate + self.p_jitter
-        synthetic = (self.p_generate / both, self.p_jitter / both) if both else (0.0, 1.0)
+        synthetic = (self.p_generate / both if both else 0.0, 1.0)  # the rest is jittered, whatever rounding does
         table = torch.tensor([(self.p_generate, self.p_jitter), synthetic])
         return table[torch.tensor([0] * len(self._source) + [1] * added)]
 
@@ -234,7 +234,7 @@ def _bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Sour
 
 def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
     config = FitConfig()
-    key = f"{derive(0, source.fingerprint(), repr(config.to_dict())):016x}"
+    key = f"{derive(0, __version__, source.fingerprint(), repr(config.to_dict())):016x}"
     path = cache_folder() / "banks" / f"{key}.safetensors"
     if path.exists():
         try:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,13 +15,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from vae_augment import raw
 from vae_augment.bank import VAEBank
 from vae_augment.bank_file import BankContent, ClassInfo, Start, as_stored
 from vae_augment.config import FitConfig
-from vae_augment.images import resize, to_float, to_uint8
+from vae_augment.fit_data import FitData, common_shape, load_images
 from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
-from vae_augment.model import MIN_SIDE, VAE, Params, kl_per_dim, pick, stack
+from vae_augment.model import VAE, Params, kl_per_dim, pick, stack
 from vae_augment.policy import Policy, default_policy, silent_policy
 from vae_augment.seeding import generator
 from vae_augment.source import Source
@@ -34,24 +32,6 @@ WARM_SHARE = 0.75  # of a class's steps are the shared ones
 WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tuning
 FEW_IMAGES_FOR_MOVES = 1000  # a class with fewer is trained on moved copies when invariances="auto"
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
-
-
-@dataclass(frozen=True)
-class FitData:
-    """The images of a fit.
-
-    Args:
-        images: uint8 [N, C, H, W], at the bank's size.
-        labels: int64 [N].
-        names: of each label.
-    """
-
-    images: Tensor
-    labels: Tensor
-    names: dict[int, str]
-
-    def of(self, label: int) -> Tensor:
-        return self.images[self.labels == label]
 
 
 def fit(
@@ -95,7 +75,7 @@ def fit(
     source = Source(dataset, labels)
     wanted = _wanted(source, classes)
     resolved = config.resolve(len(source)) if start is None else _config_with(config, start, len(source))
-    shape = start.image_shape if start is not None else _image_shape(source, config)
+    shape = start.image_shape if start is not None else common_shape(source, config)
     vae = start.vae if start is not None else VAE(shape, resolved.latent_dim or 0, resolved.width or 0)
     data = load_images(source, shape)
     torch_device = choose_device(device)
@@ -116,23 +96,6 @@ def fit(
     }
     content = replace(content, data=described)
     return VAEBank(content) if start is None else _joined(start, VAEBank(content))
-
-
-def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
-    """Every raw image of a source as uint8 at (C, H, W) `shape`. Raises ValueError naming one that cannot be read."""
-    images = torch.empty(len(source), *shape, dtype=torch.uint8)
-    for index in range(len(source)):
-        sample = source.raw(index)
-        try:
-            image = raw.to_tensor(sample[0], source.value_range)
-        except ValueError as error:
-            raise ValueError(f"{source.whereabouts(index)}: {error}") from error
-        pixels = raw.match_channels(image, shape[0])
-        if pixels.dtype == torch.uint8 and pixels.shape[1:] == shape[1:]:
-            images[index] = pixels
-        else:
-            images[index] = to_uint8(resize(to_float(pixels)[None], (shape[1], shape[2])))[0]
-    return FitData(images, source.labels, source.classes)
 
 
 class _Fitter:
@@ -280,23 +243,6 @@ def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:
     if not labels:
         raise ValueError("classes must name at least one class, got none.")
     return sorted(set(labels))
-
-
-def _image_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
-    """(C, H, W) of the bank: the most common size and channels of the dataset, the longer side at most the cap."""
-    probed = [(raw.channels_of(image), raw.size_of(image)) for image in source.probe()]
-    channels = Counter(c for c, _ in probed).most_common(1)[0][0]
-    sizes = Counter(size for _, size in probed)
-    height, width = sizes.most_common(1)[0][0]
-    longer = config.image_size or min(max(height, width), config.image_size_cap)
-    scale = longer / max(height, width)
-    shape = channels, round(height * scale), round(width * scale)
-    if min(shape[1:]) < MIN_SIDE:
-        resized = "" if shape[1:] == (height, width) else f" when {height}x{width} is resized to image_size {longer}"
-        raise ValueError(f"images must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {shape[1]}x{shape[2]}{resized}.")
-    if len(sizes) > 1 or shape[1:] != (height, width):
-        logger.info("images of %d sizes are modelled at %dx%d", len(sizes), shape[1], shape[2])
-    return shape
 
 
 def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:

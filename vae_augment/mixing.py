@@ -92,7 +92,6 @@ def synthesise(
     jittered = (draws.kind == JITTERED).nonzero()[:, 0]
     generated = (draws.kind == GENERATED).nonzero()[:, 0]
     z = torch.empty(len(real), bank.latent_dim)
-    decoded = torch.empty(len(real), *bank.image_shape)
     with single_thread():
         if len(generated):
             z[generated] = bank.draw(rows[generated], draws.noise[generated], draws.chosen[generated])

@@ -47,13 +47,13 @@ class Policy:
         return cls(**values)
 
 
-# Shares by images a class, the first row whose bound is not below it. Jitter helps most where images are fewest, and
-# images drawn anew help less than jittered ones at every count (docs/design.md, "The default policy").
+# (images a class at most, p_generate, p_jitter). Jitter helped most where images were fewest; images drawn anew helped
+# too, but less. Early choices, to be replaced by ones made on the user's data.
 DEFAULT_SHARES = ((20, 0.15, 0.6), (100, 0.1, 0.4), (1_000, 0.1, 0.2), (float("inf"), 0.05, 0.1))
 
 
 def default_policy(images_per_class: float, *, natural: bool, method: str) -> Policy:
-    """The measured default for a dataset's size and kind.
+    """The default for a dataset's size and kind.
 
     Args:
         images_per_class: mean number of images a class.

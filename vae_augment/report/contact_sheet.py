@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.fitting import FitData
+from vae_augment.fit_data import FitData
 from vae_augment.images import to_float, to_uint8
 from vae_augment.raw import match_channels
 from vae_augment.seeding import generator
