@@ -170,7 +170,6 @@ def test_info_says_what_a_bank_holds(with_bank):
         ("fit --data bars --out no/such/b.safetensors", "--out: no folder no/such"),
         ("fit --data bars --out empty", "--out"),
         ("fit --data bars --out b.png", "--out"),
-        ("fit --data bars --per-class 4", "--per-class 4: class 'across' has only 3 images"),
         ("fit --data bars --device tpu9", "device must be 'auto' or one that torch can use here, got 'tpu9'"),
         ("generate none.safetensors --out new", "no bank at none.safetensors"),
         ("generate notes.txt --out new", "notes.txt is not a bank"),

@@ -212,9 +212,10 @@ def test_a_subsample_of_everything_is_everything(shapes):
     assert subsample(shapes, 10, seed=5).indices == list(range(30))
 
 
-def test_a_subsample_of_more_than_there_is_is_refused(shapes):
-    with pytest.raises(ValueError, match="--per-class 3: class 'slanted' has only 2 images"):
-        subsample(Subset(shapes, range(22)), 3, seed=0)
+def test_a_subsample_of_more_than_there_is_takes_all_and_says_so(shapes, caplog):
+    part = subsample(Subset(shapes, range(22)), 3, seed=0)
+    assert [part.dataset[i][1] for i in part.indices] == [0] * 3 + [1] * 3 + [2] * 2
+    assert "class 'slanted' has only 2 images, all are used" in caplog.text
 
 
 # ---- the bundled sample ----

@@ -81,7 +81,7 @@ def main(verbose: bool) -> None:
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset.")
 @click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
-@click.option("--per-class", type=click.IntRange(min=1), help="Use only this many images of each class.")
+@click.option("--per-class", type=click.IntRange(min=1), help="Use at most this many images of each class.")
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
 @click.option("--latent-dim", type=click.IntRange(1, 512), help="Latent dimensions of each VAE.")
 @click.option("--image-size", type=click.IntRange(8, 128), help="Longer side in pixels of the bank's images.")

@@ -161,13 +161,13 @@ def _open_folder(path: Path) -> OpenedData:
 
 
 def subsample(dataset: Dataset[Any], count: int, seed: int) -> Subset[Any]:
-    """A random `count` of each class's images, in the dataset's order. Raises ValueError if a class has fewer."""
+    """A random `count` of each class's images, in the dataset's order; all of a class that has fewer."""
     source = Source(dataset)
     chosen = []
     for label, name in source.classes.items():
         items = (source.labels == label).nonzero()[:, 0]
         if len(items) < count:
-            raise ValueError(f"--per-class {count}: class {name!r} has only {len(items)} images.")
+            logger.warning("class %r has only %d images, all are used", name, len(items))
         order = torch.randperm(len(items), generator=generator(seed, "per class", name))
         chosen.append(items[order[:count]])
     return Subset(dataset, torch.cat(chosen).sort().values.tolist())
