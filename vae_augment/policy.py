@@ -62,6 +62,8 @@ def default_policy(images_per_class: float, *, natural: bool, method: str) -> Po
     """
     _, p_generate, p_jitter = next(row for row in DEFAULT_SHARES if images_per_class <= row[0])
     kind = "colour images" if natural else "grey images"
+    if natural:  # drawn anew they are blurred, and jittered ones keep their detail
+        p_generate = 0.0
     origin = f"default for {kind}, about {images_per_class:.0f} a class; not tuned on this data"
     return Policy(p_generate, p_jitter, keep_detail=natural, method=method, origin=origin)
 
