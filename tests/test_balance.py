@@ -69,3 +69,8 @@ def test_added_items_are_of_their_class_and_take_turns(labels, extra):
 def test_other_strategies_are_refused(strategy, message):
     with pytest.raises(ValueError, match=message):
         wanted_totals(strategy, LABELS)
+
+
+def test_a_callable_may_count_as_imbalanced_learns_do():
+    labels = torch.tensor([0, 0, 0, 1])
+    assert wanted_totals(lambda y: dict.fromkeys(Counter(y), 5), labels) == {0: 5, 1: 5}

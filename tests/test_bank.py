@@ -6,7 +6,7 @@ import torch
 from vae_augment.bank import VAEBank
 from vae_augment.bank_file import serialize
 from vae_augment.images import to_uint8
-from vae_augment.latent import SAMPLERS
+from vae_augment.latent import SAMPLERS, LatentStats
 from vae_augment.model import VAE
 
 B = 5
@@ -404,3 +404,12 @@ def test_a_changed_policy_or_data_leaves_the_bank_it_came_from_alone(bank):
 def test_a_policy_has_no_other_fields(bank):
     with pytest.raises(TypeError, match="p_mixup"):
         bank.with_policy(p_mixup=0.5)
+
+
+def test_a_merged_bank_draws_by_a_method_that_all_its_classes_serve(bank):
+    low, high = bank.subset([0]), bank.subset([1, 2])
+    stats = high.content.stats
+    bare = LatentStats(stats.mean, stats.cov, stats.exemplars[:, :0], torch.zeros_like(stats.counts))
+    merged = VAEBank.merge(low, VAEBank(replace(high.content, stats=bare)))
+    assert merged.policy.method == "gaussian"
+    assert merged.sample(torch.tensor([0, 1, 2])).shape == (3, *bank.image_shape)

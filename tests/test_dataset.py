@@ -5,6 +5,7 @@ import logging
 import pickle
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -518,3 +519,58 @@ def test_a_damaged_bank_in_the_cache_is_fitted_again(fits, bank, tmp_path, caplo
         VAEAugmentedDataset(Shapes())
     assert "fitting again" in caplog.text
     assert (len(fits), path.read_bytes()) == (2, whole)
+
+
+# ---- what people do with it ----
+
+
+def test_wrapping_twice_says_what_to_wrap(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank)
+    with pytest.raises(TypeError, match="base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made"):
+        VAEAugmentedDataset(ds, bank)
+
+
+def test_a_copy_has_an_epoch_and_a_transform_of_its_own(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank, seed=0)
+    other = copy.copy(ds)
+    other.set_epoch(3)
+    other.transform = lambda image: "transformed"
+    assert (int(ds._epoch), ds.transform) == (0, None)
+    assert other[0][0] == "transformed"
+
+
+def test_a_bank_that_cannot_be_kept_is_used_all_the_same(bank, shapes, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VAE_AUGMENT_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr("vae_augment.dataset.fit", lambda *args, **kwargs: bank)
+    assert VAEAugmentedDataset(shapes).bank is bank
+    assert "the bank could not be kept in" in caplog.text
+
+
+def test_a_class_whose_fit_failed_stays_real(bank, shapes):
+    infos = (replace(bank.class_infos[0], status="failed"), *bank.class_infos[1:])
+    ds = VAEAugmentedDataset(
+        shapes, VAEBank(replace(bank.content, class_infos=infos)), p_jitter=1.0, seed=0, return_source=True
+    )
+    assert [item[2] for item in ds] == [0] * 10 + [1] * 20
+
+
+def test_a_part_of_the_data_is_read_as_the_whole_was():
+    torch.manual_seed(0)
+    images, labels = torch.randn(12, 1, 8, 8).clamp(-2.5, 2.5), torch.arange(12) % 2
+    images[0, 0, 0, 0], images[1, 0, 0, 0] = -3.0, 3.0
+    whole = TensorDataset(images, labels)
+    fitted = fit(whole, config=CONFIG, progress=False)
+    assert fitted.value_range == (-3.0, 3.0)
+    part = VAEAugmentedDataset(
+        Subset(whole, range(2, 12)), fitted.with_policy(keep_detail=True), p_jitter=1.0, scale=0.0
+    )
+    torch.testing.assert_close(torch.stack([part[i][0] for i in range(10)]), images[2:], atol=1e-5, rtol=0)
+    assert all(torch.equal(part[i][1], labels[i + 2]) for i in range(10))
+
+
+def test_alpha_is_kept_with_the_detail(bank):
+    image = Image.new("RGBA", (12, 12), (200, 10, 10, 7))
+    base = Stored([image] * 3, [0, 1, 2])
+    ds = VAEAugmentedDataset(base, bank.with_policy(keep_detail=True), p_jitter=1.0, scale=0.0, p_generate=0.0)
+    assert list(ds[0][0].getdata()) == list(image.getdata())

@@ -204,3 +204,8 @@ def test_progress_is_told(bank, tmp_path):
     told = []
     export(bank, tmp_path / "out", count=8, on_images=told.append)
     assert sum(told) == 8
+
+
+def test_fewer_images_than_classes_leave_no_empty_folder(bank, tmp_path):
+    export(bank, tmp_path / "out", count=2)
+    assert ImageFolder(tmp_path / "out").targets == [0, 1]

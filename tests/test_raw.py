@@ -189,3 +189,10 @@ def test_values_that_are_not_finite_are_refused(value, kind):
     array[3, 4] = value
     with pytest.raises(ValueError, match="not finite"):
         raw.to_tensor(kind(array))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 16), (4, 16, 9)])
+def test_small_numpy_images_may_have_channels_first(shape):
+    image = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
+    assert raw.to_tensor(image).shape == shape
+    assert np.array_equal(raw.like(raw.to_tensor(image).float() / 255, image), image)

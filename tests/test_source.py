@@ -213,7 +213,7 @@ def test_a_transform_that_cannot_be_set_aside_is_said_and_kept():
 
         transform = property(lambda self: invert)
 
-    with pytest.warns(UserWarning, match="ReadOnly.transform cannot be set aside; working on what it returns"):
+    with pytest.warns(UserWarning, match="the transforms of ReadOnly cannot be set aside; working on what it returns"):
         source = Source(ReadOnly())
     assert same(source.raw(3), ReadOnly()[3])
 
@@ -311,3 +311,65 @@ def test_class_names_are_the_datasets_verbatim_or_else_its_labels(classes, wante
 
 def test_class_names_of_a_subset_are_those_that_occur(shapes):
     assert Source(Subset(shapes, [25, 1])).classes == {0: "across", 2: "slanted"}
+
+
+# ---- datasets as people write them ----
+
+
+class Plain:
+    """Not torchvision's: `style` says how it calls its transform."""
+
+    def __init__(self, style, **attributes):
+        self.style = style
+        self.__dict__.update(attributes)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if not 0 <= index < 4:
+            raise IndexError(index)
+        image = np.full((9, 9, 3), 50 * index, np.uint8)
+        if self.style == "always":
+            image = self.transform(image)
+        elif self.style == "albumentations" and self.transform is not None:
+            image = self.transform(image=image)["image"]
+        elif self.style == "transforms" and self.transforms is not None:
+            image = self.transforms(image)
+        return image, index % 2
+
+
+def test_a_transform_that_is_called_whatever_it_is_stays_on():
+    dataset = Plain("always", transform=lambda image: 255 - image)
+    with pytest.warns(UserWarning, match="the transforms of Plain cannot be set aside; working on what it returns"):
+        source = Source(dataset)
+    assert source.raw(1)[0].max() == 205
+    assert np.array_equal(source.finish(1, source.raw(1), source.raw(1)[0])[0], dataset[1][0])
+
+
+def test_albumentations_are_called_in_their_way():
+    albumentations = pytest.importorskip("albumentations")
+    source = Source(Plain("albumentations", transform=albumentations.InvertImg(p=1)))
+    assert source.raw(1)[0].max() == 50
+    assert source.finish(1, source.raw(1), source.raw(1)[0])[0].max() == 205
+
+
+def test_transforms_of_the_image_alone_are_called_in_their_way():
+    source = Source(Plain("transforms", transforms=lambda image: 255 - image))
+    assert source.raw(1)[0].max() == 50
+    assert source.finish(1, source.raw(1), source.raw(1)[0])[0].max() == 205
+
+
+@pytest.mark.parametrize("samples", [["a", "b", "c", "d"], [{}, {}, {}, {}], [1, 2, 3, 4], [("a", 0)] * 4])
+def test_samples_that_are_no_files_do_not_stop_a_fingerprint(samples):
+    assert Source(Plain("", samples=samples)).fingerprint() == Source(Plain("")).fingerprint()
+
+
+@pytest.mark.parametrize("targets", [[1, 2, 1, 2], ["cat", "dog", "cat", "dog"], [0.5, 1.5, 0.5, 1.5]])
+def test_labels_that_are_not_the_items_own_are_not_used(targets):
+    assert Source(Plain("", targets=targets)).labels.tolist() == [0, 1, 0, 1]
+
+
+def test_two_classes_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="each class needs a name of its own, got 'crane' more than once"):
+        Source(Plain("", classes=["crane", "crane"]))

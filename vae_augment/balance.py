@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-Strategy = str | Mapping[int, int] | Callable[[Tensor], Mapping[int, int]]
+Strategy = str | Mapping[int, int] | Callable[[np.ndarray[Any, Any]], Mapping[int, int]]
 NAMES = ("minority", "not minority", "not majority", "all", "auto")
 
 
@@ -18,7 +19,8 @@ def wanted_totals(strategy: Strategy, labels: Tensor) -> dict[int, int]:
 
     Args:
         strategy: "not majority" or "auto" (all but the largest class), "minority", "not minority", "all", each up to
-            the largest class's count; a dict of label to total; or a function of labels [N] that returns one.
+            the largest class's count; a dict of label to total; or a function of the labels, a NumPy array [N], that
+            returns one.
         labels: int64 [N].
 
     Raises:
@@ -27,7 +29,7 @@ def wanted_totals(strategy: Strategy, labels: Tensor) -> dict[int, int]:
     values, counts = labels.unique(return_counts=True)
     have = dict(zip(values.tolist(), counts.tolist(), strict=True))
     if callable(strategy):
-        strategy = strategy(labels)
+        strategy = strategy(labels.numpy())
     if isinstance(strategy, Mapping):
         return {label: _checked(label, total, have) for label, total in strategy.items()}
     if not isinstance(strategy, str) or strategy not in NAMES:

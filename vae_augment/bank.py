@@ -86,6 +86,11 @@ class VAEBank:
         """What it was fitted on: "name", "source" and "fingerprint"."""
         return self.content.data
 
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """What was black and white in the images it was fitted on; None for bytes."""
+        return self.content.value_range
+
     def __repr__(self) -> str:
         channels, height, width = self.image_shape
         return (
@@ -239,8 +244,10 @@ class VAEBank:
             )
         a, b = bank_a.content, bank_b.content
         infos = (*a.class_infos, *b.class_infos)
+        sampled = a.policy.method != "exemplar" or bool(b.stats.counts.all())
         both = replace(
             a,
+            policy=a.policy if sampled else replace(a.policy, method="gaussian"),
             params=stack([a.params, b.params]),
             stats=concatenate([a.stats, b.stats]),
             class_infos=infos,

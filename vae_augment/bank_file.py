@@ -7,6 +7,7 @@ metadata declares before any is read.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -76,6 +77,7 @@ class BankContent:
     policy: Policy
     data: dict[str, Any]
     start: Start | None
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for what in ("name", "label"):
@@ -121,6 +123,7 @@ def serialize(content: BankContent) -> bytes:
         "config": content.config.to_dict(),
         "policy": content.policy.to_dict(),
         "data": content.data,
+        "value_range": content.value_range,
         "start_steps": None if content.start is None else content.start.steps,
     }
     text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -171,6 +174,7 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         if not (start_steps is None or (type(start_steps) is int and start_steps >= 0)):
             raise ValueError(f"start_steps must be null or a whole number, got {start_steps!r}")
         data = dict(metadata["data"])
+        value_range = _value_range(metadata["value_range"])
         _check_infos(infos, exemplars)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has damaged metadata: {error}.") from None
@@ -204,6 +208,7 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         policy,
         data,
         start,
+        value_range,
     )
 
 
@@ -235,6 +240,15 @@ def _vae(metadata: dict[str, Any]) -> VAE:
     if width % NORM_GROUPS:
         raise ValueError(f"width {width} is not a multiple of {NORM_GROUPS}")
     return VAE((shape[0], shape[1], shape[2]), latent_dim, width)
+
+
+def _value_range(values: Any) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = values
+    if not all(type(v) in (int, float) for v in values) or not -math.inf < low < high < math.inf:
+        raise ValueError(f"value_range must be null or two rising numbers, got {values!r}")
+    return float(low), float(high)
 
 
 def _check_infos(infos: Sequence[ClassInfo], exemplars: int) -> None:

@@ -155,14 +155,15 @@ def _fit_and_write(
     from vae_augment.files import atomic_write
     from vae_augment.fit_data import load_images
     from vae_augment.fitting import fit as fit_bank
-    from vae_augment.report.contact_sheet import contact_sheet_png
+    from vae_augment.report.contact_sheet import COLUMNS, contact_sheet_png
     from vae_augment.source import Source
 
     dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
     bank = fit_bank(dataset, config=config, device=device, seed=seed)
     bank = bank.with_data(name=opened.name, source=opened.source)
     bank.save(out)
-    sheet = contact_sheet_png(bank, load_images(Source(dataset), bank.image_shape), seed=seed)
+    shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
+    sheet = contact_sheet_png(bank, shown, seed=seed)
     atomic_write(out.with_suffix(".png"), sheet)
     return bank
 

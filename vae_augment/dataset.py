@@ -76,9 +76,12 @@ class VAEAugmentedDataset(Dataset[Any]):
             raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
         if p_generate is not None and p_jitter is not None and p_generate + p_jitter > 1:
             raise ValueError(f"p_generate + p_jitter must be at most 1, got {p_generate} + {p_jitter}.")
+        if isinstance(base_ds, VAEAugmentedDataset):
+            raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
         self._source = Source(base_ds)
         totals = wanted_totals(sampling_strategy, self._source.labels) if sampling_strategy is not None else {}
         self.bank = _bank(bank, base_ds, self._source)
+        self._source.value_range = self.bank.value_range or self._source.value_range
         self.p_generate, self.p_jitter = _shares(self.bank, p_generate, p_jitter)
         self.scale = scale
         self.seed = seed
@@ -159,7 +162,14 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._epoch.share_memory_()  # a copy's own, for its own workers
+        self._epoch.share_memory_()
+
+    def __copy__(self) -> VAEAugmentedDataset:
+        """With an epoch and transforms of its own."""
+        other = type(self).__new__(type(self))
+        state = {"_source": self._source.copied(), "_epoch": self._epoch.clone()}
+        other.__setstate__({**self.__dict__, **state})
+        return other
 
     def __repr__(self) -> str:
         return (
@@ -176,11 +186,17 @@ class VAEAugmentedDataset(Dataset[Any]):
         return position % len(self)
 
     def _share_table(self, added: int) -> Tensor:
-        """Each item's probabilities of being generated and jittered, [N, 2]; added items are never real."""
+        """Each item's probabilities of being generated and jittered, [N, 2].
+
+        Added items are never real, and the others of a class whose fit failed always are.
+        """
         both = self.p_generate + self.p_jitter
         synthetic = (self.p_generate / both if both else 0.0, 1.0)  # the rest is jittered, whatever rounding does
         table = torch.tensor([(self.p_generate, self.p_jitter), synthetic])
-        return table[torch.tensor([0] * len(self._source) + [1] * added)]
+        shares = table[torch.tensor([0] * len(self._source) + [1] * added)]
+        failed = torch.tensor([info.status == "failed" for info in self.bank.class_infos])[self._rows]
+        shares[failed & ~self.is_synthetic] = 0.0
+        return shares
 
     def _draw(self, indices: list[int]) -> Draws:
         shares = self._shares[indices]
@@ -243,8 +259,13 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
             logger.warning("fitting again: %s", error)
     print(f"vae-augment: fitting a bank on {len(source)} images, once; it is kept in {path}", file=sys.stderr)
     bank = fit(base_ds, config=config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bank.save(path)
+    if any(info.status == "failed" for info in bank.class_infos):
+        return bank  # so that the next run tries again
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bank.save(path)
+    except OSError as error:
+        logger.warning("the bank could not be kept in %s and will be fitted again: %s", path, error)
     return bank
 
 

@@ -82,7 +82,8 @@ def export(
     _require_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for row, name in enumerate(names):
-        (folder / name).mkdir()
+        if counts[row]:  # ImageFolder refuses an empty folder
+            (folder / name).mkdir()
         for number, image in enumerate(_images(bank, row, counts[row], method, seed)):
             atomic_write(folder / name / f"{number:06d}.png", encode_png(image), sync=False)
             on_images(1)

@@ -77,6 +77,8 @@ def fit(
     resolved = config.resolve(len(source)) if start is None else _config_with(config, start, len(source))
     shape = start.image_shape if start is not None else common_shape(source, config)
     vae = start.vae if start is not None else VAE(shape, resolved.latent_dim or 0, resolved.width or 0)
+    if start is not None:
+        _check_fits(source, config, start)
     data = load_images(source, shape)
     torch_device = choose_device(device)
     steps = resolved.steps or 0
@@ -94,7 +96,10 @@ def fit(
         "images": len(source),
         "seed": seed,
     }
-    content = replace(content, data=described)
+    content = replace(content, data=described, value_range=source.value_range)
+    for info in content.class_infos:
+        if info.status in ("failed", "collapsed"):
+            logger.warning("class %r %s: %s", info.name, info.status, info.note)
     return VAEBank(content) if start is None else _joined(start, VAEBank(content))
 
 
@@ -259,6 +264,14 @@ def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
         if getattr(config, name) not in (None, value):
             raise ValueError(f"{name} must be that of the start bank, {value!r}, got {getattr(config, name)!r}.")
     return replace(config.resolve(images), latent_dim=start.latent_dim, width=start.vae.width)
+
+
+def _check_fits(source: Source, config: FitConfig, start: VAEBank) -> None:
+    """Raise ValueError if the images are of another kind than the start's; read values as it does."""
+    channels = common_shape(source, config)[0]
+    if channels != start.image_shape[0]:
+        raise ValueError(f"images must have {start.image_shape[0]} channels as the start's do, got {channels}.")
+    source.value_range = start.value_range or source.value_range
 
 
 def _start_of(bank: VAEBank) -> Start:

@@ -80,9 +80,8 @@ def describe(means: Tensor, pooled: Tensor | None, exemplars: int, generator: to
     """
     count, latent_dim = means.shape
     own = covariance(means)
-    if pooled is None:
-        pooled = own.diagonal().diag()
     weight = shrinkage_intensity(means, pooled)
+    pooled = own.diagonal().diag() if pooled is None else pooled
     cov = (1 - weight) * own + weight * pooled
     kept = means[torch.randperm(count, generator=generator)[:exemplars].sort().values]
     return LatentStats(
@@ -109,8 +108,8 @@ def pooled_covariance(means_by_class: list[Tensor]) -> Tensor:
     return scatter / freedom if freedom else torch.eye(latent_dim)
 
 
-def shrinkage_intensity(means: Tensor, target: Tensor) -> float:
-    """Weight in [0, 1] of `target` in a shrunk covariance of [N, L] with the least expected squared error.
+def shrinkage_intensity(means: Tensor, target: Tensor | None) -> float:
+    """Weight in [0, 1] of `target` (None: the own variances) in a shrunk covariance with the least expected error.
 
     The estimate of Ledoit and Wolf (2003) for a given target, in the form of Schaefer and Strimmer (2005): the summed
     variance of the entries of the sample covariance over their summed squared distance to the target.
@@ -125,6 +124,8 @@ def shrinkage_intensity(means: Tensor, target: Tensor) -> float:
     # sum over images of (x_i x_j - its mean)^2, for each entry i, j
     sum_of_squares = square.T @ square - count * (centred.T @ centred / count).square()
     variance = count / (count - 1) ** 3 * sum_of_squares
+    if target is None:  # its diagonal is kept as it is, so only the rest counts
+        variance, target = variance - variance.diagonal().diag(), own.diagonal().diag()
     distance = (own - target).square().sum()
     return float((variance.sum() / distance.clamp_min(1e-12)).clamp(least, 1))
 

@@ -84,11 +84,12 @@ def synthesise(
         scale: of the jitter; None: the policy's.
 
     Returns:
-        Float images in about [0, 1] (not clipped), of the bank's channels and each real image's own size.
+        Float images in about [0, 1] (not clipped), of each real image's own size, and of its channels or the bank's.
     """
     channels, *size = bank.image_shape
     scale = bank.policy.scale if scale is None else scale
-    real = [to_float(match_channels(p, channels)) for p in pixels]
+    whole = [to_float(p) for p in pixels]
+    real = [match_channels(p, channels) for p in whole]
     jittered = (draws.kind == JITTERED).nonzero()[:, 0]
     generated = (draws.kind == GENERATED).nonzero()[:, 0]
     z = torch.empty(len(real), bank.latent_dim)
@@ -106,7 +107,7 @@ def synthesise(
         made = [resize(d[None], (r.shape[1], r.shape[2]))[0] for d, r in zip(decoded, real, strict=True)]
     if keep:
         for i in jittered.tolist():
-            made[i] = real[i] + made[i]
+            made[i] = whole[i] + match_channels(made[i], len(whole[i]), alpha=0.0)
     return made
 
 

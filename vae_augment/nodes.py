@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
+from torchvision.datasets import VisionDataset
 
 TRANSFORMS = ("transform", "target_transform", "transforms")
 LABELS = ("targets", "labels", "_labels")
@@ -23,9 +24,10 @@ LABELS = ("targets", "labels", "_labels")
 class Node(Protocol):
     """A dataset, or what it is made of, item by item."""
 
-    leaf: Any
-
+    @property
+    def leaf(self) -> Any: ...
     def __len__(self) -> int: ...
+    def copied(self) -> Node: ...
     def leaves(self) -> list[Any]: ...
     def raw(self, index: int) -> Any: ...
     def item(self, index: int) -> Any: ...
@@ -41,17 +43,18 @@ class Leaf:
 
     def __init__(self, dataset: Any) -> None:
         self.leaf = copy.copy(dataset)
-        self._plain = copy.copy(dataset)
-        for name in TRANSFORMS:
-            if getattr(self._plain, name, None) is not None:
-                try:
-                    setattr(self._plain, name, None)
-                except AttributeError:
-                    warnings.warn(
-                        f"{type(dataset).__name__}.{name} cannot be set aside; working on what it returns.",
-                        UserWarning,
-                        stacklevel=4,
-                    )
+        self._plain = _without_transforms(dataset)
+        if self._plain is None:
+            warnings.warn(
+                f"the transforms of {type(dataset).__name__} cannot be set aside; working on what it returns.",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def copied(self) -> Leaf:
+        node = copy.copy(self)
+        node.leaf = copy.copy(self.leaf)
+        return node
 
     def __len__(self) -> int:
         return len(self.leaf)
@@ -60,7 +63,7 @@ class Leaf:
         return [self.leaf]
 
     def raw(self, index: int) -> Any:
-        return self._plain[index]
+        return self.leaf[index] if self._plain is None else self._plain[index]
 
     def item(self, index: int) -> Any:
         return self.leaf[index]
@@ -71,24 +74,33 @@ class Leaf:
 
     def finish(self, index: int, sample: Any, image: Any) -> Any:
         target, rest = sample[1], sample[2:]
-        single = [getattr(self.leaf, name, None) for name in TRANSFORMS[:2]]
-        joint = getattr(self.leaf, "transforms", None)
-        if any(single):
-            image = single[0](image) if single[0] else image
-            target = single[1](target) if single[1] else target
-        elif joint is not None:
-            image, target = joint(image, target)
+        if self._plain is not None:
+            image, target = self._transformed(image, target)
         parts = [image, target, *rest]
         return type(sample)(*parts) if hasattr(sample, "_fields") else type(sample)(parts)
 
+    def _transformed(self, image: Any, target: Any) -> tuple[Any, Any]:
+        single, of_target, joint = (getattr(self.leaf, name, None) for name in TRANSFORMS)
+        if single is None and of_target is None and joint is not None:
+            if isinstance(self.leaf, VisionDataset):  # torchvision's own takes both
+                image, target = joint(image, target)
+                return image, target
+            single = joint
+        if single is not None:
+            image = single(image=image)["image"] if _is_albumentations(single) else single(image)
+        return image, target if of_target is None else of_target(target)
+
     def labels(self) -> Any:
-        for name in LABELS:
-            labels = getattr(self.leaf, name, None)
-            if hasattr(labels, "__len__") and np.asarray(labels).size == len(self.leaf):  # not QMNIST's eight columns
-                return labels
+        """The attribute that holds them, if it agrees with the first item; else every item is read."""
+        count, first = len(self.leaf), _as_int(self.raw(0)[1])
+        held = [getattr(self.leaf, name, None) for name in LABELS]
         if isinstance(self.leaf, TensorDataset):
-            return self.leaf.tensors[1]
-        return [self._plain[i][1] for i in range(len(self._plain))]
+            held.append(self.leaf.tensors[1])
+        for labels in held:
+            one_each = hasattr(labels, "__len__") and np.asarray(labels).size == count  # not QMNIST's eight columns
+            if one_each and first is not None and _as_int(labels) == first:
+                return labels
+        return [self.raw(i)[1] for i in range(count)]
 
     def whereabouts(self, index: int) -> str:
         files = self._files()
@@ -97,9 +109,10 @@ class Leaf:
     def _files(self) -> list[str | Path] | None:
         """The file of each item, for a dataset with torchvision's `samples`."""
         samples = getattr(self.leaf, "samples", None)
-        if not isinstance(samples, list) or not all(isinstance(s[0], (str, Path)) for s in samples):
+        if not isinstance(samples, list):
             return None
-        return [s[0] for s in samples]
+        files = [s[0] if isinstance(s, tuple) and s else s for s in samples]
+        return files if all(isinstance(file, (str, Path)) for file in files) else None
 
     def update_digest(self, digest: Any) -> bool:
         data = getattr(self.leaf, "data", None)
@@ -107,17 +120,46 @@ class Leaf:
             data = self.leaf.tensors[0]
         if isinstance(data, Tensor):
             data = data.numpy()
-        if isinstance(data, np.ndarray):
+        if isinstance(data, np.ndarray) and data.dtype.kind in "biuf" and len(data) == len(self.leaf):
             digest.update(f"{data.shape}{data.dtype}".encode())
             digest.update(np.ascontiguousarray(data).data)
             return True
         files = self._files()
-        if files is None:
+        if files is None or not all(Path(file).is_file() for file in files):
             return False
         for path in files:
             stat = Path(path).stat()
             digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         return True
+
+
+def _without_transforms(dataset: Any) -> Any:
+    """A copy that returns raw items, or None if its transforms cannot be told apart from it."""
+    plain = copy.copy(dataset)
+    for name in TRANSFORMS:
+        if getattr(plain, name, None) is None:
+            continue
+        if isinstance(getattr(type(dataset), name, None), property):  # setting it may reach into another object
+            return None
+        setattr(plain, name, None)
+    try:
+        if len(plain):
+            plain[0]
+    except (TypeError, AttributeError):  # it calls its transform whatever that is
+        return None
+    except OSError:  # for whoever reads the item to tell
+        pass
+    return plain
+
+
+def _is_albumentations(transform: Any) -> bool:
+    return any(base.__module__.split(".")[0] == "albumentations" for base in type(transform).__mro__)
+
+
+def _as_int(label: Any) -> int | None:
+    """A label, or the first of several, as an integer if it is one."""
+    array = np.asarray(label)
+    return int(array.reshape(-1)[0]) if array.dtype.kind in "iu" and array.size else None
 
 
 class SubsetNode:
@@ -126,7 +168,15 @@ class SubsetNode:
     def __init__(self, dataset: Subset[Any]) -> None:
         self._inner = node(dataset.dataset)
         self._indices = [int(i) for i in dataset.indices]
-        self.leaf = self._inner.leaf
+
+    @property
+    def leaf(self) -> Any:
+        return self._inner.leaf
+
+    def copied(self) -> SubsetNode:
+        node = copy.copy(self)
+        node._inner = self._inner.copied()
+        return node
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -163,7 +213,15 @@ class ConcatNode:
     def __init__(self, dataset: ConcatDataset[Any]) -> None:
         self._parts = [node(part) for part in dataset.datasets]
         self._ends = list(dataset.cumulative_sizes)
-        self.leaf = self._parts[0].leaf
+
+    @property
+    def leaf(self) -> Any:
+        return self._parts[0].leaf
+
+    def copied(self) -> ConcatNode:
+        node = copy.copy(self)
+        node._parts = [part.copied() for part in self._parts]
+        return node
 
     def __len__(self) -> int:
         return int(self._ends[-1])

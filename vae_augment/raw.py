@@ -17,7 +17,7 @@ from vae_augment.images import to_uint8
 
 GREY_MODES = ("1", "L")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # as arrays, of a range like theirs
-# Channels last in numpy; a first axis this short before a long last one is taken as channels first.
+# NumPy images have channels last; a first axis this short and shorter than the last is taken as channels first.
 MAX_CHANNELS = 16
 Range: TypeAlias = tuple[float, float]
 
@@ -128,17 +128,18 @@ def size_of(image: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def match_channels(pixels: Tensor, channels: int) -> Tensor:
+def match_channels(pixels: Tensor, channels: int, *, alpha: float = 1.0) -> Tensor:
     """[C, H, W] with another number of channels: grey is repeated, colour averaged, a missing alpha is opaque."""
     have = pixels.shape[0]
     if have == channels:
         return pixels
-    alpha = pixels[-1:] if have in (2, 4) else torch.full_like(pixels[:1], 1 if pixels.is_floating_point() else 255)
+    opaque = alpha if pixels.is_floating_point() else round(255 * alpha)
+    last = pixels[-1:] if have in (2, 4) else torch.full_like(pixels[:1], opaque)
     colour = pixels[:-1] if have in (2, 4) else pixels
     wanted = channels - 1 if channels in (2, 4) else channels
     if colour.shape[0] != wanted:
         colour = colour.float().mean(0, keepdim=True).to(pixels.dtype).expand(wanted, -1, -1)
-    return torch.cat([colour, alpha]) if channels in (2, 4) else colour
+    return torch.cat([colour, last]) if channels in (2, 4) else colour
 
 
 def needs_range(image: Any) -> bool:
@@ -164,4 +165,4 @@ def value_range_of(images: list[Any]) -> Range | None:
 
 
 def _channels_first(image: np.ndarray) -> bool:
-    return image.ndim == 3 and image.shape[0] <= MAX_CHANNELS < image.shape[-1]
+    return image.ndim == 3 and image.shape[0] <= MAX_CHANNELS and image.shape[0] < image.shape[-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,10 +50,19 @@ class Source:
         raw.to_tensor(sample[0])  # raises if it is no image
         self.labels = _as_labels(labels if labels is not None else self._node.labels(), len(self._node))
         self.classes, self.has_names = _class_names(self._node.leaf, self.labels)
+        twice = [name for name, count in Counter(self.classes.values()).items() if count > 1]
+        if twice:
+            raise ValueError(f"each class needs a name of its own, got {twice[0]!r} more than once in dataset.classes.")
         self.value_range = self._value_range(sample[0])
 
     def __len__(self) -> int:
         return len(self._node)
+
+    def copied(self) -> Source:
+        """One whose transforms can be changed without changing these."""
+        source = copy.copy(self)
+        source._node = self._node.copied()
+        return source
 
     def raw(self, index: int) -> Any:
         """Item `index` before any transform: a tuple or list (image, label, ...). ValueError if it cannot be read."""

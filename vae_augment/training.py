@@ -156,6 +156,12 @@ class _Guard:
                 )
 
     def result(self) -> tuple[Params, list[str]]:
+        """The weights, those of a class that the last step spoiled as they were before."""
+        weights = [w.detach() for w in self._weights.values()]
+        spoiled = ~torch.stack([torch.isfinite(w).reshape(len(w), -1).all(1) for w in weights]).all(0)
+        if bool(spoiled.any()):
+            for weight, good in zip(weights, self._good, strict=False):  # moments come after the weights
+                weight[spoiled] = good[spoiled]
         return {name: w.detach().cpu() for name, w in self._weights.items()}, self._notes
 
 
