@@ -573,4 +573,4 @@ def test_alpha_is_kept_with_the_detail(bank):
     image = Image.new("RGBA", (12, 12), (200, 10, 10, 7))
     base = Stored([image] * 3, [0, 1, 2])
     ds = VAEAugmentedDataset(base, bank.with_policy(keep_detail=True), p_jitter=1.0, scale=0.0, p_generate=0.0)
-    assert list(ds[0][0].getdata()) == list(image.getdata())
+    assert (ds[0][0].mode, ds[0][0].tobytes()) == ("RGBA", image.tobytes())
