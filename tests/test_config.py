@@ -70,7 +70,7 @@ def test_a_resolved_config_resolves_to_itself():
 
 
 def test_steps_rise_with_the_dataset_between_two_bounds():
-    steps = [FitConfig().resolve(images).steps for images in (1, 5_000, 10_000, 40_000, 1_000_000)]
+    steps = [FitConfig().resolve(images).steps for images in (1, 5_000, 10_000, 50_000, 1_000_000)]
     assert steps[0] == steps[1] < steps[2] < steps[3] == steps[4]
 
 

@@ -27,7 +27,7 @@ RANGES = {
     "exemplars": (0, 65_536),
 }
 # The sizes below which steps stop falling and above which they stop rising.
-SMALL_DATASET, LARGE_DATASET = 5_000, 40_000
+SMALL_DATASET, LARGE_DATASET = 5_000, 50_000
 
 
 @dataclass(frozen=True)
