@@ -364,7 +364,7 @@ def test_loading_no_classes_is_refused(bank_path):
 def test_stored_weights_are_rounded_once():
     params = {"weight": torch.randn(50, generator=torch.Generator().manual_seed(0))}
     stored = as_stored(params)
-    assert stored["weight"].dtype == torch.float32
+    assert stored["weight"].dtype == torch.float16
     assert not torch.equal(stored["weight"], params["weight"])
     assert torch.equal(as_stored(stored)["weight"], stored["weight"])
 

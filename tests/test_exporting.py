@@ -33,7 +33,7 @@ def renamed(bank, names):
     rows = [0] * len(names)
     infos = tuple(replace(bank.class_infos[0], name=name, label=label) for label, name in enumerate(names))
     content = replace(
-        bank.content, params=pick(bank.params, rows), stats=bank.stats.pick(rows), class_infos=infos, start=None
+        bank.content, params=pick(bank.content.params, rows), stats=bank.stats.pick(rows), class_infos=infos, start=None
     )
     return VAEBank(content)
 

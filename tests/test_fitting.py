@@ -214,7 +214,7 @@ def test_refitting_some_classes_leaves_the_others_as_they_were(bank):
     refitted = refit(Shapes(seed=5), bank, classes=["down"], seed=1)
     assert refitted.classes == bank.classes
     assert_same_classes(refitted, bank, ["across", "slanted"])
-    assert not torch.equal(refitted.params["decoder.in.weight"][1], bank.params["decoder.in.weight"][1])
+    assert not torch.equal(refitted.content.params["decoder.in.weight"][1], bank.content.params["decoder.in.weight"][1])
     assert (refitted.config, refitted.policy, refitted.data) == (bank.config, bank.policy, bank.data)
 
 
@@ -352,7 +352,7 @@ class Stream(IterableDataset):
         (tensors(0), ValueError, "dataset must hold at least one image, got an empty one"),
         (Stream(), TypeError, "IterableDataset Stream. Collect its items into a list-like dataset first"),
         (42, TypeError, r"dataset must have len\(\) and indices, got int"),
-        ([torch.zeros(1, 12, 12)], TypeError, r"dataset items must be \(image, label\) pairs, got Tensor"),
+        ([torch.zeros(1, 12, 12)], TypeError, r"dataset items must be \(image, label\) pairs or dicts, got Tensor"),
         ([("a.png", 0)], TypeError, "an image must be a PIL image, numpy array or tensor, got str"),
         ([(torch.zeros(12), 0)], ValueError, r"an image must be \[H, W\] or have channels, got shape \[12\]"),
         ([(torch.zeros(1, 12, 12), "cat")], ValueError, "labels must be integers, got "),

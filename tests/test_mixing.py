@@ -7,8 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_augment.images import to_float
-from vae_augment.mixing import GENERATED, JITTERED, REAL, Draws, draw_fresh, draw_seeded, single_thread, synthesise
+from vae_augment.codes import Codes
+from vae_augment.mixed import single_thread
+from vae_augment.mixing import GENERATED, JITTERED, REAL, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.source import Source
 
 LATENT = 4
 
@@ -88,36 +90,64 @@ def draws_of(*kinds):
     return Draws(torch.tensor(kinds), *(getattr(seeded(range(len(kinds))), name) for name in ("chosen", "noise")))
 
 
+class Listed:
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], index
+
+
+SOURCE = Source(Listed(PIXELS))
+
+
+def made_of(bank, draws, items=range(4), *, scale=None, codes=None):
+    items = torch.tensor(list(items))
+    codes = codes or Codes(4, LATENT)
+    return [item[0] for item in synthesise(bank, SOURCE, codes, items, ROWS[items], draws, scale=scale)]
+
+
 @pytest.mark.parametrize("keep_detail", [False, True])
 @pytest.mark.parametrize("kinds", [(JITTERED,) * 4, (GENERATED,) * 4, (GENERATED, JITTERED, GENERATED, JITTERED)])
-def test_each_image_keeps_its_size_and_does_not_depend_on_its_batch(bank, keep_detail, kinds):
+def test_each_image_keeps_its_kind_and_does_not_depend_on_its_batch(bank, keep_detail, kinds):
     bank, draws = bank.with_policy(keep_detail=keep_detail), draws_of(*kinds)
-    made = synthesise(bank, PIXELS, ROWS, draws, scale=None)
-    own = [keep_detail and kind == JITTERED for kind in kinds]  # what is added to an image has its channels
-    assert [tuple(i.shape) for i in made] == [
-        (len(p) if o else 1, *p.shape[1:]) for o, p in zip(own, PIXELS, strict=True)
-    ]
+    made = made_of(bank, draws)
+    assert [(image.shape, image.dtype) for image in made] == [(p.shape, p.dtype) for p in PIXELS]
     for i, image in enumerate(made):
-        one = torch.tensor([i])
-        assert torch.equal(synthesise(bank, [PIXELS[i]], ROWS[one], draws.pick(one), scale=None)[0], image)
+        assert torch.equal(made_of(bank, draws.pick(torch.tensor([i])), [i])[0], image)
+
+
+@pytest.mark.parametrize("keep_detail", [False, True])
+def test_known_codes_change_nothing(bank, keep_detail):
+    bank, codes, draws = bank.with_policy(keep_detail=keep_detail), Codes(4, LATENT), draws_of(*[JITTERED] * 4)
+    first = made_of(bank, draws, codes=codes)
+    assert not codes.get(torch.arange(4)).isnan().any()
+    assert all(map(torch.equal, first, made_of(bank, draws, codes=codes)))
 
 
 def test_scale_zero_with_detail_kept_gives_the_image_back(bank):
-    made = synthesise(bank.with_policy(keep_detail=True), PIXELS, ROWS, draws_of(*[JITTERED] * 4), scale=0)
-    assert all(torch.equal(a, to_float(p)) for a, p in zip(made, PIXELS, strict=True))
+    made = made_of(bank.with_policy(keep_detail=True), draws_of(*[JITTERED] * 4), scale=0)
+    assert all(torch.equal(a, p) for a, p in zip(made, PIXELS, strict=True))
+
+
+def test_images_larger_than_the_banks_keep_their_detail_whatever_the_policy(bank):
+    made = made_of(bank, draws_of(*[JITTERED] * 4), scale=0)
+    assert [torch.equal(a, p) for a, p in zip(made, PIXELS, strict=True)] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(("kind", "moves"), [(JITTERED, True), (GENERATED, False)])
 def test_scale_is_of_the_jitter_alone(bank, kind, moves):
-    small, large = (synthesise(bank, PIXELS, ROWS, draws_of(*[kind] * 4), scale=scale) for scale in (0.1, 2.0))
+    small, large = (made_of(bank, draws_of(*[kind] * 4), scale=scale) for scale in (0.1, 2.0))
     assert [not torch.equal(a, b) for a, b in zip(small, large, strict=True)] == [moves] * 4
 
 
 def test_the_policys_scale_is_the_default(bank):
     draws = draws_of(*[JITTERED] * 4)
     given_scale, default = (
-        synthesise(b, PIXELS, ROWS, draws, scale=scale)
-        for b, scale in ((bank, 1.7), (bank.with_policy(scale=1.7), None))
+        made_of(b, draws, scale=scale) for b, scale in ((bank, 1.7), (bank.with_policy(scale=1.7), None))
     )
     assert all(torch.equal(a, b) for a, b in zip(given_scale, default, strict=True))
 

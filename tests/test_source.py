@@ -68,7 +68,7 @@ def test_labels_come_from_the_attribute_without_reading_items(name, kind):
     labels = Source(dataset).labels
     assert labels.dtype == torch.int64
     assert labels.tolist() == LABELS
-    assert set(dataset.reads) <= {0}
+    assert set(dataset.reads) <= {0, 3}  # the ends, to see whether they stay the same
 
 
 @pytest.mark.parametrize("kind", [int, np.int64, torch.tensor, lambda label: np.array([label], np.uint8)])
@@ -122,12 +122,17 @@ class Stream(IterableDataset):
         (Stream(), TypeError, "IterableDataset Stream. Collect its items into a list-like dataset"),
         (iter([]), TypeError, r"must have len\(\) and indices, got list_iterator"),
         (Items([]), ValueError, "at least one image, got an empty one"),
-        (Items([torch.zeros(1, 8, 8)]), TypeError, r"must be \(image, label\) pairs, got Tensor"),
-        (Items([{"image": 0, "label": 1}]), TypeError, r"must be \(image, label\) pairs, got dict"),
+        (Items([torch.zeros(1, 8, 8)]), TypeError, r"must be \(image, label\) pairs or dicts, got Tensor"),
+        (
+            Items([{"picture": 0, "label": 1}]),
+            TypeError,
+            "an image under one of image, img, .* the keys picture, label",
+        ),
         (Items([(torch.zeros(1, 8, 8),)]), TypeError, r"must be \(image, label\) pairs"),
+        ({"train": Items(items_of(LABELS))}, TypeError, r"must be one split of the dict, for example data\['train'\]"),
         (Items([("cat.png", 0)]), TypeError, "PIL image, numpy array or tensor, got str"),
     ],
-    ids=["iterable", "no length", "empty", "no pairs", "dicts", "no label", "no image"],
+    ids=["iterable", "no length", "empty", "no pairs", "dicts", "no label", "splits", "no image"],
 )
 def test_what_is_no_labelled_image_dataset_is_refused(dataset, error, message):
     with pytest.raises(error, match=message):
@@ -153,19 +158,18 @@ def test_a_nested_dataset_is_its_items_apart_from_its_transforms(nest):
     assert all(same(a, b) for a, b in zip(source.items(list(range(len(dataset)))), dataset, strict=False))
     for i in range(len(dataset)):
         sample = source.raw(i)
-        assert isinstance(sample[0], Image.Image)
-        assert type(sample[1]) is int
-        assert same(source.item(i), dataset[i])
-        assert same(source.finish(i, sample, sample[0]), dataset[i])
+        assert isinstance(sample.image, Image.Image)
+        assert type(sample.target) is int
+        assert same(source.finish(i, sample, sample.image), dataset[i])
 
 
 def test_transforms_are_set_aside(shapes):
     dataset = Shapes(transform=never, target_transform=never)
     source = Source(dataset)
     source.fingerprint()
-    assert all(same(source.raw(i), shapes[i]) for i in range(len(shapes)))
+    assert all(same(source.raw(i).whole, shapes[i]) for i in range(len(shapes)))
     with pytest.raises(AssertionError, match="a transform was called"):
-        source.item(0)
+        source.items([0])
 
 
 @pytest.mark.parametrize("nest", NESTED.values(), ids=NESTED)
@@ -182,8 +186,8 @@ def test_joint_transforms_are_set_aside_and_applied():
     dataset = Joint(None, transforms=lambda image, target: (invert(image), target + 100))
     source = Source(dataset)
     sample = source.raw(2)
-    assert same(sample, (Image.new("L", (9, 9), 2), 2))
-    assert same(source.finish(2, sample, sample[0]), dataset[2])
+    assert same(sample.whole, (Image.new("L", (9, 9), 2), 2))
+    assert same(source.finish(2, sample, sample.image), dataset[2])
 
 
 @pytest.mark.parametrize("new", [None, pil_to_tensor])
@@ -201,9 +205,9 @@ def test_a_new_transform_replaces_the_old_for_items_and_synthetic_images_alike(d
     source = Source(dataset)
     source.set_transform("transform", new)
     sample = source.raw(1)
-    wanted = (new(sample[0]) if new else sample[0], sample[1])
-    assert same(source.finish(1, sample, sample[0]), wanted)
-    assert same(source.item(1), wanted)
+    wanted = (new(sample.image) if new else sample.image, sample.target)
+    assert same(source.finish(1, sample, sample.image), wanted)
+    assert same(source.items([1])[0], wanted)
 
 
 def test_a_transform_that_cannot_be_set_aside_is_said_and_kept():
@@ -215,7 +219,7 @@ def test_a_transform_that_cannot_be_set_aside_is_said_and_kept():
 
     with pytest.warns(UserWarning, match="the transforms of ReadOnly cannot be set aside; working on what it returns"):
         source = Source(ReadOnly())
-    assert same(source.raw(3), ReadOnly()[3])
+    assert same(source.raw(3).whole, ReadOnly()[3])
 
 
 def test_further_fields_of_an_item_are_kept():
@@ -330,34 +334,65 @@ class Plain:
         if not 0 <= index < 4:
             raise IndexError(index)
         image = np.full((9, 9, 3), 50 * index, np.uint8)
-        if self.style == "always":
+        if self.style in ("always", "measured"):
             image = self.transform(image)
-        elif self.style == "albumentations" and self.transform is not None:
+        if self.style == "measured":
+            image = image.clone()
+        if self.style == "random":
+            image = torch.rand(1, 8, 8)
+        if self.style == "items":
+            item = {"image": image, "label": index % 2, "path": f"{index}.png"}
+            return item if self.transform is None else self.transform(item)
+        if self.style == "albumentations" and self.transform is not None:
             image = self.transform(image=image)["image"]
         elif self.style == "transforms" and self.transforms is not None:
             image = self.transforms(image)
         return image, index % 2
 
 
-def test_a_transform_that_is_called_whatever_it_is_stays_on():
+def test_a_transform_that_is_called_whatever_it_is_is_set_aside_too():
     dataset = Plain("always", transform=lambda image: 255 - image)
+    source = Source(dataset)
+    assert source.raw(1).image.max() == 50
+    assert np.array_equal(source.finish(1, source.raw(1), source.raw(1).image)[0], dataset[1][0])
+
+
+def test_a_transform_whose_result_is_worked_on_stays_on():
+    dataset = Plain("measured", transform=lambda image: torch.from_numpy(image))
     with pytest.warns(UserWarning, match="the transforms of Plain cannot be set aside; working on what it returns"):
         source = Source(dataset)
-    assert source.raw(1)[0].max() == 205
-    assert np.array_equal(source.finish(1, source.raw(1), source.raw(1)[0])[0], dataset[1][0])
+    assert torch.equal(source.raw(1).image, dataset[1][0])
+    assert torch.equal(source.finish(1, source.raw(1), source.raw(1).image)[0], dataset[1][0])
+
+
+def test_a_transform_of_whole_items_is_called_with_one():
+    def brighter(item):
+        return {**item, "image": item["image"] + 5, "seen": True}
+
+    source = Source(Plain("items", transform=brighter))
+    sample = source.raw(1)
+    assert (sample.image.max(), sample.target, sample.whole["path"]) == (50, 1, "1.png")
+    made = source.finish(1, sample, sample.image + 1)
+    assert (made["image"].max(), made["label"], made["path"], made["seen"]) == (56, 1, "1.png", True)
+
+
+def test_items_that_differ_each_time_are_told_of():
+    with pytest.warns(UserWarning, match="items of Plain differ each time they are read: .* a `transform` attribute"):
+        source = Source(Plain("random"))
+    assert not source.stable
 
 
 def test_albumentations_are_called_in_their_way():
     albumentations = pytest.importorskip("albumentations")
     source = Source(Plain("albumentations", transform=albumentations.InvertImg(p=1)))
-    assert source.raw(1)[0].max() == 50
-    assert source.finish(1, source.raw(1), source.raw(1)[0])[0].max() == 205
+    assert source.raw(1).image.max() == 50
+    assert source.finish(1, source.raw(1), source.raw(1).image)[0].max() == 205
 
 
 def test_transforms_of_the_image_alone_are_called_in_their_way():
     source = Source(Plain("transforms", transforms=lambda image: 255 - image))
-    assert source.raw(1)[0].max() == 50
-    assert source.finish(1, source.raw(1), source.raw(1)[0])[0].max() == 205
+    assert source.raw(1).image.max() == 50
+    assert source.finish(1, source.raw(1), source.raw(1).image)[0].max() == 205
 
 
 @pytest.mark.parametrize("samples", [["a", "b", "c", "d"], [{}, {}, {}, {}], [1, 2, 3, 4], [("a", 0)] * 4])

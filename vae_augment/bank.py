@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from vae_augment import bank_file
 from vae_augment.bank_file import BankContent, ClassInfo
@@ -18,7 +19,7 @@ from vae_augment.config import FitConfig
 from vae_augment.files import atomic_write
 from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.latent import concatenate, draw
-from vae_augment.mixed import decode_mixed, encode_mixed
+from vae_augment.mixed import Weights, decode_mixed, encode_mixed
 from vae_augment.model import VAE, stack
 from vae_augment.policy import Policy
 
@@ -38,7 +39,12 @@ class VAEBank:
     def __init__(self, content: BankContent, device: torch.device | str = "cpu") -> None:
         self.content = content
         self.device = torch.device(device)
-        self.params = {name: tensor.to(self.device) for name, tensor in content.params.items()}
+        if self.device.type != "cpu" and get_worker_info() is not None:
+            raise RuntimeError(
+                f"a bank cannot be on {device} inside a DataLoader worker. Keep it on the CPU there: "
+                "bank.to('cpu'); or jitter whole batches after the loader, with transforms.torchvision.RandomVAEJitter."
+            )
+        self._weights = Weights(content.params, self.device)
         self.stats = content.stats.to(self.device)
         self._row_of = {info.label: row for row, info in enumerate(content.class_infos)}
 
@@ -160,7 +166,7 @@ class VAEBank:
             labels: int64 [B].
             scale: how far, in standard deviations of the class's spread; None: the policy's.
             keep_detail: True adds D(z') - D(z) to the image, so that what the VAE blurs is kept; False decodes z'.
-                None: the policy's.
+                None: the policy's, and True for images larger than the bank's.
             generator: a CPU generator; None: torch's global one.
 
         Raises:
@@ -190,11 +196,16 @@ class VAEBank:
 
     def encode_rows(self, x: Tensor, rows: Tensor, *, block: int | None = None) -> tuple[Tensor, Tensor]:
         """`encode` of float images of any size, for class positions [B] instead of labels (see vae_augment.mixed)."""
-        return encode_mixed(self.vae, self.params, resize(x, self.image_shape[1:]), rows, block)
+        return encode_mixed(self.vae, self._weights, resize(x, self.image_shape[1:]), rows, block)
 
     def decode_rows(self, z: Tensor, rows: Tensor, *, block: int | None = None) -> Tensor:
         """`decode` for class positions [B] instead of labels (see vae_augment.mixed)."""
-        return decode_mixed(self.vae, self.params, z, rows, block)
+        return decode_mixed(self.vae, self._weights, z, rows, block)
+
+    def prepare(self, block: int) -> None:
+        """Work out what serving blocks needs, once, before workers are started that would each do it again."""
+        self._weights.exact(self.vae, block)
+        _ = self.stats.scale_tril
 
     def draw(
         self, rows: Tensor, noise: Tensor, chosen: Tensor, method: str | None = None, temperature: float = 1.0
@@ -213,16 +224,27 @@ class VAEBank:
         keep_detail: bool | None = None,
     ) -> Tensor:
         """`jitter` of float images [B, C, H, W], from normal noise [B, L]: float32, of x's shape, not clipped."""
-        scale = self.policy.scale if scale is None else scale
-        keep_detail = self.policy.keep_detail if keep_detail is None else keep_detail
-        if not 0 <= scale < float("inf"):
-            raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
-        z = self.encode_rows(x, rows)[0]
-        moved = self.decode_rows(z + scale * self.stats.spread(rows, noise.to(self.device)), rows)
         size = (x.shape[-2], x.shape[-1])
-        if not keep_detail:
+        z = self.encode_rows(x, rows)[0]
+        moved = self.decode_rows(self.moved(z, rows, noise, scale), rows)
+        if not self.keeps_detail(size, keep_detail):
             return resize(moved, size)
         return x + resize(moved - self.decode_rows(z, rows), size)
+
+    def moved(self, z: Tensor, rows: Tensor, noise: Tensor, scale: float | None = None) -> Tensor:
+        """Latents [B, L] moved along the variation of their classes."""
+        scale = self.policy.scale if scale is None else scale
+        if not 0 <= scale < float("inf"):
+            raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
+        return z + scale * self.stats.spread(rows, noise.to(self.device))
+
+    def keeps_detail(self, size: tuple[int, int], keep_detail: bool | None = None) -> bool:
+        """Whether jitter keeps the detail of images of a size: as told, or else the policy's.
+
+        A policy's False is for images of at most the bank's size: decoded anew, larger ones would be blurred.
+        """
+        larger = size[0] > self.image_shape[1] or size[1] > self.image_shape[2]
+        return (self.policy.keep_detail or larger) if keep_detail is None else keep_detail
 
     # ---- other banks from this one ----
 

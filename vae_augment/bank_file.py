@@ -67,7 +67,7 @@ class Start:
 
 @dataclass(frozen=True)
 class BankContent:
-    """Everything a bank is, on the CPU: weights and statistics stacked along the class axis, in label order."""
+    """Everything a bank is, on the CPU: weights (float16) and statistics stacked along the class axis, by label."""
 
     vae: VAE
     params: Params
@@ -98,14 +98,14 @@ class BankContent:
 
 
 def as_stored(params: Params) -> Params:
-    """Weights rounded to what a file keeps (half precision), so that a saved bank and its loaded copy are equal."""
+    """Weights in half precision, as a file and a bank in memory keep them."""
     largest = torch.finfo(torch.float16).max
-    return {name: tensor.clamp(-largest, largest).half().float() for name, tensor in params.items()}
+    return {name: tensor.clamp(-largest, largest).half() for name, tensor in params.items()}
 
 
 def serialize(content: BankContent) -> bytes:
     """The file's bytes, the same for the same content. Raises ValueError if a number is not finite."""
-    tensors = {f"class.{name}": tensor.half() for name, tensor in content.params.items()}
+    tensors = {f"class.{name}": tensor for name, tensor in content.params.items()}
     tensors |= {f"latent.{name}": tensor for name, tensor in _stats_tensors(content.stats).items()}
     if content.start is not None:
         tensors |= {f"start.{name}": tensor.half() for name, tensor in content.start.params.items()}
@@ -189,7 +189,7 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
             part = file.get_slice(name)
             tensor = torch.cat([part[row : row + 1] for row in rows])
         _require_finite(name, tensor)
-        return tensor.float() if tensor.dtype == torch.float16 else tensor
+        return tensor
 
     stats = LatentStats(*(load(f"latent.{name}") for name in ("mean", "cov", "exemplars", "counts")))
     if len(rows) and not bool(((stats.counts >= 0) & (stats.counts <= exemplars)).all()):
@@ -198,7 +198,7 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         raise ValueError(f"{path} is damaged: a matrix in latent.cov is no covariance.")
     start = None
     if start_steps is not None:
-        start = Start({n: load(f"start.{n}") for n in vae.shapes}, load("start.pooled"), start_steps)
+        start = Start({n: load(f"start.{n}").float() for n in vae.shapes}, load("start.pooled"), start_steps)
     return BankContent(
         vae,
         {name: load(f"class.{name}") for name in vae.shapes},

@@ -12,15 +12,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from vae_augment import __version__, raw
+from vae_augment import __version__
 from vae_augment.balance import Strategy, added_items, wanted_totals
 from vae_augment.bank import VAEBank
+from vae_augment.codes import Codes
 from vae_augment.config import FitConfig
 from vae_augment.files import cache_folder
 from vae_augment.fitting import fit
-from vae_augment.mixing import REAL, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.mixing import REAL, SERVE_BLOCK, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.sample import with_source
 from vae_augment.seeding import derive
 from vae_augment.source import Source
 
@@ -38,7 +40,9 @@ class VAEAugmentedDataset(Dataset[Any]):
         >>> loader = DataLoader(train_ds, batch_size=64, shuffle=True, num_workers=2)
 
     Args:
-        base_ds: a map-style dataset of (image, label, ...) items, never changed.
+        base_ds: a map-style dataset of (image, label, ...) items, or of dicts that hold an image under "image", "img",
+            "pixel_values" or "images" and a label under "label", "labels", "target", "targets", "fine_label" or
+            "class". Never changed.
         bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
             labels and options were fitted before.
         p_generate: probability that an item is a newly generated image of its class, in [0, 1]; None: what the bank's
@@ -50,7 +54,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         seed: None draws from torch's global generator, which the DataLoader seeds for each worker and epoch; an int
             makes item i a function of (seed, epoch, i) alone, for any number of workers and any batch size. The epoch
             is 0 until `set_epoch` is called.
-        return_source: items are tuples with 0 (real), 1 (jittered) or 2 (generated) behind the rest.
+        return_source: 0 (real), 1 (jittered) or 2 (generated) is added to items: last in a tuple, "source" in a dict.
 
     Raises:
         TypeError: base_ds is iterable, or its items are not (image, label).
@@ -76,7 +80,7 @@ class VAEAugmentedDataset(Dataset[Any]):
             raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
         if p_generate is not None and p_jitter is not None and p_generate + p_jitter > 1:
             raise ValueError(f"p_generate + p_jitter must be at most 1, got {p_generate} + {p_jitter}.")
-        if isinstance(base_ds, VAEAugmentedDataset):
+        if _holds_augmented(base_ds):
             raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
         self._source = Source(base_ds)
         totals = wanted_totals(sampling_strategy, self._source.labels) if sampling_strategy is not None else {}
@@ -90,6 +94,8 @@ class VAEAugmentedDataset(Dataset[Any]):
         self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
         self._rows = _rows(self.bank, self._source)[self._origin]
         self._shares = self._share_table(len(added))
+        self._codes = Codes(len(self._source), self.bank.latent_dim, kept=self._source.stable)
+        self.bank.prepare(SERVE_BLOCK)
         self._epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # persistent workers see it change
 
     # ---- what a torchvision dataset has ----
@@ -111,10 +117,14 @@ class VAEAugmentedDataset(Dataset[Any]):
         for i, item in zip(real, self._source.items(origins[real].tolist()), strict=True):
             samples[i] = item
         if len(made):
-            for i, item in zip(made.tolist(), self._synthetic(indices, origins, made, draws), strict=True):
+            rows, bases = self._rows[indices][made], origins[made]
+            synthetic = synthesise(
+                self.bank, self._source, self._codes, bases, rows, draws.pick(made), scale=self.scale
+            )
+            for i, item in zip(made.tolist(), synthetic, strict=True):
                 samples[i] = item
         if self.return_source:
-            return [(*s, int(kind)) for s, kind in zip(samples, draws.kind, strict=True)]
+            return [with_source(s, kind) for s, kind in zip(samples, draws.kind.tolist(), strict=True)]
         return samples
 
     def __iter__(self) -> Iterator[Any]:
@@ -142,7 +152,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     @property
     def transform(self) -> Any:
         """The base's transform. Assigning another applies it to real, jittered and generated images alike."""
-        return getattr(self._source.transform_owner, "transform", None)
+        return self._source.leaves[0].transform
 
     @transform.setter
     def transform(self, value: Any) -> None:
@@ -150,7 +160,7 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     @property
     def target_transform(self) -> Any:
-        return getattr(self._source.transform_owner, "target_transform", None)
+        return getattr(self._source.leaves[0].leaf, "target_transform", None)
 
     @target_transform.setter
     def target_transform(self, value: Any) -> None:
@@ -207,22 +217,13 @@ class VAEAugmentedDataset(Dataset[Any]):
         epoch = int(self._epoch)
         return draw_seeded(indices, self.bank.latent_dim, shares, seed=self.seed, epoch=epoch)
 
-    def _synthetic(self, indices: list[int], origins: Tensor, made: Tensor, draws: Draws) -> list[Any]:
-        """Items for the batch positions in `made`, through the user's transforms."""
-        value_range, bases = self._source.value_range, origins[made].tolist()
-        originals = [self._source.raw(i) for i in bases]
-        pixels = [raw.to_tensor(sample[0], value_range) for sample in originals]
-        images = synthesise(
-            self.bank,
-            pixels,
-            self._rows[[indices[i] for i in made.tolist()]],
-            draws.pick(made),
-            scale=self.scale,
-        )
-        return [
-            self._source.finish(i, sample, raw.like(image, sample[0], value_range))
-            for i, sample, image in zip(bases, originals, images, strict=True)
-        ]
+
+def _holds_augmented(dataset: Any) -> bool:
+    if isinstance(dataset, Subset):
+        return _holds_augmented(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return any(map(_holds_augmented, dataset.datasets))
+    return isinstance(dataset, VAEAugmentedDataset)
 
 
 def _check_probability(name: str, value: float | None) -> None:

@@ -42,7 +42,7 @@ def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
     for index in range(len(source)):
         sample = source.raw(index)
         try:
-            image = raw.to_tensor(sample[0], source.value_range)
+            image = raw.to_tensor(sample.image, source.value_range)
         except ValueError as error:
             raise ValueError(f"{source.whereabouts(index)}: {error}") from error
         pixels = raw.match_channels(image, shape[0])

@@ -20,7 +20,7 @@ from vae_augment.bank_file import BankContent, ClassInfo, Start, as_stored
 from vae_augment.config import FitConfig
 from vae_augment.fit_data import FitData, common_shape, load_images
 from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
-from vae_augment.model import VAE, Params, kl_per_dim, pick, stack
+from vae_augment.model import VAE, Params, kl_per_dim, stack
 from vae_augment.policy import Policy, default_policy, silent_policy
 from vae_augment.seeding import generator
 from vae_augment.source import Source
@@ -132,7 +132,7 @@ class _Fitter:
         )
         if notes[0]:
             logger.warning("warm start stopped early: %s", notes[0])
-        params = as_stored(params)
+        params = {name: tensor.float() for name, tensor in as_stored(params).items()}
         means = posterior(self.vae, params, self.data.images, self.device)[0]
         by_class = [means[self.data.labels == label] for label in self.data.names]
         return Start(params, pooled_covariance(by_class), steps)
@@ -210,8 +210,8 @@ class _Fitter:
 
 
 def _each(params: Params) -> list[Params]:
-    """The weights of each class apart (K = 1)."""
-    return [pick(params, slice(k, k + 1)) for k in range(len(params["log_sigma"]))]
+    """The weights of each class apart (K = 1), in single precision."""
+    return [{name: t[k : k + 1].float() for name, t in params.items()} for k in range(len(params["log_sigma"]))]
 
 
 def _status(images: Tensor, active: int, failure: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ Params = dict[str, Tensor]
 MIN_SIDE, MAX_SIDE = 8, 128
 COARSEST = 4  # convolutions halve the grid until its longer side is at most this
 NORM_GROUPS = 8
+OVERLAP = 1  # pixels by which a decoded patch reaches into its neighbours, so that no edge shows
 LOGVAR_RANGE = (-10.0, 4.0)
 # exp(-3) = 0.05 in pixels of 0..1: below it ten images are memorised rather than modelled.
 LOG_SIGMA_RANGE = (-3.0, 0.0)
@@ -44,8 +45,9 @@ class VAE:
     """The shapes of one class's VAE, and its functions of (weights, inputs).
 
     A patch convolution, `stages` strided 3x3 convolutions with GroupNorm, and a linear layer give the posterior
-    (Kingma and Welling 2014); the decoder mirrors them by sub-pixel convolution (Shi et al. 2016). The decoder's noise
-    is one learned sigma (Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders").
+    (Kingma and Welling 2014). The decoder mirrors them by 1x1 sub-pixel convolutions (Shi et al. 2016): a linear layer
+    has mixed all places already; its patches overlap. Its noise is one learned sigma (Rybkin et al. 2021, "Simple and
+    Effective VAE Training with Calibrated Decoders").
 
     Args:
         image_shape: (C, H, W), sides of 8 to 128 pixels. Other sides than the grid's are padded and cropped again.
@@ -104,14 +106,14 @@ class VAE:
             "encoder.out.bias": (2 * self.latent_dim,),
             "decoder.in.weight": (self.latent_dim, features),
             "decoder.in.bias": (features,),
-            "decoder.patch.weight": (image_channels * p * p, c[0], 3, 3),
-            "decoder.patch.bias": (image_channels * p * p,),
+            "decoder.patch.weight": (c[0], image_channels * (p + 2 * OVERLAP) ** 2),
+            "decoder.patch.bias": (image_channels,),
             "log_sigma": (),
         }
         for i in range(self.stages):
             fine, coarse = c[i], c[i + 1]
-            shapes |= _conv_shapes(f"encoder.{i}", fine, coarse, coarse)
-            shapes |= _conv_shapes(f"decoder.{i}", coarse, 4 * fine, fine)  # 4: a 2x2 block of each finer pixel
+            shapes |= _stage_shapes(f"encoder.{i}", (coarse, fine, 3, 3), coarse)
+            shapes |= _stage_shapes(f"decoder.{i}", (4 * fine, coarse, 1, 1), fine)  # 4: a 2x2 block of each pixel
         return shapes
 
     def init(self, generator: torch.Generator) -> Params:
@@ -148,14 +150,23 @@ class VAE:
         h = F.silu(_linear(params, "decoder.in", z))  # [K, B, F]
         h = h.transpose(0, 1).unflatten(2, (-1, *self.grid)).flatten(1, 2)  # [B, K*channels, *grid]
         for i in reversed(range(self.stages)):
-            h = F.pixel_shuffle(_conv(params, f"decoder.{i}", h, padding=1), 2)  # twice the grid
+            h = F.pixel_shuffle(_conv(params, f"decoder.{i}", h), 2)  # twice the grid
             h = F.silu(_group_norm(params, f"decoder.{i}.norm", h))
-        h = F.pixel_shuffle(_conv(params, "decoder.patch", h, padding=1), self.patch)  # [B, K*C, padded H, padded W]
+        h = self._patches(params, h)  # [B, K*C, padded H, padded W]
         left, _, top, _ = self.padding
         _, height, width = self.image_shape
         h = h[:, :, top : top + height, left : left + width].sigmoid()
         images: Tensor = h.unflatten(1, (classes, -1)).transpose(0, 1)  # [K, B, C, H, W]
         return images
+
+    def _patches(self, params: Params, h: Tensor) -> Tensor:
+        """Images of a patch for each place of h, overlapping by `OVERLAP` pixels and added up."""
+        weight, bias = params["decoder.patch.weight"], params["decoder.patch.bias"]
+        height, width = h.shape[-2:]
+        features = h.unflatten(1, (len(weight), -1)).flatten(3)  # [B, K, width, places]
+        patches = torch.matmul(weight.transpose(1, 2), features).flatten(1, 2)  # [B, K*C*pixels of a patch, places]
+        size, side = (height * self.patch, width * self.patch), self.patch + 2 * OVERLAP
+        return F.fold(patches, size, side, padding=OVERLAP, stride=self.patch) + bias.reshape(-1, 1, 1)
 
     def loss(self, params: Params, images: Tensor, noise: Tensor) -> Loss:
         """The two parts of the negative evidence lower bound of images [K, B, C, H, W], per class.
@@ -190,10 +201,10 @@ def pick(params: Params, rows: list[int] | slice) -> Params:
     return {name: tensor[rows] for name, tensor in params.items()}
 
 
-def _conv_shapes(name: str, inputs: int, outputs: int, normed: int) -> dict[str, tuple[int, ...]]:
+def _stage_shapes(name: str, weight: tuple[int, ...], normed: int) -> dict[str, tuple[int, ...]]:
     return {
-        f"{name}.weight": (outputs, inputs, 3, 3),
-        f"{name}.bias": (outputs,),
+        f"{name}.weight": weight,
+        f"{name}.bias": weight[:1],
         f"{name}.norm.weight": (normed,),
         f"{name}.norm.bias": (normed,),
     }

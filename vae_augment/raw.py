@@ -6,6 +6,7 @@ spaces become RGB; 16-bit grey keeps its depth as float.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -68,43 +69,64 @@ def _from_pil(image: Image.Image) -> Tensor:
     return array[None] if array.ndim == 2 else array.permute(2, 0, 1)
 
 
+def kind_of(image: Any) -> tuple[Any, ...]:
+    """What images must have in common for `like_all` to make them together."""
+    if isinstance(image, Image.Image):
+        return "PIL", image.mode, image.size
+    return type(image), image.dtype, tuple(image.shape)
+
+
 def like(pixels: Tensor, original: Any, value_range: Range | None = None) -> Any:
     """`pixels` [C, H, W], float in [0, 1] (clipped), as an image of the type, mode, dtype and range of `original`."""
-    if isinstance(original, Image.Image):
-        if original.mode not in DEEP_MODES:
-            return _to_pil(pixels, original)
-        return Image.fromarray(like(pixels, np.array(original), value_range))
+    return like_all(pixels[None], [original], value_range)[0]
+
+
+def like_all(pixels: Tensor, originals: Sequence[Any], value_range: Range | None = None) -> list[Any]:
+    """Images of the type, mode, dtype and range of the originals, which are all of one `kind_of`.
+
+    Args:
+        pixels: float [B, C, H, W] of any number of channels; clipped to [0, 1].
+        originals: B images of that height and width.
+        value_range: what black and white are in them, as in `to_tensor`.
+    """
+    first = originals[0]
+    if isinstance(first, Image.Image):
+        if first.mode not in DEEP_MODES:
+            return _to_pil(pixels, originals)
+        return [Image.fromarray(array) for array in like_all(pixels, [np.array(o) for o in originals], value_range)]
     low, high = value_range or (0.0, 1.0)
-    pixels = match_channels(pixels, channels_of(original))
-    if original.dtype in (torch.uint8, np.dtype(np.uint8)):
+    pixels = match_channels(pixels, channels_of(first))
+    if first.dtype in (torch.uint8, np.dtype(np.uint8)):
         values = to_uint8(pixels)
     else:
         values = pixels.clamp(0, 1) * (high - low) + low
-    if original.ndim == 2:
-        values = values[0]
-    if isinstance(original, np.ndarray):
-        if original.ndim == 3 and not _channels_first(original):
-            values = values.permute(1, 2, 0)
-        array = values.contiguous().numpy()
-        return (np.rint(array) if original.dtype.kind in "iub" else array).astype(original.dtype)
-    values = values.round() if not original.is_floating_point() else values
-    values = values.to(original.dtype)
-    if type(original) is Tensor:
-        return values
+    if first.ndim == 2:
+        values = values[:, 0]
+    if isinstance(first, np.ndarray):
+        if first.ndim == 3 and not _channels_first(first):
+            values = values.permute(0, 2, 3, 1)
+        arrays = values.contiguous().numpy()
+        return list((np.rint(arrays) if first.dtype.kind in "iub" else arrays).astype(first.dtype))
+    values = values.round() if not first.is_floating_point() else values
+    tensors = [v.clone() for v in values.to(first.dtype)]
+    if type(first) is Tensor:
+        return tensors
     from torchvision import tv_tensors
 
-    return tv_tensors.wrap(values, like=original)
+    return [tv_tensors.wrap(tensor, like=first) for tensor in tensors]
 
 
-def _to_pil(pixels: Tensor, original: Image.Image) -> Image.Image:
-    plain = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA"}.get(original.mode, "RGB")
-    array = to_uint8(match_channels(pixels, len(plain))).permute(1, 2, 0).contiguous().numpy()
-    image = Image.fromarray(array[:, :, 0] if plain == "L" else array)
-    if original.mode == "P":
-        return image.quantize(palette=original, dither=Image.Dither.NONE)
-    if original.mode == "1":
-        return image.convert("1", dither=Image.Dither.NONE)
-    return image if image.mode == original.mode else image.convert(original.mode)
+def _to_pil(pixels: Tensor, originals: Sequence[Any]) -> list[Image.Image]:
+    mode = originals[0].mode
+    plain = {"1": "L", "L": "L", "LA": "LA", "RGBA": "RGBA"}.get(mode, "RGB")
+    arrays = to_uint8(match_channels(pixels, len(plain))).permute(0, 2, 3, 1).contiguous().numpy()
+    images = [Image.fromarray(array) for array in (arrays[..., 0] if plain == "L" else arrays)]
+    if mode == "P":
+        quantized = zip(images, originals, strict=True)
+        return [image.quantize(palette=original, dither=Image.Dither.NONE) for image, original in quantized]
+    if mode == "1":
+        return [image.convert("1", dither=Image.Dither.NONE) for image in images]
+    return images if mode == plain else [image.convert(mode) for image in images]
 
 
 def channels_of(image: Any) -> int:
@@ -129,17 +151,18 @@ def size_of(image: Any) -> tuple[int, int]:
 
 
 def match_channels(pixels: Tensor, channels: int, *, alpha: float = 1.0) -> Tensor:
-    """[C, H, W] with another number of channels: grey is repeated, colour averaged, a missing alpha is opaque."""
-    have = pixels.shape[0]
+    """[..., C, H, W] with another number of channels: grey is repeated, colour averaged, a missing alpha is opaque."""
+    have = pixels.shape[-3]
     if have == channels:
         return pixels
     opaque = alpha if pixels.is_floating_point() else round(255 * alpha)
-    last = pixels[-1:] if have in (2, 4) else torch.full_like(pixels[:1], opaque)
-    colour = pixels[:-1] if have in (2, 4) else pixels
+    last = pixels[..., -1:, :, :] if have in (2, 4) else torch.full_like(pixels[..., :1, :, :], opaque)
+    colour = pixels[..., :-1, :, :] if have in (2, 4) else pixels
     wanted = channels - 1 if channels in (2, 4) else channels
-    if colour.shape[0] != wanted:
-        colour = colour.float().mean(0, keepdim=True).to(pixels.dtype).expand(wanted, -1, -1)
-    return torch.cat([colour, last]) if channels in (2, 4) else colour
+    if colour.shape[-3] != wanted:
+        grey = colour.float().mean(-3, keepdim=True).to(pixels.dtype)
+        colour = grey.expand(*pixels.shape[:-3], wanted, *pixels.shape[-2:])
+    return torch.cat([colour, last], dim=-3) if channels in (2, 4) else colour
 
 
 def needs_range(image: Any) -> bool:

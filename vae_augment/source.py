@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
-from torchvision.datasets.vision import StandardTransform
 
 from vae_augment import raw
+from vae_augment.leaf import Leaf
 from vae_augment.nodes import node
 from vae_augment.raw import Range
+from vae_augment.sample import Sample
 
 PROBED_ITEMS = 1000  # items that stand for the whole dataset in size, mode, range and, as a last resort, fingerprint
 
@@ -25,11 +26,11 @@ class Source:
     """Raw samples, labels and transforms of one dataset, whatever it is wrapped in.
 
     Args:
-        dataset: a map-style dataset of (image, label, ...) samples.
+        dataset: a map-style dataset of (image, label, ...) items, or of dicts (see vae_augment.sample).
         labels: integer labels [N], for a dataset that has none or to use others.
 
     Raises:
-        TypeError: an iterable dataset, or samples that are not (image, label) pairs.
+        TypeError: an iterable dataset, or items that hold no image and label.
         ValueError: an empty dataset, or labels that are not one integer an item.
     """
 
@@ -41,19 +42,19 @@ class Source:
             )
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise TypeError(f"dataset must have len() and indices, got {type(dataset).__name__}.")
+        if isinstance(dataset, Mapping):
+            raise TypeError(f"dataset must be one split of the {type(dataset).__name__}, for example data['train'].")
         self._node = node(dataset)
         if not len(self._node):
             raise ValueError("dataset must hold at least one image, got an empty one.")
-        sample = self.raw(0)
-        if not isinstance(sample, (tuple, list)) or len(sample) < 2:
-            raise TypeError(f"dataset items must be (image, label) pairs, got {type(sample).__name__}.")
-        raw.to_tensor(sample[0])  # raises if it is no image
+        image = self.raw(0).image
+        raw.to_tensor(image)  # raises if it is no image
         self.labels = _as_labels(labels if labels is not None else self._node.labels(), len(self._node))
-        self.classes, self.has_names = _class_names(self._node.leaf, self.labels)
+        self.classes, self.has_names = _class_names(self.leaves[0].classes, self.labels)
         twice = [name for name, count in Counter(self.classes.values()).items() if count > 1]
         if twice:
             raise ValueError(f"each class needs a name of its own, got {twice[0]!r} more than once in dataset.classes.")
-        self.value_range = self._value_range(sample[0])
+        self.value_range = self._value_range(image)
 
     def __len__(self) -> int:
         return len(self._node)
@@ -64,20 +65,33 @@ class Source:
         source._node = self._node.copied()
         return source
 
-    def raw(self, index: int) -> Any:
-        """Item `index` before any transform: a tuple or list (image, label, ...). ValueError if it cannot be read."""
+    @property
+    def leaves(self) -> list[Leaf]:
+        """The datasets underneath that hold images themselves."""
+        return self._node.leaves()
+
+    @property
+    def stable(self) -> bool:
+        """Whether a raw image is the same each time it is read."""
+        return all(leaf.stable for leaf in self.leaves)
+
+    def raw(self, index: int) -> Sample:
+        """Item `index` before any transform. ValueError if it cannot be read."""
         try:
             return self._node.raw(index)
         except OSError as error:
             raise ValueError(f"cannot read {self._node.whereabouts(index)}: {error}") from error
 
-    def finish(self, index: int, sample: Any, image: Any) -> Any:
+    def blank(self, index: int) -> Sample:
+        """`raw`, but for pixels that may be blank where reading them takes long."""
+        try:
+            return self._node.blank(index)
+        except OSError as error:
+            raise ValueError(f"cannot read {self._node.whereabouts(index)}: {error}") from error
+
+    def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """A raw `sample` with another image, through the transforms of item `index`."""
         return self._node.finish(index, sample, image)
-
-    def item(self, index: int) -> Any:
-        """Item `index` as the user's dataset gives it."""
-        return self._node.item(index)
 
     def whereabouts(self, index: int) -> str:
         """What to call item `index` in a message: its file, if it has one."""
@@ -87,22 +101,15 @@ class Source:
         """Items as the user's dataset gives them, by its own batched `__getitems__` where it has one."""
         return self._node.items(indices)
 
-    @property
-    def transform_owner(self) -> Any:
-        """The copy of the dataset that holds its transforms."""
-        return self._node.leaf
-
     def set_transform(self, name: str, value: Any) -> None:
         """Replace a transform ("transform", "target_transform" or "transforms") of every dataset underneath."""
-        for leaf in self._node.leaves():
-            setattr(leaf, name, value)
-            if isinstance(getattr(leaf, "transforms", None), StandardTransform):  # torchvision's pair of the two
-                leaf.transforms = StandardTransform(leaf.transform, leaf.target_transform)
+        for leaf in self.leaves:
+            leaf.set_transform(name, value)
 
     def probe(self) -> Iterator[Any]:
         """Raw images of up to 1,000 evenly spaced items."""
         for index in np.unique(np.linspace(0, len(self) - 1, min(len(self), PROBED_ITEMS)).astype(int)).tolist():
-            yield self.raw(index)[0]
+            yield self.raw(index).image
 
     def fingerprint(self) -> str:
         """Hash of images and labels: bytes of arrays in memory; path, size and time of files; else a probe."""
@@ -130,9 +137,8 @@ def _as_labels(labels: Any, count: int) -> Tensor:
     return torch.from_numpy(array.astype(np.int64))
 
 
-def _class_names(leaf: Any, labels: Tensor) -> tuple[dict[int, str], bool]:
+def _class_names(names: Any, labels: Tensor) -> tuple[dict[int, str], bool]:
     """The name of each label that occurs, verbatim from the dataset's `classes`, else the label itself; and which."""
-    names: Any = getattr(leaf, "classes", None)
     present: list[int] = labels.unique().tolist()
     named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
     if named and present[0] >= 0 and present[-1] < len(names):
