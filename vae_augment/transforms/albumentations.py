@@ -1,0 +1,231 @@
+"""VAEJitter: latent jitter as an albumentations 2.0 transform. Import this module before `A.from_dict` reads one."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from vae_augment import bank_file
+from vae_augment.bank import VAEBank
+from vae_augment.seeding import derive
+from vae_augment.transforms.jittering import (
+    fitted,
+    jitter,
+    open_bank,
+    require_probability,
+    require_unit_range,
+    rows_of,
+)
+
+WANTED = 'pip install "albumentations>=2.0.8,<2.1"'
+INLINE_KEY = "safetensors"  # a bank inside a serialised pipeline: {INLINE_KEY: the file's bytes in base64}
+
+
+def _require_albumentations() -> None:
+    """Raises ImportError unless the `albumentations` about to be imported is one this module is written for."""
+    if _version("albumentationsx") is not None:
+        raise ImportError(
+            "VAEJitter does not run with albumentationsx, which is installed: it is AGPL-licensed, shares the import "
+            f"name of albumentations and works differently. pip uninstall albumentationsx albumentations; {WANTED}"
+        )
+    version = _version("albumentations")
+    if version is None:
+        raise ImportError(f"VAEJitter needs albumentations, which is not installed. {WANTED}")
+    numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+    if not (2, 0, 8) <= numbers < (2, 1):
+        raise ImportError(f"VAEJitter needs albumentations 2.0.8 or later below 2.1, got {version}. {WANTED}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+_require_albumentations()  # before anything of a fork with the same import name can run
+# At import albumentations asks pypi.org for a newer version, for up to 2 s, and warns if it gets no answer.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+from albumentations.core.transforms_interface import ImageOnlyTransform  # type: ignore[import-untyped]  # noqa: E402
+
+
+class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
+    """Move images at random along the variation of their class, which is told by their label.
+
+    The label travels with the image and is not changed: `transform(image=image, label=3)`, or
+    `transform(images=images, label=labels)` for a batch, which is jittered, or not, as a whole and in one go. Images
+    keep dtype, size and channels. An image larger than the bank's gets the difference that the move makes, so its
+    detail is kept. Images of a class whose fit failed stay as they are.
+
+    Without a seed in Compose, randomness comes from torch's global generator, which a DataLoader seeds for each worker
+    and epoch. Compose(seed=...) is followed as given: each start of the workers draws the same again, and each worker
+    has numbers of its own.
+
+    A serialised pipeline holds the bank's path if it was given as one, else the bank itself.
+
+    Example:
+        >>> transform = A.Compose([VAEJitter("mnist.safetensors"), A.HorizontalFlip()])
+        >>> image = transform(image=image, label=3)["image"]  # uint8 or float32 in [0, 1], [H, W, C] or [H, W]
+
+    Args:
+        bank: a `VAEBank`, the path of one, or what `to_dict` wrote for one.
+        scale_range: jitter in standard deviations of the class's spread in latent space, drawn uniformly from
+            (low, high); None: what the bank's policy says.
+        label_key: the name under which the label is passed: an int, or for `images` also int [N].
+        p: probability that the call jitters, in [0, 1].
+
+    Raises:
+        ImportError: on import of this module, for another albumentations than 2.0.8 to below 2.1.
+        TypeError: no bank, or images that are neither uint8 nor float.
+        ValueError: an option out of range, a label that is missing or not in the bank, or float images outside [0, 1].
+        FileNotFoundError: no bank at the path.
+    """
+
+    def __init__(
+        self,
+        bank: VAEBank | str | Path | Mapping[str, str],
+        scale_range: tuple[float, float] | None = None,
+        label_key: str = "label",
+        p: float = 0.5,
+    ) -> None:
+        require_probability(p)
+        if scale_range is not None:
+            scale_range = _checked_range(scale_range)
+        self.label_key = label_key  # before super, which asks for the keys
+        super().__init__(p=p)
+        self.bank = _from_inline(bank) if isinstance(bank, Mapping) else open_bank(bank)
+        self.scale_range = scale_range
+        self._path = os.fspath(bank) if isinstance(bank, (str, Path)) else None
+        self._inline: dict[str, str] | None = None
+
+    # ---- randomness ----
+
+    def set_random_seed(self, seed: int | None) -> None:
+        """Called by Compose. With None, albumentations' own generator would repeat in each worker and epoch."""
+        super().set_random_seed(seed)
+        self._seeded_worker: int | None = None
+        if seed is None:
+            self.py_random = TorchRandom()
+
+    def set_random_state(self, random_generator: np.random.Generator, py_random: random.Random) -> None:
+        """Use these generators as they are."""
+        super().set_random_state(random_generator, py_random)
+        self.seed = None
+
+    def __call__(self, *args: Any, force_apply: bool = False, **kwargs: Any) -> Any:
+        """The data given, with "image" or "images" jittered."""
+        if self.label_key not in kwargs:
+            raise ValueError(
+                f"VAEJitter needs the label of the image: pass {self.label_key}=..., or name it by label_key. "
+                f"Got {sorted(kwargs)}."
+            )
+        if not kwargs.keys().isdisjoint(("volume", "volumes")):
+            raise ValueError("VAEJitter works on image and images, not on volumes.")
+        rows_of(self.bank, kwargs[self.label_key])  # raises whether or not this call jitters
+        worker = get_worker_info()
+        if self.seed is not None and worker is not None and worker.id != self._seeded_worker:
+            self.py_random = random.Random(derive(self.seed, "worker", worker.id))
+            self._seeded_worker = worker.id
+        return super().__call__(*args, force_apply=force_apply, **kwargs)
+
+    def get_params(self) -> dict[str, Any]:
+        """Plain numbers, which ReplayCompose can keep: the scale and a seed for the noise."""
+        scale = self.bank.policy.scale
+        if self.scale_range is not None:
+            low, high = self.scale_range
+            scale = low + (high - low) * self.py_random.random()
+        return {"scale": float(scale), "noise_seed": int(self.py_random.random() * 2**53)}
+
+    # ---- what it does ----
+
+    @property
+    def targets(self) -> dict[str, Callable[..., Any]]:
+        return {"image": self.apply, "images": self.apply_to_images}
+
+    def _set_keys(self) -> None:
+        super()._set_keys()
+        self._available_keys.add(self.label_key)  # known to Compose(strict=True)
+
+    def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Adds the labels of this call to `params`, which in a replay are those of another."""
+        params = {**params, "labels": kwargs[self.label_key]}
+        return dict(super().apply_with_params(params, *args, **kwargs))
+
+    def apply(self, img: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
+        """One image [H, W, C] or [H, W]."""
+        made: np.ndarray = self.apply_to_images(img[None], **params)[0]
+        return made
+
+    def apply_to_images(self, images: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
+        """Images [N, H, W, C] or [N, H, W], each moved another way."""
+        if not isinstance(images, np.ndarray):
+            raise TypeError(f"VAEJitter needs numpy images; put it before ToTensorV2. Got {type(images).__name__}.")
+        rows = rows_of(self.bank, params["labels"])
+        if len(rows) not in (1, len(images)):
+            raise ValueError(f"{self.label_key} must be one label or one an image, got {len(rows)} for {len(images)}.")
+        rows = rows.expand(len(images))
+        batch = torch.from_numpy(np.require(images, requirements=["C", "W"]))  # [N, H, W, C]
+        require_unit_range(batch)
+        batch = batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)  # [N, C, H, W]
+        generator = torch.Generator().manual_seed(params["noise_seed"])
+        noise = torch.randn(len(rows), self.bank.latent_dim, generator=generator)
+        made = jitter(self.bank, batch, rows, fitted(self.bank, rows), noise, params["scale"])
+        made = made[:, 0] if images.ndim == 3 else made.permute(0, 2, 3, 1)
+        return made.contiguous().numpy()
+
+    # ---- as data ----
+
+    def get_transform_init_args(self) -> dict[str, Any]:
+        """Arguments as plain values. The bytes of a bank are made once: ReplayCompose asks at every call."""
+        if self._path is None and self._inline is None:
+            data = base64.b64encode(bank_file.serialize(self.bank.content)).decode("ascii")
+            self._inline = {INLINE_KEY: data}
+        scale_range = None if self.scale_range is None else list(self.scale_range)
+        return {"bank": self._path or self._inline, "scale_range": scale_range, "label_key": self.label_key}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_inline": None}
+
+    def __repr__(self) -> str:
+        return f"VAEJitter({self.bank!r}, scale_range={self.scale_range}, label_key={self.label_key!r}, p={self.p})"
+
+
+class TorchRandom(random.Random):
+    """Python's generator, drawing from torch's global one."""
+
+    def random(self) -> float:
+        return float(torch.rand((), dtype=torch.float64))
+
+
+def _checked_range(scale_range: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = (float(value) for value in scale_range)
+    except (TypeError, ValueError):
+        raise ValueError(f"scale_range must be (low, high) or None, got {scale_range!r}.") from None
+    if not 0 <= low <= high < float("inf"):
+        raise ValueError(f"scale_range must be finite with 0 <= low <= high, got {scale_range!r}.")
+    return low, high
+
+
+def _from_inline(bank: Mapping[str, str]) -> VAEBank:
+    """The bank in a serialised pipeline. Its reader wants a file."""
+    if set(bank) != {INLINE_KEY}:
+        raise ValueError(f"bank as a dict must have the one key {INLINE_KEY!r}, got {sorted(bank)}.")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps an open file
+        path = Path(folder) / "bank.safetensors"
+        try:
+            path.write_bytes(base64.b64decode(bank[INLINE_KEY], validate=True))
+            return VAEBank.load(path)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"bank as a dict does not hold a bank: {error}") from None

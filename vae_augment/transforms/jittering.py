@@ -1,0 +1,119 @@
+"""Latent jitter of a batch of images of any size, dtype and number of channels: what the adapters share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_augment.bank import VAEBank
+from vae_augment.images import to_float, to_uint8
+from vae_augment.raw import match_channels
+
+# Resizing and half precision overshoot [0, 1] by less than this, normalising by far more.
+SLACK = 0.02
+WITH_ALPHA = (2, 4)  # numbers of channels whose last is alpha
+
+
+def open_bank(bank: VAEBank | str | Path) -> VAEBank:
+    """A bank, or the one at a path, on the CPU, so that a transform can be handed to a DataLoader's workers."""
+    if isinstance(bank, (str, Path)):
+        return VAEBank.load(bank)
+    if not isinstance(bank, VAEBank):
+        raise TypeError(f"bank must be a VAEBank or the path of one, got {type(bank).__name__}.")
+    return bank if bank.device.type == "cpu" else bank.to("cpu")
+
+
+def require_probability(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be in [0, 1], got {p}.")
+
+
+def require_unit_range(images: Tensor) -> None:
+    """Raises TypeError or ValueError for images that are neither uint8 nor float in [0, 1]."""
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise TypeError(f"images must be uint8 or float in [0, 1], got {images.dtype}.")
+    if images.numel():
+        low, high = (value.item() for value in torch.aminmax(images))
+        if not (low >= -SLACK and high <= 1 + SLACK):  # true for NaN too
+            raise ValueError(
+                f"float images must be in [0, 1], got values from {low:g} to {high:g}. "
+                "Put the latent jitter before Normalize."
+            )
+
+
+def rows_of(bank: VAEBank, labels: Any) -> Tensor:
+    """Class positions in the bank, int64 [B] on the CPU, of one integer label or of labels [B].
+
+    Raises:
+        ValueError: they are no integers, or not one an image, or the bank does not have one of them.
+    """
+    try:
+        values = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"labels must be integers, one an image, got {labels!r}.") from None
+    if values.ndim > 1 or values.is_floating_point() or values.is_complex():
+        raise ValueError(
+            f"labels must be integers, one an image, got {values.dtype} {list(values.shape)}. "
+            "Put the latent jitter before anything that mixes or encodes labels."
+        )
+    row_of = {label: row for row, label in enumerate(bank.class_to_idx.values())}
+    wanted = values.reshape(-1).tolist()
+    unknown = sorted(set(wanted) - set(row_of))
+    if unknown:
+        raise ValueError(f"label {unknown[0]} is not in the bank, which has labels {sorted(row_of)}.")
+    return torch.tensor([row_of[label] for label in wanted], dtype=torch.long)
+
+
+def fitted(bank: VAEBank, rows: Tensor) -> Tensor:
+    """bool [B]: False for a class whose fit failed; its images stay as they are, as in the wrapper."""
+    infos = bank.class_infos
+    return torch.tensor([infos[row].status != "failed" for row in rows.tolist()], dtype=torch.bool)
+
+
+@torch.no_grad()
+def jitter(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise: Tensor, scale: float | None) -> Tensor:
+    """Images of which the chosen ones are moved in latent space along the variation of their class.
+
+    Args:
+        bank: on the images' device.
+        images: [B, C, H, W], uint8 or float in [0, 1], with the bank's channels, or grey or colour with or without
+            alpha.
+        rows: int64 [B], each image's class position in the bank.
+        chosen: bool [B].
+        noise: float32 [B, L], standard normal.
+        scale: of the jitter; None: the policy's.
+
+    Returns:
+        A copy, of the images' shape and dtype.
+    """
+    have, channels = images.shape[1], bank.image_shape[0]
+    if have != channels and max(have, channels) > 4:
+        raise ValueError(f"images must have the bank's {channels} channels, got {have}.")
+    made, where = images.clone(), chosen.to(images.device)
+    if not bool(chosen.any()):
+        return made
+    x = images[where]
+    x = to_float(x) if x.dtype == torch.uint8 else x.float().clamp(0, 1)
+    with torch.autocast(images.device.type, enabled=False):  # a training step may have it on
+        moved = _moved(bank, x, rows[chosen].to(images.device), noise[chosen], scale)
+    made[where] = to_uint8(moved) if images.dtype == torch.uint8 else moved.clamp(0, 1).to(images.dtype)
+    return made
+
+
+def _moved(bank: VAEBank, x: Tensor, rows: Tensor, noise: Tensor, scale: float | None) -> Tensor:
+    """Float images of any size and number of channels, jittered; an alpha that the bank does not model is kept."""
+    have, channels = x.shape[1], bank.image_shape[0]
+    seen = match_channels(x, channels)
+    keep_detail = bank.keeps_detail((x.shape[2], x.shape[3]))
+    moved = bank.move(seen, rows, noise, scale, keep_detail)
+    if have == channels:
+        return moved
+    moved = x + match_channels(moved - seen, have, alpha=0.0) if keep_detail else match_channels(moved, have)
+    if have in WITH_ALPHA and channels not in WITH_ALPHA:
+        moved = torch.cat([moved[:, :-1], x[:, -1:]], dim=1)
+    return moved
