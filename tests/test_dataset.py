@@ -524,6 +524,20 @@ def test_a_damaged_bank_in_the_cache_is_fitted_again(fits, bank, tmp_path, caplo
 # ---- what people do with it ----
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("base", [Shapes(), Shapes(transform=to_float_tensor)])
+def test_the_data_that_the_bank_was_fitted_on_is_no_surprise(bank, base):
+    assert len(VAEAugmentedDataset(base, bank)) == 30
+
+
+@pytest.mark.parametrize("base", [Shapes(seed=1), Subset(Shapes(), range(20)), Shapes(per_class=3)])
+def test_other_data_than_the_banks_is_warned_of(bank, base):
+    with pytest.warns(
+        UserWarning, match=r"fitted on other data \(Shapes, 30 images\) than base_ds .* look better than they"
+    ):
+        VAEAugmentedDataset(base, bank)
+
+
 def test_wrapping_twice_says_what_to_wrap(bank, shapes):
     ds = VAEAugmentedDataset(shapes, bank)
     with pytest.raises(TypeError, match="base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made"):

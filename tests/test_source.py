@@ -63,12 +63,13 @@ def same(a, b):
     "kind", [list, tuple, np.array, torch.tensor, lambda v: np.array(v, np.uint8), lambda v: np.array(v)[:, None]]
 )
 def test_labels_come_from_the_attribute_without_reading_items(name, kind):
-    items = [(image.byte(), label) for image, label in items_of(LABELS)]  # of floats some are read for their range
-    dataset = Items(items, **{name: kind(LABELS)})
+    many = LABELS * 50
+    items = [(image.byte(), label) for image, label in items_of(many)]  # of floats some are read for their range
+    dataset = Items(items, **{name: kind(many)})
     labels = Source(dataset).labels
     assert labels.dtype == torch.int64
-    assert labels.tolist() == LABELS
-    assert set(dataset.reads) <= {0, 3}  # the ends, to see whether they stay the same
+    assert labels.tolist() == many
+    assert len(set(dataset.reads)) <= 32  # to see whether they stay the same
 
 
 @pytest.mark.parametrize("kind", [int, np.int64, torch.tensor, lambda label: np.array([label], np.uint8)])

@@ -22,6 +22,7 @@ from vae_augment.config import FitConfig
 from vae_augment.files import cache_folder
 from vae_augment.fitting import fit
 from vae_augment.mixing import REAL, SERVE_BLOCK, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.raw import common_range
 from vae_augment.sample import with_source
 from vae_augment.seeding import derive
 from vae_augment.source import Source
@@ -85,7 +86,9 @@ class VAEAugmentedDataset(Dataset[Any]):
         self._source = Source(base_ds)
         totals = wanted_totals(sampling_strategy, self._source.labels) if sampling_strategy is not None else {}
         self.bank = _bank(bank, base_ds, self._source)
-        self._source.value_range = self.bank.value_range or self._source.value_range
+        if bank is not None and self._source.stable:
+            _warn_of_other_data(self.bank, self._source)
+        self._source.value_range = common_range(self._source.value_range, self.bank.value_range)
         self.p_generate, self.p_jitter = _shares(self.bank, p_generate, p_jitter)
         self.scale = scale
         self.seed = seed
@@ -152,7 +155,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     @property
     def transform(self) -> Any:
         """The base's transform. Assigning another applies it to real, jittered and generated images alike."""
-        return self._source.leaves[0].transform
+        return self._source.leaves[0].transform("transform")
 
     @transform.setter
     def transform(self, value: Any) -> None:
@@ -160,7 +163,7 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     @property
     def target_transform(self) -> Any:
-        return getattr(self._source.leaves[0].leaf, "target_transform", None)
+        return self._source.leaves[0].transform("target_transform")
 
     @target_transform.setter
     def target_transform(self, value: Any) -> None:
@@ -268,6 +271,19 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
     except OSError as error:
         logger.warning("the bank could not be kept in %s and will be fitted again: %s", path, error)
     return bank
+
+
+def _warn_of_other_data(bank: VAEBank, source: Source) -> None:
+    """Results look better than they are if the bank has seen images that they are measured on."""
+    fitted_on = bank.data.get("fingerprint")
+    if fitted_on is not None and fitted_on != source.fingerprint():
+        warnings.warn(
+            f"the bank was fitted on other data ({bank.data.get('name')}, {bank.data.get('images')} images) than "
+            f"base_ds ({len(source)}). Held-out images that it was fitted on make results on them look better than they are. "
+            "Fit a bank on base_ds alone: VAEAugmentedDataset(base_ds) does.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _rows(bank: VAEBank, source: Source) -> Tensor:

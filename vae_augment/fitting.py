@@ -22,6 +22,7 @@ from vae_augment.fit_data import FitData, common_shape, load_images
 from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model import VAE, Params, kl_per_dim, stack
 from vae_augment.policy import Policy, default_policy, silent_policy
+from vae_augment.raw import common_range
 from vae_augment.seeding import generator
 from vae_augment.source import Source
 from vae_augment.training import CLASSES_AT_ONCE, Job, choose_device, posterior, train
@@ -271,7 +272,7 @@ def _check_fits(source: Source, config: FitConfig, start: VAEBank) -> None:
     channels = common_shape(source, config)[0]
     if channels != start.image_shape[0]:
         raise ValueError(f"images must have {start.image_shape[0]} channels as the start's do, got {channels}.")
-    source.value_range = start.value_range or source.value_range
+    source.value_range = common_range(source.value_range, start.value_range)
 
 
 def _start_of(bank: VAEBank) -> Start:

@@ -46,8 +46,7 @@ class HuggingFaceLeaf(Leaf):
         batch = self._of_batches({name: [item[name]] for name in self._columns})
         return {name: column[0] for name, column in batch.items()}
 
-    @property
-    def transform(self) -> Any:
+    def transform(self, name: str) -> Any:
         return None
 
     def set_transform(self, name: str, value: Any) -> None:

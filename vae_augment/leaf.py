@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from vae_augment.sample import LABEL_KEYS, Sample, put_together, taken_apart
 
 TRANSFORMS = ("transform", "target_transform", "transforms")
 LABELS = ("targets", "labels", "_labels")
+TRIED_ITEMS = 32  # are read twice: of a transform at random that changes one in ten, all but one in a thousand are seen
 # How a dataset calls its transform: with the image, with the whole item, or as albumentations are called.
 OF_IMAGE, OF_ITEM, BY_KEYWORD = "image", "item", "keyword"
 
@@ -37,6 +39,7 @@ class Leaf:
 
     def __init__(self, dataset: Any) -> None:
         self.leaf = copy.copy(dataset)
+        self._after: dict[str, Any] = {}  # transforms assigned later that the dataset itself does not call
         self._plain = _without_transforms(dataset)
         self._call = _Call(dataset)
         if self._plain is None:
@@ -46,7 +49,7 @@ class Leaf:
 
     def copied(self) -> Leaf:
         node = copy.copy(self)
-        node.leaf = copy.copy(self.leaf)
+        node.leaf, node._after = copy.copy(self.leaf), dict(self._after)
         return node
 
     def __len__(self) -> int:
@@ -75,10 +78,15 @@ class Leaf:
     def items(self, indices: list[int]) -> list[Any]:
         """Whole items, by the dataset's `__getitems__` where it has one."""
         batched = getattr(type(self.leaf), "__getitems__", None)
-        return list(batched(self.leaf, indices)) if batched else [self.leaf[i] for i in indices]
+        items = list(batched(self.leaf, indices)) if batched else [self.leaf[i] for i in indices]
+        return [self._followed(item) for item in items] if self._after else items
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """A raw `sample` with another image, through the dataset's transforms."""
+        item = self._finished(sample, image)
+        return self._followed(item) if self._after else item
+
+    def _finished(self, sample: Sample, image: Any) -> Any:
         if self._plain is None:
             return put_together(sample.whole, image, sample.target)
         target, single = sample.target, getattr(self.leaf, "transform", None)
@@ -97,15 +105,37 @@ class Leaf:
             image = self._call(single, image, target)
         return image, target if of_target is None else of_target(target)
 
-    @property
-    def transform(self) -> Any:
-        return getattr(self.leaf, "transform", None)
+    def _followed(self, item: Any) -> Any:
+        image, target, whole = taken_apart(item)
+        of_image, of_target = self._after.get("transform"), self._after.get("target_transform")
+        return put_together(
+            whole,
+            image if of_image is None else self._call(of_image, image, target),
+            target if of_target is None else of_target(target),
+        )
+
+    def transform(self, name: str) -> Any:
+        """One of `TRANSFORMS`, or None."""
+        return self._after.get(name, getattr(self.leaf, name, None))
 
     def set_transform(self, name: str, value: Any) -> None:
-        """Replace one of `TRANSFORMS`; it is called as the dataset called the one before."""
-        setattr(self.leaf, name, value)
-        if isinstance(getattr(self.leaf, "transforms", None), StandardTransform):  # torchvision's pair of the two
-            self.leaf.transforms = StandardTransform(self.leaf.transform, self.leaf.target_transform)
+        """Replace one of `TRANSFORMS`. The dataset calls it, or if it never would, it is called on what it returns."""
+        called: list[bool] = []
+
+        def watch(*args: Any, **keywords: Any) -> Any:
+            called.append(True)
+            return _passed_on(*args, **keywords)
+
+        watched = copy.copy(self.leaf if self._plain is None else self._plain)
+        _replace(watched, name, watch)
+        with suppress(TypeError, AttributeError, KeyError, ValueError, OSError):  # what follows the call is no matter
+            watched[0]
+        if called:
+            _replace(self.leaf, name, value)
+        elif value is None:
+            self._after.pop(name, None)
+        else:
+            self._after[name] = value
 
     def labels(self) -> Any:
         """The attribute that holds them, if it agrees with the first item; else every item is read."""
@@ -163,9 +193,13 @@ class Leaf:
 
     def _first_of_alike(self) -> tuple[Any, np.ndarray[Any, Any]] | None:
         """An image of a torchvision dataset that holds all of them in one array, so alike in kind; and all labels."""
-        data, own = getattr(self._plain, "data", None), getattr(type(self.leaf), "__getitem__", None)
-        known = str(getattr(own, "__module__", "")).startswith(("torchvision.datasets.", "vae_augment."))
-        if not (known and isinstance(data, (np.ndarray, Tensor)) and len(data) == len(self.leaf) and self.stable):
+        data = getattr(self._plain, "data", None)
+        if not (
+            _is_torchvisions(self.leaf)
+            and isinstance(data, (np.ndarray, Tensor))
+            and len(data) == len(self.leaf)
+            and self.stable
+        ):
             return None
         labels, first = self._held_labels(), self.raw(0)
         plain_pair = type(first.whole) is tuple and len(first.whole) == 2 and type(first.target) is int
@@ -175,9 +209,12 @@ class Leaf:
 
     def _is_stable(self) -> bool:
         """Whether an item is the same each time it is read."""
+        if self._plain is not None and _is_torchvisions(self.leaf):
+            return True
+        count = len(self.leaf)
         try:
-            ends = [0, len(self.leaf) - 1] if len(self.leaf) else []
-            same = all(_same_pixels(self.raw(i).image, self.raw(i).image) for i in ends)
+            tried = sorted({i * count // TRIED_ITEMS for i in range(TRIED_ITEMS)}) if count else []
+            same = all(_same_pixels(self.raw(i).image, self.raw(i).image) for i in tried)
         except (OSError, TypeError, ValueError):  # for whoever reads the item to tell
             return False
         if not same:
@@ -201,11 +238,9 @@ class _Call:
         for other in TRANSFORMS:
             if getattr(watched, other, None) is not None:
                 setattr(watched, other, self._watch if other == name else None)
-        try:
+        with suppress(TypeError, AttributeError, KeyError, ValueError, OSError):  # what follows the call is no matter
             if len(watched):
                 watched[0]
-        except (TypeError, AttributeError, KeyError, ValueError, OSError):  # what comes after the call is no matter
-            pass
 
     def _watch(self, *args: Any, **keywords: Any) -> Any:
         if "image" in keywords:
@@ -229,6 +264,12 @@ def _passed_on(*args: Any, **keywords: Any) -> Any:
     return args[0] if len(args) == 1 else args
 
 
+def _replace(dataset: Any, name: str, value: Any) -> None:
+    setattr(dataset, name, value)
+    if isinstance(dataset, VisionDataset) and name != "transforms":  # torchvision's pair of the two
+        dataset.transforms = StandardTransform(dataset.transform, dataset.target_transform)
+
+
 def _without_transforms(dataset: Any) -> Any:
     """A copy that returns raw items, or None if its transforms cannot be told apart from it."""
     given = [name for name in TRANSFORMS if getattr(dataset, name, None) is not None]
@@ -248,6 +289,12 @@ def _without_transforms(dataset: Any) -> Any:
         except OSError:
             return plain
     return None
+
+
+def _is_torchvisions(dataset: Any) -> bool:
+    """Whether torchvision reads its items, or our own sample does: not a subclass that does more."""
+    read = getattr(type(dataset), "__getitem__", None)
+    return str(getattr(read, "__module__", "")).startswith(("torchvision.datasets.", "vae_augment."))
 
 
 def _reads_files(folder: Any) -> bool:

@@ -187,5 +187,16 @@ def value_range_of(images: list[Any]) -> Range | None:
     return low, high if high > low else low + 1
 
 
+def common_range(own: Range | None, fitted: Range | None) -> Range | None:
+    """The range to read images in, of their own and that of the images a bank was fitted on.
+
+    The bank's, so that a part of its data is read as the whole was; but not where it is plainly another scale.
+    """
+    if own is None or fitted is None:
+        return own
+    inside = fitted[0] <= own[0] and own[1] <= fitted[1]
+    return fitted if inside and fitted[1] - fitted[0] <= 2 * (own[1] - own[0]) else own
+
+
 def _channels_first(image: np.ndarray) -> bool:
     return image.ndim == 3 and image.shape[0] <= MAX_CHANNELS and image.shape[0] < image.shape[-1]
