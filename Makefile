@@ -4,12 +4,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BANK := demo/mnist.safetensors
 
-.PHONY: help demo test check format bench bench-full clean
+.PHONY: help demo test compatibility check format bench bench-full clean
 
 help:
 	@echo "make demo    fit MNIST, write a bank, a contact sheet and 5,000 PNGs into demo/"
 	@echo "make test    run the tests"
 	@echo "make check   ruff format, ruff check, mypy --strict"
+	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
 	@echo "make bench   measure the quality of a fit on the bundled sample; bench-full: on all of MNIST"
 
 .venv/base: pyproject.toml
@@ -18,7 +19,7 @@ help:
 	@touch $@
 
 .venv/test: .venv/base
-	$(PIP) install --editable ".[test]"
+	$(PIP) install --editable ".[test,compat]"
 	@touch $@
 
 .venv/check: .venv/base
@@ -34,6 +35,13 @@ demo: .venv/base
 
 test: .venv/test
 	$(BIN)/python -m pytest
+
+# A failed test is a verdict too: the page says so, and then make fails.
+compatibility: .venv/test
+	rm -f .venv/compatibility.xml
+	-$(BIN)/python -m pytest -o junit_family=xunit1 --junitxml=.venv/compatibility.xml \
+	    $$(grep -l tests.recording tests/test_*.py)
+	$(BIN)/python -m tests.compatibility .venv/compatibility.xml docs/compatibility.md
 
 check: .venv/check
 	$(BIN)/ruff format --check .

@@ -533,7 +533,7 @@ def test_the_data_that_the_bank_was_fitted_on_is_no_surprise(bank, base):
 @pytest.mark.parametrize("base", [Shapes(seed=1), Subset(Shapes(), range(20)), Shapes(per_class=3)])
 def test_other_data_than_the_banks_is_warned_of(bank, base):
     with pytest.warns(
-        UserWarning, match=r"fitted on other data \(Shapes, 30 images\) than base_ds .* look better than they"
+        UserWarning, match=r"fitted on other data \(Shapes, 30 images\) than base_ds .* look better than they are"
     ):
         VAEAugmentedDataset(base, bank)
 

@@ -279,7 +279,7 @@ def _warn_of_other_data(bank: VAEBank, source: Source) -> None:
     if fitted_on is not None and fitted_on != source.fingerprint():
         warnings.warn(
             f"the bank was fitted on other data ({bank.data.get('name')}, {bank.data.get('images')} images) than "
-            f"base_ds ({len(source)}). Held-out images that it was fitted on make results on them look better than they are. "
+            f"base_ds ({len(source)}). Results on held-out images that it was fitted on look better than they are. "
             "Fit a bank on base_ds alone: VAEAugmentedDataset(base_ds) does.",
             UserWarning,
             stacklevel=4,

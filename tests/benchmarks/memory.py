@@ -1,0 +1,105 @@
+"""How much memory a large bank takes in a DataLoader with four workers, in units of the bank's own size.
+
+    python -m tests.benchmarks.memory [--classes 1200] [--json FILE]
+
+The proportional set sizes of the main process and the workers are added up (a page shared by n processes counts 1/n in
+each), with the bank and with one of a single class in its place; the difference is what the bank takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+from torch.utils.data import DataLoader, TensorDataset
+
+from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank
+from vae_augment.bank_file import BankContent, ClassInfo
+from vae_augment.latent import LatentStats
+from vae_augment.model import VAE
+from vae_augment.policy import Policy
+
+WORKERS, BATCH, IMAGES_PER_CLASS = 4, 32, 4
+
+
+def large_bank(classes: int) -> VAEBank:
+    """One of random weights: what it draws does not matter here."""
+    vae, generator = VAE((1, 28, 28), 16), torch.Generator().manual_seed(0)
+    params = {name: (torch.randn(classes, *shape) * 0.05).half() for name, shape in vae.shapes.items()}
+    stats = LatentStats(
+        torch.zeros(classes, 16),
+        torch.eye(16).repeat(classes, 1, 1),
+        torch.randn(classes, 512, 16, generator=generator),
+        torch.full((classes,), 512),
+    )
+    infos = tuple(ClassInfo(str(k), k, IMAGES_PER_CLASS, 1, 0.1, 1.0, 16, "ok") for k in range(classes))
+    config = FitConfig().resolve(classes * IMAGES_PER_CLASS)
+    return VAEBank(BankContent(vae, params, stats, infos, config, Policy(0.5, 0.5), {"name": "random"}, None))
+
+
+def proportional_set_size(pid: int) -> int:
+    """Bytes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+
+
+def set_size_in_use(path: Path, classes: int, start_method: str) -> int:
+    """Bytes of the main process and its workers, each of which has served many classes."""
+    torch.set_num_threads(1)
+    labels = torch.arange(classes * IMAGES_PER_CLASS) % classes
+    base = TensorDataset(torch.zeros(len(labels), 1, 28, 28, dtype=torch.uint8), labels)
+    ds = VAEAugmentedDataset(base, path, p_generate=0.5, p_jitter=0.5)
+    loader = DataLoader(
+        ds, BATCH, num_workers=WORKERS, multiprocessing_context=start_method, persistent_workers=True, shuffle=True
+    )
+    batches = iter(loader)
+    for _ in range(min(len(loader), 80)):
+        next(batches)
+    pids = [os.getpid(), *(worker.pid for worker in batches._workers)]
+    return sum(map(proportional_set_size, pids))
+
+
+def in_fresh_process(path: Path, classes: int, start_method: str) -> int:
+    """`set_size_in_use` in a process that has not done anything else."""
+    context = torch.multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=_answer, args=(answers, path, classes, start_method))
+    process.start()
+    answer = answers.get(timeout=110)
+    process.join()
+    return answer
+
+
+def _answer(answers, path: Path, classes: int, start_method: str) -> None:
+    answers.put(set_size_in_use(path, classes, start_method))
+
+
+def measure(classes: int, start_method: str, folder: Path) -> dict:
+    large, small = folder / "large.safetensors", folder / "small.safetensors"
+    if not large.exists():
+        large_bank(classes).save(large)
+        large_bank(1).save(small)
+    size = large.stat().st_size
+    taken = in_fresh_process(large, classes, start_method) - in_fresh_process(small, 1, start_method)
+    return {"start method": start_method, "bank, MB": size / 1e6, "taken, MB": taken / 1e6, "ratio": taken / size}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--classes", type=int, default=1200)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [measure(options.classes, method, Path(folder)) for method in ("fork", "spawn")]
+    print(tabulate(rows, headers="keys", floatfmt=".2f"))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
