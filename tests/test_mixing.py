@@ -7,9 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_augment.codes import Codes
 from vae_augment.mixed import single_thread
-from vae_augment.mixing import GENERATED, JITTERED, REAL, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.mixing import GENERATED, JITTERED, REAL, Cache, Draws, draw_fresh, draw_seeded, synthesise
 from vae_augment.source import Source
 
 LATENT = 4
@@ -104,10 +103,10 @@ class Listed:
 SOURCE = Source(Listed(PIXELS))
 
 
-def made_of(bank, draws, items=range(4), *, scale=None, codes=None):
+def made_of(bank, draws, items=range(4), *, scale=None, cache=None):
     items = torch.tensor(list(items))
-    codes = codes or Codes(4, LATENT)
-    return [item[0] for item in synthesise(bank, SOURCE, codes, items, ROWS[items], draws, scale=scale)]
+    cache = cache or Cache(bank, ROWS)
+    return [item[0] for item in synthesise(bank, SOURCE, cache, items, ROWS[items], draws, scale=scale)]
 
 
 @pytest.mark.parametrize("keep_detail", [False, True])
@@ -120,12 +119,15 @@ def test_each_image_keeps_its_kind_and_does_not_depend_on_its_batch(bank, keep_d
         assert torch.equal(made_of(bank, draws.pick(torch.tensor([i])), [i])[0], image)
 
 
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("keep_detail", [False, True])
-def test_known_codes_change_nothing(bank, keep_detail):
-    bank, codes, draws = bank.with_policy(keep_detail=keep_detail), Codes(4, LATENT), draws_of(*[JITTERED] * 4)
-    first = made_of(bank, draws, codes=codes)
-    assert not codes.get(torch.arange(4)).isnan().any()
-    assert all(map(torch.equal, first, made_of(bank, draws, codes=codes)))
+def test_what_is_known_already_changes_nothing(bank, keep_detail, together):
+    bank, draws = bank.with_policy(keep_detail=keep_detail), draws_of(*[JITTERED] * 4)
+    cache = Cache(bank, ROWS, together=together)
+    first = made_of(bank, draws, cache=cache)
+    assert not cache.codes.get(torch.arange(4)).isnan().any()
+    assert cache.reconstructions.get(torch.arange(4)).isnan().any() == (not keep_detail)
+    assert all(map(torch.equal, first, made_of(bank, draws, cache=cache)))
 
 
 def test_scale_zero_with_detail_kept_gives_the_image_back(bank):

@@ -204,7 +204,7 @@ class VAEBank:
 
     def prepare(self, block: int) -> None:
         """Work out what serving blocks needs, once, before workers are started that would each do it again."""
-        self._weights.exact(self.vae, block)
+        self._weights.largest_pass(self.vae, block)
         _ = self.stats.scale_tril
 
     def draw(

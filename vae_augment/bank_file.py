@@ -26,6 +26,7 @@ from vae_augment.policy import Policy
 FORMAT, VERSION = "vae-augment-bank", 1
 METADATA_KEY = "vae_augment"
 MAX_CLASSES, MAX_CHANNELS, MAX_LATENT_DIM, MAX_WIDTH = 100_000, 16, 512, 512
+CHECKED_AT_ONCE = 2**16  # numbers
 STATUSES = ("ok", "few-samples", "constant", "collapsed", "failed")
 
 
@@ -300,5 +301,6 @@ def _stats_tensors(stats: LatentStats) -> dict[str, Tensor]:
 
 
 def _require_finite(name: str, tensor: Tensor) -> None:
-    if not bool(torch.isfinite(tensor).all()):
+    # in parts: what a large temporary leaves behind in the heap, each forked worker would come to own a copy of
+    if not all(bool(torch.isfinite(part).all()) for part in tensor.flatten().split(CHECKED_AT_ONCE)):
         raise ValueError(f"tensor {name!r} of the bank holds a number that is not finite.")

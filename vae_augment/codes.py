@@ -1,41 +1,89 @@
-"""Posterior means of a dataset's items, worked out once and shared by all workers of a DataLoader."""
+"""What is worked out once for each item of a dataset and shared by all workers: codes, and reconstructions."""
 
 from __future__ import annotations
+
+import os
+from typing import Any
 
 import torch
 from torch import Tensor
 
-MOST_BYTES = 16 * 2**20  # of shared memory; containers often have 64 MB in all
+MOST_BYTES = 32 * 2**20  # of shared memory a table, and a quarter of what is free; containers often have 64 MB
+TOGETHER = 32  # items of a class that are encoded in one pass
 
 
-class Codes:
-    """A table of codes that are not known at first.
+class Table:
+    """Rows of numbers that are not known at first.
 
-    It lives in shared memory, without a lock: a code is a function of its item alone, so whoever writes one writes the
+    It lives in shared memory, without a lock: a row is a function of its item alone, so whoever writes one writes the
     same, and a row that is half written still holds NaN and counts as not known.
 
     Args:
         count: N items.
-        latent_dim: L.
+        width: numbers of each.
+        dtype: of the numbers.
         kept: False forgets everything, for items that are not the same each time they are read.
     """
 
-    def __init__(self, count: int, latent_dim: int, *, kept: bool = True) -> None:
-        kept = kept and 4 * count * latent_dim <= MOST_BYTES
-        self._table = torch.full((count if kept else 0, latent_dim), torch.nan).share_memory_()
+    def __init__(self, count: int, width: int, *, dtype: torch.dtype = torch.float32, kept: bool = True) -> None:
+        size = count * width * dtype.itemsize
+        kept = kept and size <= MOST_BYTES and 4 * size <= _free_shared_memory()
+        self._step = 1 if width < 1000 else 61  # long rows are written in order, so no gap falls between these
+        self._rows = torch.full((count if kept else 0, width), torch.nan, dtype=dtype).share_memory_()
+
+    @property
+    def kept(self) -> bool:
+        return len(self._rows) > 0
 
     def get(self, items: Tensor) -> Tensor:
-        """Codes [B, L] of items [B]; NaN throughout where one is not known."""
-        if not len(self._table):
-            return torch.full((len(items), self._table.shape[1]), torch.nan)
-        found: Tensor = self._table[items]
-        found[found.isnan().any(1)] = torch.nan
+        """Rows [B, width] of items [B]; NaN throughout where one is not known."""
+        if not self.kept:
+            return torch.full((len(items), self._rows.shape[1]), torch.nan, dtype=self._rows.dtype)
+        found: Tensor = self._rows[items]
+        found[found[:, :: self._step].isnan().any(1)] = torch.nan
         return found
 
-    def put(self, items: Tensor, codes: Tensor) -> None:
-        if len(self._table):
-            self._table[items] = codes
+    def put(self, items: Tensor, rows: Tensor) -> None:
+        if self.kept:
+            self._rows[items] = rows.to(self._rows.dtype)
 
-    def __setstate__(self, state: dict[str, Tensor]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._table.share_memory_()
+        self._rows.share_memory_()
+
+
+class Codes(Table):
+    """Posterior means [L] of items.
+
+    Args:
+        rows: int64 [N], the class position of each item.
+        latent_dim: L.
+        kept: as in `Table`.
+        together: a code that is missing is worked out with its neighbours', for items that are quickly read.
+    """
+
+    def __init__(self, rows: Tensor, latent_dim: int, *, kept: bool = True, together: bool = False) -> None:
+        super().__init__(len(rows), latent_dim, kept=kept)
+        self._order = rows.argsort(stable=True) if self.kept and together else None  # class by class
+        if self._order is not None:
+            self._place = torch.empty_like(self._order)
+            self._place[self._order] = torch.arange(len(rows))
+            self._first = torch.searchsorted(rows[self._order], torch.arange(int(rows.max()) + 2))  # of each class
+
+    def neighbours(self, item: int, row: int) -> Tensor | None:
+        """The items that are encoded together with one of class position `row`, itself included; None: it is alone."""
+        if self._order is None:
+            return None
+        start, end = self._first[row : row + 2].tolist()
+        first = int(self._place[item])
+        first -= (first - start) % TOGETHER
+        return self._order[first : min(first + TOGETHER, end)]
+
+
+def _free_shared_memory() -> int:
+    """Bytes; writing beyond them ends a process without a word."""
+    try:
+        room = os.statvfs("/dev/shm")
+    except (AttributeError, OSError):  # elsewhere than on Linux
+        return 2**62
+    return room.f_bavail * room.f_frsize

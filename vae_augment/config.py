@@ -9,8 +9,8 @@ from typing import Any
 # What each preset fills in. Steps are those of a full-sized dataset; `FitConfig.resolve` lowers them for a small one.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"latent_dim": 16, "image_size": 32, "width": 32, "steps": 500},
-    "default": {"latent_dim": 16, "image_size": 64, "width": 32, "steps": 2000},
-    "best": {"latent_dim": 24, "image_size": 128, "width": 48, "steps": 6000},
+    "default": {"latent_dim": 16, "image_size": 64, "width": 32, "steps": 2500},
+    "best": {"latent_dim": 24, "image_size": 128, "width": 48, "steps": 7500},
 }
 CHOICES = {
     "preset": tuple(PRESETS),

@@ -17,17 +17,18 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from vae_augment import __version__
 from vae_augment.balance import Strategy, added_items, wanted_totals
 from vae_augment.bank import VAEBank
-from vae_augment.codes import Codes
 from vae_augment.config import FitConfig
 from vae_augment.files import cache_folder
 from vae_augment.fitting import fit
-from vae_augment.mixing import REAL, SERVE_BLOCK, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.mixing import REAL, SERVE_BLOCK, Cache, Draws, draw_fresh, draw_seeded, synthesise
 from vae_augment.raw import common_range
 from vae_augment.sample import with_source
 from vae_augment.seeding import derive
 from vae_augment.source import Source
 
 logger = logging.getLogger(__name__)
+
+SOON_READ = 5_000  # images; of so few each is soon needed, so reading some before their turn costs nothing in the end
 
 
 class VAEAugmentedDataset(Dataset[Any]):
@@ -97,7 +98,12 @@ class VAEAugmentedDataset(Dataset[Any]):
         self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
         self._rows = _rows(self.bank, self._source)[self._origin]
         self._shares = self._share_table(len(added))
-        self._codes = Codes(len(self._source), self.bank.latent_dim, kept=self._source.stable)
+        self._cache = Cache(
+            self.bank,
+            self._rows[: len(self._source)],
+            kept=self._source.stable,
+            together=self._source.in_memory or len(self._source) <= SOON_READ,
+        )
         self.bank.prepare(SERVE_BLOCK)
         self._epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # persistent workers see it change
 
@@ -122,7 +128,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         if len(made):
             rows, bases = self._rows[indices][made], origins[made]
             synthetic = synthesise(
-                self.bank, self._source, self._codes, bases, rows, draws.pick(made), scale=self.scale
+                self.bank, self._source, self._cache, bases, rows, draws.pick(made), scale=self.scale
             )
             for i, item in zip(made.tolist(), synthetic, strict=True):
                 samples[i] = item

@@ -25,7 +25,7 @@ class HuggingFaceLeaf(Leaf):
     def __init__(self, dataset: Any) -> None:
         shown = dataset.format
         self._of_batches = shown["format_kwargs"].get("transform") if shown["type"] == "custom" else None
-        self._columns = shown["columns"]
+        self._columns, self._with_others = shown["columns"], shown["output_all_columns"]
         self.leaf = dataset
         self._plain = dataset.with_format(None) if self._of_batches else dataset
         self.stable = True
@@ -44,13 +44,21 @@ class HuggingFaceLeaf(Leaf):
         if self._of_batches is None:
             return item
         batch = self._of_batches({name: [item[name]] for name in self._columns})
-        return {name: column[0] for name, column in batch.items()}
+        others = {name: value for name, value in item.items() if name not in self._columns and self._with_others}
+        return {name: column[0] for name, column in batch.items()} | others
+
+    def after_to_tensor(self) -> None:
+        return None
 
     def transform(self, name: str) -> Any:
         return None
 
     def set_transform(self, name: str, value: Any) -> None:
         raise AttributeError(f"give a Hugging Face dataset its {name} by set_transform before it is wrapped.")
+
+    @property
+    def in_memory(self) -> bool:
+        return False
 
     def labels(self) -> Any:
         return self._plain.with_format("numpy")[self._label_key][:]

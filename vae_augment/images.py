@@ -28,7 +28,7 @@ def to_float(images: Tensor) -> Tensor:
 
 def to_uint8(images: Tensor) -> Tensor:
     """Float images, clipped to [0, 1], to the nearest of 256 levels."""
-    return images.clamp(0, 1).mul(255).round().to(torch.uint8)
+    return images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

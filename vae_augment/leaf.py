@@ -20,6 +20,7 @@ from torch.utils.data import TensorDataset
 from torchvision.datasets import DatasetFolder, VisionDataset
 from torchvision.datasets.folder import default_loader
 from torchvision.datasets.vision import StandardTransform
+from torchvision.transforms import Compose, ToTensor
 
 from vae_augment.sample import LABEL_KEYS, Sample, put_together, taken_apart
 
@@ -89,10 +90,27 @@ class Leaf:
     def _finished(self, sample: Sample, image: Any) -> Any:
         if self._plain is None:
             return put_together(sample.whole, image, sample.target)
+        tail = self.after_to_tensor() if isinstance(image, Tensor) and isinstance(sample.image, Image.Image) else None
+        if tail is not None:
+            for step in tail:
+                image = step(image)
+            of_target = getattr(self.leaf, "target_transform", None)
+            return put_together(sample.whole, image, sample.target if of_target is None else of_target(sample.target))
         target, single = sample.target, getattr(self.leaf, "transform", None)
         if single is not None and self._call.style == OF_ITEM:
             return single(put_together(sample.whole, image, target))
         return put_together(sample.whole, *self._transformed(image, target))
+
+    def after_to_tensor(self) -> list[Any] | None:
+        """What follows torchvision's ToTensor, where the transform begins with one; else None.
+
+        An image that is made as a tensor can go on from there, instead of becoming a PIL image first.
+        """
+        single = getattr(self.leaf, "transform", None)
+        steps: list[Any] = single.transforms if isinstance(single, Compose) else [single]
+        first = steps[0] if steps else None
+        plain = self._plain is not None and self._call.style == OF_IMAGE
+        return steps[1:] if type(first) is ToTensor and plain else None
 
     def _transformed(self, image: Any, target: Any) -> tuple[Any, Any]:
         single, of_target, joint = (getattr(self.leaf, name, None) for name in TRANSFORMS)
@@ -136,6 +154,10 @@ class Leaf:
             self._after.pop(name, None)
         else:
             self._after[name] = value
+
+    @property
+    def in_memory(self) -> bool:
+        return self._alike is not None or isinstance(self.leaf, TensorDataset)
 
     def labels(self) -> Any:
         """The attribute that holds them, if it agrees with the first item; else every item is read."""

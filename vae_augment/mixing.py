@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.codes import Codes
-from vae_augment.images import resize, to_float
+from vae_augment.codes import Codes, Table
+from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.mixed import single_thread
-from vae_augment.raw import kind_of, like_all, match_channels, size_of, to_tensor
+from vae_augment.raw import all_to_float, kind_of, like_all, match_channels, size_of, to_tensor
 from vae_augment.sample import Sample
 from vae_augment.seeding import derive
 from vae_augment.source import Source
@@ -24,6 +25,7 @@ REAL, JITTERED, GENERATED = 0, 1, 2
 # Images a pass through a model. A few of one class is what a shuffled batch holds, and one fixed number makes a result
 # the same in every batch: matrix products of different sizes round differently.
 SERVE_BLOCK = 4
+CACHED_PIXELS = 2**14  # worked on at a time, so that intermediate results stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -88,16 +90,32 @@ def _kinds(uniform: Tensor, shares: Tensor) -> Tensor:
     return torch.where(generated, GENERATED, torch.where(jittered, JITTERED, REAL))
 
 
+class Cache:
+    """What is kept of a dataset's items under a bank's models.
+
+    Args:
+        bank: on the CPU.
+        rows: int64 [N], the class position of each item.
+        kept: False where an item is not the same each time it is read.
+        together: whether items are quickly read.
+    """
+
+    def __init__(self, bank: VAEBank, rows: Tensor, *, kept: bool = True, together: bool = False) -> None:
+        self.codes = Codes(rows, bank.latent_dim, kept=kept, together=together)
+        detail = kept and bank.policy.keep_detail
+        self.reconstructions = Table(len(rows), math.prod(bank.image_shape), dtype=torch.float16, kept=detail)
+
+
 @torch.no_grad()
 def synthesise(
-    bank: VAEBank, source: Source, codes: Codes, items: Tensor, rows: Tensor, draws: Draws, *, scale: float | None
+    bank: VAEBank, source: Source, cache: Cache, items: Tensor, rows: Tensor, draws: Draws, *, scale: float | None
 ) -> list[Any]:
     """Items of a dataset with jittered and generated images in place of their own.
 
     Args:
         bank: on the CPU.
         source: of the items.
-        codes: of the source's items under the bank's models; those found missing are added.
+        cache: of the source's items; what is found missing is added.
         items: int64 [B].
         rows: int64 [B], the class position of each in the bank.
         draws: JITTERED or GENERATED for each.
@@ -109,18 +127,15 @@ def synthesise(
         z = torch.empty(len(items), bank.latent_dim)
         if len(generated):
             z[generated] = bank.draw(rows[generated], draws.noise[generated], draws.chosen[generated])
-        known = codes.get(items[jittered])
+        known = cache.codes.get(items[jittered])
         samples, kept = _read(bank, source, items, jittered, known)
         if len(jittered):
             moving = [samples[i] for i in jittered.tolist()]
-            _encode(bank, source, codes, items[jittered], rows[jittered], moving, known)
+            _encode(bank, source, cache.codes, items[jittered], rows[jittered], moving, known)
             z[jittered] = bank.moved(known, rows[jittered], draws.noise[jittered], scale)
         detailed = torch.zeros(len(items), dtype=torch.bool)
         detailed[jittered] = torch.tensor(kept, dtype=torch.bool)
-        at = torch.cat([z, known[detailed[jittered]]])  # both ends of a difference go through the models together
-        decoded = bank.decode_rows(at, torch.cat([rows, rows[detailed]]), block=SERVE_BLOCK)
-        pixels = decoded[: len(items)]
-        pixels[detailed] -= decoded[len(items) :]
+        pixels = _decode(bank, cache, items, rows, z, detailed, known[detailed[jittered]])
         images = _finished(source, samples, pixels, detailed.tolist())
     return [source.finish(i, sample, image) for i, sample, image in zip(items.tolist(), samples, images, strict=True)]
 
@@ -147,15 +162,48 @@ def _encode(
 ) -> None:
     """Fill in the codes that are not known."""
     missing = known[:, 0].isnan().nonzero()[:, 0]
-    if not len(missing):
-        return
-    size, channels = bank.image_shape[1:], bank.image_shape[0]
-    small = []
+    alone = []
     for i in missing.tolist():
-        pixels = to_float(to_tensor(samples[i].image, source.value_range))
-        small.append(resize(match_channels(pixels, channels)[None], size))
-    known[missing] = bank.encode_rows(torch.cat(small), rows[missing], block=SERVE_BLOCK)[0]
-    codes.put(items[missing], known[missing])
+        together = codes.neighbours(int(items[i]), int(rows[i]))
+        if together is None:
+            alone.append(i)
+        elif codes.get(items[i : i + 1]).isnan().any():  # not done with one before
+            images = [source.raw(item).image for item in together.tolist()]
+            codes.put(together, bank.encode_rows(_small(bank, source, images), rows[i].expand(len(together)))[0])
+    if alone:
+        small = _small(bank, source, [samples[i].image for i in alone])
+        codes_alone = bank.encode_rows(small, rows[alone], block=SERVE_BLOCK)[0]
+        known[alone] = codes_alone
+        codes.put(items[alone], codes_alone)
+    if len(alone) < len(missing):
+        known[missing] = torch.where(known[missing].isnan(), codes.get(items[missing]), known[missing])
+
+
+def _decode(
+    bank: VAEBank, cache: Cache, items: Tensor, rows: Tensor, z: Tensor, detailed: Tensor, codes: Tensor
+) -> Tensor:
+    """Images of latents z, and for `detailed` ones their difference from the images of their items' own codes."""
+    kept = detailed.nonzero()[:, 0]
+    own = cache.reconstructions.get(items[kept])  # [D, C*H*W]
+    missing = own[:, :1].isnan().any(1).nonzero()[:, 0] if len(kept) else kept
+    at, of = torch.cat([z, codes[missing]]), torch.cat([rows, rows[kept[missing]]])
+    decoded = bank.decode_rows(at, of, block=SERVE_BLOCK)
+    pixels = decoded[: len(items)]
+    if len(missing):
+        own[missing] = decoded[len(items) :].flatten(1).half()
+        cache.reconstructions.put(items[kept[missing]], own[missing])
+    if len(kept):
+        difference = pixels[kept].sub_(own.float().view(-1, *bank.image_shape))
+        difference[(z[kept] == codes).all(1)] = 0.0  # whatever half precision does
+        pixels[kept] = difference
+    return pixels
+
+
+def _small(bank: VAEBank, source: Source, images: list[Any]) -> Tensor:
+    """Raw images as a bank sees them, float [B, C, H, W]."""
+    channels, size = bank.image_shape[0], bank.image_shape[1:]
+    floats = (to_float(to_tensor(image, source.value_range)) for image in images)
+    return torch.cat([resize(match_channels(pixels, channels)[None], size) for pixels in floats])
 
 
 def _finished(source: Source, samples: list[Sample], pixels: Tensor, detailed: list[bool]) -> list[Any]:
@@ -164,12 +212,24 @@ def _finished(source: Source, samples: list[Sample], pixels: Tensor, detailed: l
     for place, sample in enumerate(samples):
         alike[kind_of(sample.image), detailed[place]].append(place)
     images: list[Any] = [None] * len(samples)
+    tensors = all(leaf.after_to_tensor() is not None for leaf in source.leaves)
     for (_, keeps), places in alike.items():
-        originals = [samples[place].image for place in places]
-        made = resize(pixels[places], size_of(originals[0]))
-        if keeps:
-            real = torch.stack([to_float(to_tensor(image, source.value_range)) for image in originals])
-            made = real + match_channels(made, real.shape[1], alpha=0.0)
-        for place, image in zip(places, like_all(made, originals, source.value_range), strict=True):
-            images[place] = image
+        height, width = size_of(samples[places[0]].image)
+        few = max(1, CACHED_PIXELS // (height * width))
+        for first in range(0, len(places), few):
+            some = places[first : first + few]
+            originals = [samples[place].image for place in some]
+            # channels last is how most images are stored, and quicker to resize
+            made = resize(pixels[some].contiguous(memory_format=torch.channels_last), (height, width))
+            if keeps:
+                real = all_to_float(originals, source.value_range)
+                made = real.add_(match_channels(made, real.shape[1], alpha=0.0))
+            as_tensors = tensors and getattr(originals[0], "mode", None) in ("L", "RGB")
+            if as_tensors:
+                channels = match_channels(made, len(originals[0].getbands()))
+                finished: Sequence[Any] = to_uint8(channels).contiguous().float().div_(255).unbind()
+            else:
+                finished = like_all(made, originals, source.value_range)
+            for place, image in zip(some, finished, strict=True):
+                images[place] = image
     return images

@@ -166,7 +166,7 @@ class VAE:
         features = h.unflatten(1, (len(weight), -1)).flatten(3)  # [B, K, width, places]
         patches = torch.matmul(weight.transpose(1, 2), features).flatten(1, 2)  # [B, K*C*pixels of a patch, places]
         size, side = (height * self.patch, width * self.patch), self.patch + 2 * OVERLAP
-        return F.fold(patches, size, side, padding=OVERLAP, stride=self.patch) + bias.reshape(-1, 1, 1)
+        return F.fold(patches, size, side, padding=OVERLAP, stride=self.patch).add_(bias.reshape(-1, 1, 1))
 
     def loss(self, params: Params, images: Tensor, noise: Tensor) -> Loss:
         """The two parts of the negative evidence lower bound of images [K, B, C, H, W], per class.

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vae_augment.images import to_uint8
+from vae_augment.images import to_float, to_uint8
 
 GREY_MODES = ("1", "L")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # as arrays, of a range like theirs
@@ -58,6 +58,15 @@ def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
     if not bool(torch.isfinite(scaled).all()):
         raise ValueError("an image holds values that are not finite.")
     return scaled.clamp(0, 1)
+
+
+def all_to_float(images: Sequence[Any], value_range: Range | None = None) -> Tensor:
+    """Images of one `kind_of` as float32 [B, C, H, W] in [0, 1]."""
+    first = images[0]
+    if isinstance(first, Image.Image) and first.mode in ("L", "RGB", "RGBA", "LA"):
+        arrays = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
+        return (arrays[:, None] if arrays.ndim == 3 else arrays.permute(0, 3, 1, 2)).float().div_(255)
+    return torch.stack([to_float(to_tensor(image, value_range)) for image in images])
 
 
 def _from_pil(image: Image.Image) -> Tensor:

@@ -75,6 +75,11 @@ class Source:
         """Whether a raw image is the same each time it is read."""
         return all(leaf.stable for leaf in self.leaves)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether images are held as arrays, so that reading one takes next to no time."""
+        return all(leaf.in_memory for leaf in self.leaves)
+
     def raw(self, index: int) -> Sample:
         """Item `index` before any transform. ValueError if it cannot be read."""
         try:

@@ -1,6 +1,6 @@
 """How much memory a large bank takes in a DataLoader with four workers, in units of the bank's own size.
 
-    python -m tests.benchmarks.memory [--classes 1200] [--json FILE]
+    python -m tests.benchmarks.memory [--classes 1600] [--json FILE]
 
 The proportional set sizes of the main process and the workers are added up (a page shared by n processes counts 1/n in
 each), with the bank and with one of a single class in its place; the difference is what the bank takes.
@@ -91,7 +91,7 @@ def measure(classes: int, start_method: str, folder: Path) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--classes", type=int, default=1200)
+    parser.add_argument("--classes", type=int, default=1600)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
