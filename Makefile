@@ -39,7 +39,7 @@ test: .venv/test
 # A failed test is a verdict too: the page says so, and then make fails.
 compatibility: .venv/test
 	rm -f .venv/compatibility.xml
-	-$(BIN)/python -m pytest -o junit_family=xunit1 --junitxml=.venv/compatibility.xml \
+	-$(BIN)/python -m pytest --junitxml=.venv/compatibility.xml \
 	    $$(grep -l tests.recording tests/test_*.py)
 	$(BIN)/python -m tests.compatibility .venv/compatibility.xml docs/compatibility.md
 

@@ -1,6 +1,6 @@
 """Make docs/compatibility.md from the report of the tests that record what a wrapped dataset works with.
 
-    python -m pytest -o junit_family=xunit1 --junitxml=report.xml tests/test_libraries.py tests/test_loading.py
+    python -m pytest --junitxml=report.xml tests/test_libraries.py tests/test_loading.py
     python -m tests.compatibility report.xml docs/compatibility.md
 
 `make compatibility` does both. Exits with 1 if a test failed.
@@ -22,7 +22,7 @@ PAGE = """# Compatibility
 What `VAEAugmentedDataset` was run with. A row is one of the [examples](../examples), or tests that compare whole
 batches, bit for bit, with the items that they must hold. `make compatibility` runs the tests and writes this page.
 
-Start methods are those of the DataLoader's workers; "no workers" is `num_workers=0`.
+With {versions}. Start methods are those of the DataLoader's workers; "no workers" is `num_workers=0`.
 
 A limit of Accelerate, seen in 1.10 to 1.15: in several processes with `use_seedable_sampler=True`, which is the default
 of transformers' Trainer, the epoch reaches the sampler and not the dataset. There, call `set_epoch` on a dataset with a
@@ -30,7 +30,7 @@ seed yourself.
 
 {table}
 """
-COLUMNS = ["library", "version", "what was run", "start methods", "with", "verdict"]
+COLUMNS = ["library", "version", "what was run", "start methods", "verdict"]
 
 
 def rows(report: Path) -> list[list[str]]:
@@ -42,9 +42,8 @@ def rows(report: Path) -> list[list[str]]:
             methods, worst = found.setdefault((row["library"], row["what"]), (set(), WORKS))
             methods.update(row["start_methods"] or ["no workers"])
             found[row["library"], row["what"]] = methods, max(worst, verdict(case), key=VERDICTS.index)
-    others = f"Python {platform.python_version()}, torch {version('torch')}, torchvision {version('torchvision')}"
     return [
-        [library, version_of(library), what, ", ".join(sorted(methods)), others, worst]
+        [library, version_of(library), what, ", ".join(sorted(methods)), worst]
         for (library, what), (methods, worst) in sorted(found.items())
     ]
 
@@ -66,7 +65,10 @@ def version_of(library: str) -> str:
 def main(report: str, page: str) -> int:
     table = rows(Path(report))
     lines = [COLUMNS, ["---"] * len(COLUMNS), *table]
-    Path(page).write_text(PAGE.format(table="\n".join(f"| {' | '.join(line)} |" for line in lines)), encoding="utf-8")
+    versions = f"Python {platform.python_version()}, torch {version('torch')} and torchvision {version('torchvision')}"
+    Path(page).write_text(
+        PAGE.format(versions=versions, table="\n".join(f"| {' | '.join(line)} |" for line in lines)), encoding="utf-8"
+    )
     failed = [case.get("name") for case in ElementTree.parse(report).iter("testcase") if verdict(case) == FAILS]
     print(f"{page}: {len(table)} rows, {len(failed)} failed tests", *failed, sep="\n  ")
     return 1 if failed else 0

@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
+from torchvision.transforms import Compose, Normalize, ToTensor
 from torchvision.transforms.v2.functional import pil_to_tensor, to_image
 
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEAugmentedDataset, VAEBank, fit
+from vae_augment.mnist_sample import MNISTSample
 
 MIXED = {"p_generate": 0.4, "p_jitter": 0.3}
 ALL_GENERATED, ALL_JITTERED = {"p_generate": 1.0, "p_jitter": 0.0}, {"p_generate": 0.0, "p_jitter": 1.0}
@@ -588,3 +590,57 @@ def test_alpha_is_kept_with_the_detail(bank):
     base = Stored([image] * 3, [0, 1, 2])
     ds = VAEAugmentedDataset(base, bank.with_policy(keep_detail=True), p_jitter=1.0, scale=0.0, p_generate=0.0)
     assert (ds[0][0].mode, ds[0][0].tobytes()) == ("RGBA", image.tobytes())
+
+
+# ---- what makes it quick changes nothing ----
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("after", [[], [Normalize(0.5, 0.25)]])
+@pytest.mark.parametrize("keep_detail", [False, True])
+def test_a_transform_that_begins_with_to_tensor_gives_what_it_always_would(bank, mode, after, keep_detail):
+    sizes = [(12, 12), (30, 17)]
+    plain = Transformed(resized(mode, sizes), Compose([ToTensor(), *after]))
+    hidden = Transformed(resized(mode, sizes), lambda image: Compose([ToTensor(), *after])(image))
+    bank = bank.with_policy(keep_detail=keep_detail)
+    quick, usual = (VAEAugmentedDataset(base, bank, seed=0, **MIXED) for base in (plain, hidden))
+    for (a, label_a), (b, label_b) in zip(quick, usual, strict=True):
+        assert torch.equal(a, b)
+        assert (a.is_contiguous(), label_a) == (b.is_contiguous(), label_b)
+
+
+class Transformed(Stored):
+    def __init__(self, images, transform):
+        super().__init__(images)
+        self.transform = transform
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return (image if self.transform is None else self.transform(image)), label
+
+
+def test_a_generated_image_in_place_of_a_file_does_not_decode_it(bank, tmp_path, monkeypatch):
+    for name in Shapes.classes:
+        (tmp_path / name).mkdir()
+        Image.new("L", (20, 9)).save(tmp_path / name / "0.png")
+    base = ImageFolder(tmp_path)
+    ds = VAEAugmentedDataset(base, bank, seed=0, **ALL_GENERATED)
+    loaded = []
+    whole = Image.Image.convert
+    monkeypatch.setattr(Image.Image, "convert", lambda image, mode: loaded.append(mode) or whole(image, mode))
+    assert [(image.mode, image.size, label) for image, label in ds] == [("RGB", (20, 9), k) for k in range(3)]
+    assert loaded == []
+
+
+def test_the_bundled_sample_is_read_as_one_array(bank):
+    few = Subset(MNISTSample(), range(300))
+    ds = VAEAugmentedDataset(few, fit(few, config=CONFIG, progress=False), seed=0, **ALL_GENERATED)
+    assert [(image.mode, image.size, label) for image, label in ds] == [("L", (28, 28), few[i][1]) for i in range(300)]
+
+
+def test_an_assigned_transform_reaches_items_whose_base_has_none(bank):
+    ds = VAEAugmentedDataset(Tensors(FLOATS), bank, seed=0, return_source=True, **MIXED)
+    ds.transform, ds.target_transform = Tagged, float
+    assert (ds.transform, ds.target_transform) == (Tagged, float)
+    assert {(type(image), type(label), source) for image, label, source in ds} == {(Tagged, float, s) for s in range(3)}
+    assert type(VAEAugmentedDataset(Tensors(FLOATS), bank)[0][0]) is torch.Tensor

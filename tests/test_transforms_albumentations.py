@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from tests.conftest import Shapes
+from tests.recording import record
 from vae_augment.transforms import albumentations as adapter
 from vae_augment.transforms.albumentations import VAEJitter
 
@@ -260,7 +261,13 @@ def test_generators_handed_in_are_used(bank, image):
     assert np.array_equal(*outs)
 
 
-def test_workers_and_epochs_differ_and_manual_seed_reproduces(bank):
+def test_workers_and_epochs_differ_and_manual_seed_reproduces(bank, record_property):
+    record(
+        record_property,
+        library="albumentations",
+        what="VAEJitter in Compose without a seed: fresh in each worker and epoch",
+        start_methods=("fork",),
+    )
     transform = A.Compose([VAEJitter(bank, scale_range=(3, 3), p=1)])
     torch.manual_seed(0)
     first, second = loaded(transform), loaded(transform)
@@ -285,7 +292,8 @@ def test_a_seeded_compose_reproduces_with_workers_that_differ(bank):
     assert loaded(transform) == images
 
 
-def test_a_spawned_worker_does_as_a_forked_one(bank):
+def test_a_spawned_worker_does_as_a_forked_one(bank, record_property):
+    record(record_property, library="albumentations", what="VAEJitter in a worker", start_methods=("fork", "spawn"))
     transform = A.Compose([VAEJitter(bank, p=1)])
     torch.manual_seed(0)
     forked = loaded(transform, workers=1)
@@ -306,7 +314,13 @@ def test_copies_and_pickles_give_the_same(bank, image):
 
 
 @pytest.mark.parametrize("how", ["bank", "path", "string"])
-def test_a_pipeline_goes_through_json(bank, bank_path, image, how):
+def test_a_pipeline_goes_through_json(bank, bank_path, image, how, record_property):
+    record(
+        record_property,
+        library="albumentations",
+        what="VAEJitter through to_dict, JSON and from_dict",
+        start_methods=(),
+    )
     given = {"bank": bank, "path": bank_path, "string": str(bank_path)}[how]
     transform = A.Compose([VAEJitter(given, scale_range=(0.5, 1.5), label_key="y", p=0.7), A.HorizontalFlip(p=0)])
     text = json.dumps(A.to_dict(transform))
@@ -338,7 +352,8 @@ def test_a_saved_pipeline_is_read_in_another_process(bank, image, tmp_path):
 
 
 @pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
-def test_a_replay_gives_the_very_same_image(bank, bank_path, image, p):
+def test_a_replay_gives_the_very_same_image(bank, bank_path, image, p, record_property):
+    record(record_property, library="albumentations", what="VAEJitter in ReplayCompose", start_methods=())
     for given in (bank, bank_path):
         transform = A.ReplayCompose([VAEJitter(given, scale_range=(0.5, 3), p=p), A.HorizontalFlip(p=0.5)])
         for _ in range(4):

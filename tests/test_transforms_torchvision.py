@@ -10,6 +10,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tests.conftest import CONFIG, Shapes
+from tests.recording import record
 from vae_augment import fit
 from vae_augment.transforms.jittering import jitter, rows_of
 from vae_augment.transforms.torchvision import RandomVAEJitter
@@ -367,7 +368,13 @@ def test_it_says_what_it_is(bank):
 # ---- in a training loop ----
 
 
-def test_it_works_inside_compose_and_behind_a_loader(bank):
+def test_it_works_inside_compose_and_behind_a_loader(bank, record_property):
+    record(
+        record_property,
+        library="torchvision",
+        what="RandomVAEJitter in v2.Compose, and behind a DataLoader",
+        start_methods=(),
+    )
     chain = v2.Compose([v2.PILToTensor(), RandomVAEJitter(bank, p=1), v2.ToDtype(torch.float32, scale=True)])
     images, labels = next(iter(DataLoader(JointShapes(chain), batch_size=4)))
     assert images.dtype == torch.float32
@@ -388,7 +395,13 @@ def test_it_works_as_a_collate_function(bank):
     assert labels.tolist() == [0] * 6
 
 
-def test_workers_and_epochs_differ_and_manual_seed_reproduces(bank):
+def test_workers_and_epochs_differ_and_manual_seed_reproduces(bank, record_property):
+    record(
+        record_property,
+        library="torchvision",
+        what="RandomVAEJitter in workers: fresh in each and in each epoch",
+        start_methods=("fork",),
+    )
     transform = RandomVAEJitter(bank, p=1, scale=3)
     torch.manual_seed(0)
     first, second = loaded(transform), loaded(transform)
@@ -399,7 +412,8 @@ def test_workers_and_epochs_differ_and_manual_seed_reproduces(bank):
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_a_spawned_worker_does_as_a_forked_one(bank):
+def test_a_spawned_worker_does_as_a_forked_one(bank, record_property):
+    record(record_property, library="torchvision", what="RandomVAEJitter in a worker", start_methods=("fork", "spawn"))
     transform = RandomVAEJitter(bank, p=1)
     torch.manual_seed(0)
     forked = loaded(transform, workers=1)

@@ -46,7 +46,7 @@ class VAEBank:
             )
         self._weights = Weights(content.params, self.device)
         self.stats = content.stats.to(self.device)
-        self._row_of = {info.label: row for row, info in enumerate(content.class_infos)}
+        self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}
 
     # ---- what it holds ----
 
@@ -320,10 +320,10 @@ class VAEBank:
             raise ValueError(f"labels must be int64 [B], got {labels.dtype} {list(labels.shape)}.")
         if expected is not None and len(labels) != expected:
             raise ValueError(f"labels must have one entry an image, got {len(labels)} for {expected}.")
-        unknown = sorted(set(labels.tolist()) - set(self._row_of))
+        unknown = sorted(set(labels.tolist()) - set(self.row_of))
         if unknown:
-            raise ValueError(f"labels must be among the bank's {sorted(self._row_of)}, got {unknown[0]}.")
-        return torch.tensor([self._row_of[label] for label in labels.tolist()], dtype=torch.long, device=self.device)
+            raise ValueError(f"labels must be among the bank's {sorted(self.row_of)}, got {unknown[0]}.")
+        return torch.tensor([self.row_of[label] for label in labels.tolist()], dtype=torch.long, device=self.device)
 
     def _checked(self, images: Tensor) -> Tensor:
         """Images as float32 on the bank's device."""

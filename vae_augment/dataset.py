@@ -294,12 +294,11 @@ def _warn_of_other_data(bank: VAEBank, source: Source) -> None:
 
 def _rows(bank: VAEBank, source: Source) -> Tensor:
     """The bank's class position of each base item [N]; bank and base are matched by integer label."""
-    row_of = {info.label: row for row, info in enumerate(bank.class_infos)}
-    missing = sorted(set(source.classes) - set(row_of))
+    missing = sorted(set(source.classes) - set(bank.row_of))
     if missing:
         raise ValueError(
             f"the bank has no class for label {missing[0]} ({source.classes[missing[0]]!r}) of base_ds; "
-            f"it has labels {sorted(row_of)}. Fit a bank on this dataset."
+            f"it has labels {sorted(bank.row_of)}. Fit a bank on this dataset."
         )
     for info in bank.class_infos if source.has_names else ():
         name = source.classes.get(info.label, info.name)
@@ -311,4 +310,4 @@ def _rows(bank: VAEBank, source: Source) -> Tensor:
             )
             break
     values, inverse = source.labels.unique(return_inverse=True)
-    return torch.tensor([row_of[label] for label in values.tolist()])[inverse]
+    return torch.tensor([bank.row_of[label] for label in values.tolist()])[inverse]

@@ -61,12 +61,11 @@ def rows_of(bank: VAEBank, labels: Any) -> Tensor:
             f"labels must be integers, one an image, got {values.dtype} {list(values.shape)}. "
             "Put the latent jitter before anything that mixes or encodes labels."
         )
-    row_of = {label: row for row, label in enumerate(bank.class_to_idx.values())}
     wanted = values.reshape(-1).tolist()
-    unknown = sorted(set(wanted) - set(row_of))
+    unknown = sorted(set(wanted) - set(bank.row_of))
     if unknown:
-        raise ValueError(f"label {unknown[0]} is not in the bank, which has labels {sorted(row_of)}.")
-    return torch.tensor([row_of[label] for label in wanted], dtype=torch.long)
+        raise ValueError(f"label {unknown[0]} is not in the bank, which has labels {sorted(bank.row_of)}.")
+    return torch.tensor([bank.row_of[label] for label in wanted], dtype=torch.long)
 
 
 def fitted(bank: VAEBank, rows: Tensor) -> Tensor:
