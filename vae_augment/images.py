@@ -27,12 +27,15 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Float images, clipped to [0, 1], to the nearest of 256 levels."""
-    return images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    """Float images, clipped to [0, 1], to the nearest of 256 levels; bytes as they are."""
+    return images if images.dtype == torch.uint8 else images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Float images or differences of images [B, C, H, W] at another (H, W); the same tensor if it is theirs already."""
+    """Images, or float differences of images, [B, C, H, W] at another (H, W); the same tensor if it is theirs already.
+
+    Bytes stay bytes, and are several times quicker with channels last.
+    """
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     smaller = size[0] < images.shape[-2] or size[1] < images.shape[-1]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import torchvision
 from PIL import Image
 from torch import Tensor
@@ -47,6 +48,8 @@ class Leaf:
             _warn(f"the transforms of {type(dataset).__name__} cannot be set aside; working on what it returns.")
         self.stable = self._is_stable()
         self._alike = self._first_of_alike()
+        files = len(self.leaf) if _reads_files(self._plain) else 0
+        self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while not known
 
     def copied(self) -> Leaf:
         node = copy.copy(self)
@@ -72,8 +75,12 @@ class Leaf:
         if not _reads_files(folder):
             return self.raw(index)
         path, target = folder.samples[index]
-        with Image.open(path) as opened:
-            image = Image.new("RGB", opened.size)
+        width, height = self._sizes[index].tolist()
+        if not (width and height):
+            with Image.open(path) as opened:
+                width, height = opened.size
+            self._sizes[index] = torch.tensor([width, height])
+        image = Image.new("RGB", (width, height))
         return Sample(image, target, (image, target))
 
     def items(self, indices: list[int]) -> list[Any]:

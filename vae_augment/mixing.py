@@ -16,7 +16,17 @@ from vae_augment.bank import VAEBank
 from vae_augment.codes import Codes, Table
 from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.mixed import single_thread
-from vae_augment.raw import all_to_float, kind_of, like_all, match_channels, size_of, to_tensor
+from vae_augment.raw import (
+    Range,
+    all_to_bytes,
+    all_to_float,
+    is_plain,
+    kind_of,
+    like_all,
+    match_channels,
+    size_of,
+    to_tensor,
+)
 from vae_augment.sample import Sample
 from vae_augment.seeding import derive
 from vae_augment.source import Source
@@ -25,7 +35,7 @@ REAL, JITTERED, GENERATED = 0, 1, 2
 # Images a pass through a model. A few of one class is what a shuffled batch holds, and one fixed number makes a result
 # the same in every batch: matrix products of different sizes round differently.
 SERVE_BLOCK = 4
-CACHED_PIXELS = 2**14  # worked on at a time, so that intermediate results stay in the processor's cache
+CACHED_PIXELS = 2**18  # worked on at a time, so that a batch of large photographs does not need much memory
 
 
 @dataclass(frozen=True)
@@ -219,11 +229,7 @@ def _finished(source: Source, samples: list[Sample], pixels: Tensor, detailed: l
         for first in range(0, len(places), few):
             some = places[first : first + few]
             originals = [samples[place].image for place in some]
-            # channels last is how most images are stored, and quicker to resize
-            made = resize(pixels[some].contiguous(memory_format=torch.channels_last), (height, width))
-            if keeps:
-                real = all_to_float(originals, source.value_range)
-                made = real.add_(match_channels(made, real.shape[1], alpha=0.0))
+            made = _at_size(pixels[some], originals, keeps, source.value_range)
             as_tensors = tensors and getattr(originals[0], "mode", None) in ("L", "RGB")
             if as_tensors:
                 channels = match_channels(made, len(originals[0].getbands()))
@@ -233,3 +239,23 @@ def _finished(source: Source, samples: list[Sample], pixels: Tensor, detailed: l
             for place, image in zip(some, finished, strict=True):
                 images[place] = image
     return images
+
+
+def _at_size(pixels: Tensor, originals: list[Any], keeps: bool, value_range: Range | None) -> Tensor:
+    """Decoded images, or decoded differences added to the originals, at the originals' size; bytes where they are."""
+    size = size_of(originals[0])
+    pixels = pixels.contiguous(memory_format=torch.channels_last)  # as most images are stored
+    if not is_plain(originals[0]) or tuple(pixels.shape[2:]) == size:
+        made = resize(pixels, size)
+        if not keeps:
+            return made
+        real = all_to_float(originals, value_range)
+        return real.add_(match_channels(made, real.shape[1], alpha=0.0))
+    if not keeps:
+        return resize(to_uint8(pixels), size)
+    # what brightens and what darkens apart, both as bytes, which take a fifth of the time to resize
+    real = all_to_bytes(originals)
+    brighter, darker = (
+        match_channels(resize(to_uint8(part), size), real.shape[1], alpha=0.0) for part in (pixels, -pixels)
+    )
+    return real.short().add_(brighter).sub_(darker).clamp_(0, 255).to(torch.uint8)

@@ -62,11 +62,20 @@ def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
 
 def all_to_float(images: Sequence[Any], value_range: Range | None = None) -> Tensor:
     """Images of one `kind_of` as float32 [B, C, H, W] in [0, 1]."""
-    first = images[0]
-    if isinstance(first, Image.Image) and first.mode in ("L", "RGB", "RGBA", "LA"):
-        arrays = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
-        return (arrays[:, None] if arrays.ndim == 3 else arrays.permute(0, 3, 1, 2)).float().div_(255)
+    if is_plain(images[0]):
+        return all_to_bytes(images).float().div_(255)
     return torch.stack([to_float(to_tensor(image, value_range)) for image in images])
+
+
+def is_plain(image: Any) -> bool:
+    """Whether it is a PIL image of the most common modes, which hold bytes and need no conversion."""
+    return isinstance(image, Image.Image) and image.mode in ("L", "RGB", "RGBA", "LA")
+
+
+def all_to_bytes(images: Sequence[Image.Image]) -> Tensor:
+    """Images that are `is_plain`, of one `kind_of`, as uint8 [B, C, H, W], channels last in memory."""
+    arrays = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
+    return arrays[:, None] if arrays.ndim == 3 else arrays.permute(0, 3, 1, 2)
 
 
 def _from_pil(image: Image.Image) -> Tensor:
@@ -94,7 +103,7 @@ def like_all(pixels: Tensor, originals: Sequence[Any], value_range: Range | None
     """Images of the type, mode, dtype and range of the originals, which are all of one `kind_of`.
 
     Args:
-        pixels: float [B, C, H, W] of any number of channels; clipped to [0, 1].
+        pixels: [B, C, H, W] of any number of channels, float, which is clipped to [0, 1], or for byte images uint8.
         originals: B images of that height and width.
         value_range: what black and white are in them, as in `to_tensor`.
     """
