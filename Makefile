@@ -11,7 +11,8 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   ruff format, ruff check, mypy --strict"
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
-	@echo "make bench   measure the quality of a fit on the bundled sample; bench-full: on all of MNIST"
+	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
+	@echo "make bench   measure the quality of a fit on the bundled sample; bench-full: on all of MNIST, and loading"
 
 .venv/base: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -54,9 +55,13 @@ format: .venv/check
 
 bench: .venv/test
 	$(BIN)/python -m tests.benchmarks.quality --sample
+	$(BIN)/python -m tests.benchmarks.memory
 
+# These need VAE_AUGMENT_DATA, a folder with MNIST and sign-digits.
 bench-full: .venv/test
 	$(BIN)/python -m tests.benchmarks.quality
+	$(BIN)/python -m tests.benchmarks.loader
+	$(BIN)/python -m tests.benchmarks.memory
 
 clean:
 	rm -rf .venv demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -19,10 +19,12 @@ WORKS, NOT_INSTALLED, FAILS = "works", "not installed", "fails"
 VERDICTS = [WORKS, NOT_INSTALLED, FAILS]  # of tests that share a row, the worst
 PAGE = """# Compatibility
 
-What `VAEAugmentedDataset` was run with. A row is one of the [examples](../examples), or tests that compare whole
-batches, bit for bit, with the items that they must hold. `make compatibility` runs the tests and writes this page.
+What `VAEAugmentedDataset` and the transforms were run with. A row is one of the [examples](../examples), or tests, most
+of which compare whole batches, bit for bit, with the items that they must hold. `make compatibility` runs them and writes
+this page.
 
-With {versions}. Start methods are those of the DataLoader's workers; "no workers" is `num_workers=0`.
+With {versions}. Start methods are those of the
+DataLoader's workers; "no workers" is `num_workers=0`.
 
 A limit of Accelerate, seen in 1.10 to 1.15: in several processes with `use_seedable_sampler=True`, which is the default
 of transformers' Trainer, the epoch reaches the sampler and not the dataset. There, call `set_epoch` on a dataset with a
