@@ -20,8 +20,8 @@ VERDICTS = [WORKS, NOT_INSTALLED, FAILS]  # of tests that share a row, the worst
 PAGE = """# Compatibility
 
 What `VAEAugmentedDataset` and the transforms were run with. A row is one of the [examples](../examples), or tests, most
-of which compare whole batches, bit for bit, with the items that they must hold. `make compatibility` runs them and writes
-this page.
+of which compare whole batches, bit for bit, with the items that they must hold. `make compatibility` runs them and
+writes this page.
 
 With {versions}. Start methods are those of the
 DataLoader's workers; "no workers" is `num_workers=0`.
