@@ -644,3 +644,21 @@ def test_an_assigned_transform_reaches_items_whose_base_has_none(bank):
     assert (ds.transform, ds.target_transform) == (Tagged, float)
     assert {(type(image), type(label), source) for image, label, source in ds} == {(Tagged, float, s) for s in range(3)}
     assert type(VAEAugmentedDataset(Tensors(FLOATS), bank)[0][0]) is torch.Tensor
+
+
+@pytest.mark.parametrize("shares", [ALL_GENERATED, ALL_JITTERED])
+def test_another_default_dtype_changes_nothing_but_what_to_tensor_gives(bank, shares):
+    base = Shapes(transform=ToTensor())
+    usual = [image for image, _ in VAEAugmentedDataset(base, bank, seed=0, **shares)]
+    torch.set_default_dtype(torch.float64)
+    try:
+        ds = VAEAugmentedDataset(base, bank, seed=0, **shares)
+        assert all(image.dtype == base[0][0].dtype for image, _ in ds)
+        assert all(torch.equal((a * 255).round(), (b * 255).round()) for (a, _), b in zip(ds, usual, strict=True))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_an_item_does_not_hold_its_batch(bank):
+    ds = VAEAugmentedDataset(Shapes(transform=ToTensor()), bank, **ALL_GENERATED)
+    assert {image.untyped_storage().nbytes() for image, _ in ds.__getitems__(range(8))} == {4 * 12 * 12}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import Shapes
-from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank, bank, fit, mixed
+from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank, fit, mixed
 from vae_augment.mixed import LARGEST_PASS, decode_mixed
 from vae_augment.mixing import SERVE_BLOCK
 
@@ -76,7 +76,7 @@ def test_what_is_decoded_can_take_part_in_training(bank):
 
 
 def test_on_an_accelerator_inside_a_worker_is_refused_with_two_ways_out(bank_path, monkeypatch):
-    monkeypatch.setattr(bank, "get_worker_info", lambda: object())
+    monkeypatch.setattr(mixed, "get_worker_info", lambda: object())
     with pytest.raises(
         RuntimeError, match=r"cannot be on meta inside a DataLoader worker.*bank.to\('cpu'\); or jitter"
     ):

@@ -10,9 +10,9 @@ import vae_augment
 ROOT = Path(vae_augment.__file__).parent
 # A module may import only from its left. The package itself imports on first use, and only its version may be imported.
 CHAIN = (
-    "config files seeding model mixed latent images policy bank_file bank raw sample leaf huggingface nodes source "
-    "mnist_sample download data fit_data training fitting codes mixing balance dataset transforms exporting report cli "
-    "__main__"
+    "config files seeding model mixed latent images policy bank_file bank raw sample watching leaf "
+    "huggingface nodes source mnist_sample download data fit_data training fitting codes mixing balance "
+    "dataset transforms exporting report cli __main__"
 )
 ORDER = CHAIN.split()
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -6,9 +6,11 @@ import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDataset
 from torchvision.datasets import FakeData, ImageFolder, VisionDataset
+from torchvision.transforms import Compose, ToTensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tests.conftest import Shapes
+from vae_augment import VAEAugmentedDataset
 from vae_augment.source import Source
 
 LABELS = [2, 0, 1, 0]
@@ -409,3 +411,142 @@ def test_labels_that_are_not_the_items_own_are_not_used(targets):
 def test_two_classes_of_one_name_are_refused():
     with pytest.raises(ValueError, match="each class needs a name of its own, got 'crane' more than once"):
         Source(Plain("", classes=["crane", "crane"]))
+
+
+# ---- datasets whose own code does more than call a transform ----
+
+
+class Own:
+    """`read` is its __getitem__."""
+
+    def __init__(self, read, **attributes):
+        self.read, self.cache, self.x = read, {}, np.random.default_rng(0).integers(0, 255, (9, 9, 9, 3), np.uint8)
+        self.__dict__.update(attributes)
+
+    def __len__(self):
+        return 9
+
+    def __getitem__(self, index):
+        return self.read(self, index)
+
+
+def halved_after(self, i):
+    image = self.x[i] if self.transform is None else self.transform(self.x[i])
+    return image / 255, i % 3
+
+
+def permuted_after(self, i):
+    image = self.x[i] if self.transform is None else self.transform(image=self.x[i])["image"]
+    return torch.from_numpy(image).permute(2, 0, 1), i % 3
+
+
+@pytest.mark.parametrize(
+    ("read", "transform"),
+    [(halved_after, lambda image: 255 - image), (permuted_after, lambda image: {"image": 255 - image})],
+)
+def test_work_after_the_transform_keeps_it_on(read, transform):
+    dataset = Own(read, transform=transform)
+    with pytest.warns(UserWarning, match="the transforms of Own cannot be set aside"):
+        source = Source(dataset)
+    sample = source.raw(4)
+    assert np.array_equal(sample.image, dataset[4][0])
+    assert np.array_equal(source.finish(4, sample, sample.image)[0], dataset[4][0])
+    assert not source.stable
+
+
+def test_a_pair_of_image_and_label_is_transformed_as_one():
+    def read(self, i):
+        return (self.x[i], i % 3) if self.transforms is None else self.transforms(self.x[i], i % 3)
+
+    source = Source(Own(read, transforms=lambda image, label: (255 - image, label + 10)))
+    sample = source.raw(4)
+    assert (sample.target, source.finish(4, sample, sample.image)[1]) == (1, 11)
+
+
+@pytest.mark.parametrize("transform", [[np.flipud], {"train": np.flipud}, True])
+def test_a_transform_that_is_no_function_stays_where_it_is(transform):
+    def read(self, i):
+        return np.flipud(self.x[i]) if self.transform else self.x[i], i % 3
+
+    with pytest.warns(UserWarning, match="the transforms of Own cannot be set aside"):
+        source = Source(Own(read, transform=transform))
+    assert np.array_equal(source.raw(4).image, Own(read, transform=transform)[4][0])
+
+
+def test_a_dataset_that_keeps_what_it_has_transformed_is_not_given_raw_items_to_keep():
+    def read(self, i):
+        if i not in self.cache:
+            self.cache[i] = self.x[i] if self.transform is None else self.transform(self.x[i])
+        return self.cache[i], i % 3
+
+    dataset = Own(read, transform=lambda image: 255 - image)
+    source = Source(dataset)
+    assert np.array_equal(source.items([0])[0][0], 255 - dataset.x[0])
+    assert np.array_equal(dataset[0][0], 255 - dataset.x[0])
+    assert np.array_equal(source.raw(0).image, dataset.x[0])
+
+
+@pytest.mark.parametrize("error", [AssertionError, RuntimeError, ValueError, KeyError])
+def test_a_dataset_that_insists_on_its_transform_keeps_it(error):
+    def read(self, i):
+        if self.transform is None or not isinstance(self.transform(self.x[i]), tuple):
+            raise error("a transform is needed")
+        return self.transform(self.x[i])[0], i % 3
+
+    with pytest.warns(UserWarning, match="the transforms of Own cannot be set aside"):
+        source = Source(Own(read, transform=lambda image: (255 - image,)))
+    assert source.raw(1).image.shape == (9, 9, 3)
+
+
+def test_a_property_that_reaches_into_another_dataset_is_not_set():
+    class Outer(Shapes):
+        def __init__(self, inner):
+            self.__dict__.update(Shapes().__dict__, inner=inner)
+            del self.__dict__["transform"]
+
+        transform = property(lambda self: self.inner.transform, lambda self, f: setattr(self.inner, "transform", f))
+
+        def __getitem__(self, index):
+            return self.inner[index]
+
+    inner = Shapes()
+    source = Source(Outer(inner))
+    source.set_transform("transform", np.asarray)
+    assert inner.transform is None
+    assert isinstance(source.items([0])[0][0], np.ndarray)
+
+
+def test_labels_that_agree_with_the_first_item_alone_are_not_used():
+    order = [0, 8, 4, 2, 6, 1, 3, 5, 7]
+    source = Source(Own(lambda self, i: (self.x[order[i]], order[i] % 3), targets=[i % 3 for i in range(9)]))
+    assert source.labels.tolist() == [k % 3 for k in order]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"data": np.array(3.0)},
+        {"data": torch.zeros(9, 2, requires_grad=True)},
+        {"data": torch.zeros(9, 2, dtype=torch.bfloat16)},
+        {"labels": [[0, 1], [2], [0]]},
+        {"targets": "abc"},
+    ],
+    ids=str,
+)
+def test_attributes_of_other_meaning_do_no_harm(attributes):
+    source = Source(Own(lambda self, i: (self.x[i], i % 3), **attributes))
+    assert source.labels.tolist() == [i % 3 for i in range(9)]
+    assert source.fingerprint()
+
+
+def test_an_empty_part_of_a_concatenation_is_no_matter():
+    assert len(Source(ConcatDataset([Shapes(), Items([])])).labels) == 30
+
+
+def test_a_compose_of_ones_own_is_called_as_it_is(bank):
+    class Twice(Compose):
+        def __call__(self, image):
+            return torch.stack([super().__call__(image)] * 2)
+
+    ds = VAEAugmentedDataset(Shapes(transform=Twice([ToTensor()])), bank, p_generate=1.0)
+    assert ds[0][0].shape == (2, 1, 12, 12)

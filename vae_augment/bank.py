@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from vae_augment import bank_file
 from vae_augment.bank_file import BankContent, ClassInfo
@@ -39,16 +38,9 @@ class VAEBank:
     def __init__(self, content: BankContent, device: torch.device | str = "cpu") -> None:
         self.content = content
         self.device = torch.device(device)
-        if self.device.type != "cpu" and get_worker_info() is not None:
-            raise RuntimeError(
-                f"a bank cannot be on {device} inside a DataLoader worker. Keep it on the CPU there: "
-                "bank.to('cpu'); or jitter whole batches after the loader, with transforms.torchvision.RandomVAEJitter."
-            )
         self._weights = Weights(content.params, self.device)
         self.stats = content.stats.to(self.device)
         self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}
-
-    # ---- what it holds ----
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,8 +95,6 @@ class VAEBank:
             f"VAEBank({len(self.classes)} classes, images {channels}x{height}x{width}, "
             f"latent_dim={self.latent_dim}, data={self.data.get('name')!r})"
         )
-
-    # ---- its VAEs ----
 
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -288,8 +278,6 @@ class VAEBank:
         """The same bank with entries of `data` replaced, for example `name="mnist"`."""
         return VAEBank(replace(self.content, data={**self.data, **changes}), self.device)
 
-    # ---- its file ----
-
     def save(self, path: str | Path) -> None:
         """Write the bank to one file, atomically. Raises ValueError if a weight is not finite."""
         atomic_write(path, bank_file.serialize(self.content))
@@ -310,8 +298,6 @@ class VAEBank:
     def sha256(self) -> str:
         """Hash of the file that `save` writes, in hexadecimal."""
         return hashlib.sha256(bank_file.serialize(self.content)).hexdigest()
-
-    # ---- checks ----
 
     def _rows(self, labels: Tensor, expected: int | None = None) -> Tensor:
         """Class positions, on the bank's device, of int64 labels [B]."""

@@ -211,7 +211,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         """
         both = self.p_generate + self.p_jitter
         synthetic = (self.p_generate / both if both else 0.0, 1.0)  # the rest is jittered, whatever rounding does
-        table = torch.tensor([(self.p_generate, self.p_jitter), synthetic])
+        table = torch.tensor([(self.p_generate, self.p_jitter), synthetic], dtype=torch.float32)
         shares = table[torch.tensor([0] * len(self._source) + [1] * added)]
         failed = torch.tensor([info.status == "failed" for info in self.bank.class_infos])[self._rows]
         shares[failed & ~self.is_synthetic] = 0.0

@@ -36,13 +36,13 @@ class LatentStats:
     @cached_property
     def scale_tril(self) -> Tensor:
         """Lower Cholesky factors of `cov`, [K, L, L]."""
-        floor = VARIANCE_FLOOR * torch.eye(self.cov.shape[-1], device=self.cov.device)
+        floor = VARIANCE_FLOOR * torch.eye(self.cov.shape[-1], dtype=self.cov.dtype, device=self.cov.device)
         factors: Tensor = torch.linalg.cholesky(self.cov + floor)
         return factors
 
     def usable(self) -> bool:
         """Whether every covariance is one: positive definite but for rounding."""
-        floor = VARIANCE_FLOOR * torch.eye(self.cov.shape[-1], device=self.cov.device)
+        floor = VARIANCE_FLOOR * torch.eye(self.cov.shape[-1], dtype=self.cov.dtype, device=self.cov.device)
         return not bool(torch.linalg.cholesky_ex(self.cov + floor).info.any())
 
     def spread(self, rows: Tensor, noise: Tensor) -> Tensor:

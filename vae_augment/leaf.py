@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,23 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 from torchvision.datasets import DatasetFolder, VisionDataset
 from torchvision.datasets.folder import default_loader
-from torchvision.datasets.vision import StandardTransform
 from torchvision.transforms import Compose, ToTensor
 
-from vae_augment.sample import LABEL_KEYS, Sample, put_together, taken_apart
+from vae_augment.sample import Sample, put_together, taken_apart
+from vae_augment.watching import (
+    OF_IMAGE,
+    OF_ITEM,
+    OF_PAIR,
+    TRANSFORMS,
+    Call,
+    is_property,
+    replace,
+    same_pixels,
+    set_aside,
+)
 
-TRANSFORMS = ("transform", "target_transform", "transforms")
 LABELS = ("targets", "labels", "_labels")
 TRIED_ITEMS = 32  # are read twice: of a transform at random that changes one in ten, all but one in a thousand are seen
-# How a dataset calls its transform: with the image, with the whole item, or as albumentations are called.
-OF_IMAGE, OF_ITEM, BY_KEYWORD = "image", "item", "keyword"
 
 
 class Leaf:
@@ -42,11 +47,10 @@ class Leaf:
     def __init__(self, dataset: Any) -> None:
         self.leaf = copy.copy(dataset)
         self._after: dict[str, Any] = {}  # transforms assigned later that the dataset itself does not call
-        self._plain = _without_transforms(dataset)
-        self._call = _Call(dataset)
+        self._plain, self._call = set_aside(dataset)
         if self._plain is None:
             _warn(f"the transforms of {type(dataset).__name__} cannot be set aside; working on what it returns.")
-        self.stable = self._is_stable()
+        self.stable = self._is_stable() and self._plain is not None  # else a later transform would change it
         self._alike = self._first_of_alike()
         files = len(self.leaf) if _reads_files(self._plain) else 0
         self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while not known
@@ -103,10 +107,11 @@ class Leaf:
                 image = step(image)
             of_target = getattr(self.leaf, "target_transform", None)
             return put_together(sample.whole, image, sample.target if of_target is None else of_target(sample.target))
-        target, single = sample.target, getattr(self.leaf, "transform", None)
+        single, of_target = (getattr(self.leaf, name, None) for name in ("transform", "target_transform"))
         if single is not None and self._call.style == OF_ITEM:
+            target = sample.target if of_target is None else of_target(sample.target)
             return single(put_together(sample.whole, image, target))
-        return put_together(sample.whole, *self._transformed(image, target))
+        return put_together(sample.whole, *self._transformed(image, sample.target))
 
     def after_to_tensor(self) -> list[Any] | None:
         """What follows torchvision's ToTensor, where the transform begins with one; else None.
@@ -114,7 +119,9 @@ class Leaf:
         An image that is made as a tensor can go on from there, instead of becoming a PIL image first.
         """
         single = getattr(self.leaf, "transform", None)
-        steps: list[Any] = single.transforms if isinstance(single, Compose) else [single]
+        steps: list[Any] = [single]
+        if single is not None and type(single) is Compose:  # a subclass may do more
+            steps = single.transforms
         first = steps[0] if steps else None
         plain = self._plain is not None and self._call.style == OF_IMAGE
         return steps[1:] if type(first) is ToTensor and plain else None
@@ -126,7 +133,9 @@ class Leaf:
                 image, target = joint(image, target)
                 return image, target
             single = joint
-        if single is not None:
+        if single is not None and self._call.style == OF_PAIR:
+            image, target = single(image, target)
+        elif single is not None:
             image = self._call(single, image, target)
         return image, target if of_target is None else of_target(target)
 
@@ -145,18 +154,13 @@ class Leaf:
 
     def set_transform(self, name: str, value: Any) -> None:
         """Replace one of `TRANSFORMS`. The dataset calls it, or if it never would, it is called on what it returns."""
-        called: list[bool] = []
-
-        def watch(*args: Any, **keywords: Any) -> Any:
-            called.append(True)
-            return _passed_on(*args, **keywords)
-
-        watched = copy.copy(self.leaf if self._plain is None else self._plain)
-        _replace(watched, name, watch)
-        with suppress(TypeError, AttributeError, KeyError, ValueError, OSError):  # what follows the call is no matter
-            watched[0]
-        if called:
-            _replace(self.leaf, name, value)
+        call = Call()
+        if not is_property(self.leaf, name):  # setting that may reach into another object
+            call.observe(self.leaf if self._plain is None else self._plain, name)
+        if call.made:
+            replace(self.leaf, name, value)
+            if name != "target_transform":
+                self._call = call
         elif value is None:
             self._after.pop(name, None)
         else:
@@ -168,19 +172,29 @@ class Leaf:
 
     def labels(self) -> Any:
         """The attribute that holds them, if it agrees with the first item; else every item is read."""
+        if not len(self.leaf):
+            return np.empty(0, dtype=np.int64)
         held = self._held_labels()
         return [self.raw(i).target for i in range(len(self.leaf))] if held is None else held
 
     def _held_labels(self) -> Any:
-        count, first = len(self.leaf), _as_int(self.raw(0).target)
+        """Those of an attribute that agrees with the items, some of which are read to see."""
+        count = len(self.leaf)
         held = [getattr(self.leaf, name, None) for name in LABELS]
         if isinstance(self.leaf, TensorDataset):
             held.append(self.leaf.tensors[1])
+        tried = [0] if _is_torchvisions(self.leaf) else self._some()
+        wanted = [_as_int(self.raw(i).target) for i in tried]
         for labels in held:
-            one_each = hasattr(labels, "__len__") and np.asarray(labels).size == count  # not QMNIST's eight columns
-            if one_each and first is not None and _as_int(labels) == first:
+            flat = _flat(labels)
+            if flat is not None and flat.size == count and wanted == [int(flat[i]) for i in tried]:
                 return labels
         return None
+
+    def _some(self) -> list[int]:
+        """Items, evenly spaced, that are read to see what the dataset is like."""
+        count = len(self.leaf)
+        return sorted({i * count // TRIED_ITEMS for i in range(TRIED_ITEMS)}) if count else []
 
     @property
     def classes(self) -> Any:
@@ -205,8 +219,9 @@ class Leaf:
         if isinstance(self.leaf, TensorDataset):
             data = self.leaf.tensors[0]
         if isinstance(data, Tensor):
-            data = data.numpy()
-        if isinstance(data, np.ndarray) and data.dtype.kind in "biuf" and len(data) == len(self.leaf):
+            data = data.detach().cpu()
+            data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
+        if isinstance(data, np.ndarray) and data.ndim and data.dtype.kind in "biuf" and len(data) == len(self.leaf):
             digest.update(f"{data.shape}{data.dtype}".encode())
             digest.update(np.ascontiguousarray(data).data)
             return True
@@ -240,10 +255,8 @@ class Leaf:
         """Whether an item is the same each time it is read."""
         if self._plain is not None and _is_torchvisions(self.leaf):
             return True
-        count = len(self.leaf)
         try:
-            tried = sorted({i * count // TRIED_ITEMS for i in range(TRIED_ITEMS)}) if count else []
-            same = all(_same_pixels(self.raw(i).image, self.raw(i).image) for i in tried)
+            same = all(same_pixels(self.raw(i).image, self.raw(i).image) for i in self._some())
         except (OSError, TypeError, ValueError):  # for whoever reads the item to tell
             return False
         if not same:
@@ -254,75 +267,11 @@ class Leaf:
         return same
 
 
-class _Call:
-    """How a dataset calls its transform, found by watching it do so once."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.style = OF_IMAGE
-        self.label_key: str | None = None
-        name = next((n for n in ("transform", "transforms") if getattr(dataset, n, None) is not None), None)
-        if name is None or isinstance(getattr(type(dataset), name, None), property):
-            return
-        watched = copy.copy(dataset)
-        for other in TRANSFORMS:
-            if getattr(watched, other, None) is not None:
-                setattr(watched, other, self._watch if other == name else None)
-        with suppress(TypeError, AttributeError, KeyError, ValueError, OSError):  # what follows the call is no matter
-            if len(watched):
-                watched[0]
-
-    def _watch(self, *args: Any, **keywords: Any) -> Any:
-        if "image" in keywords:
-            self.style = BY_KEYWORD
-            self.label_key = next((key for key in LABEL_KEYS if key in keywords), None)
-        elif len(args) == 1 and isinstance(args[0], (Mapping, tuple)):
-            self.style = OF_ITEM
-        return _passed_on(*args, **keywords)
-
-    def __call__(self, transform: Any, image: Any, target: Any) -> Any:
-        if self.style == BY_KEYWORD or _is_albumentations(transform):
-            given = {"image": image} if self.label_key is None else {"image": image, self.label_key: target}
-            return transform(**given)["image"]
-        return transform(image)
-
-
-def _passed_on(*args: Any, **keywords: Any) -> Any:
-    """A transform that changes nothing, whichever way it is called."""
-    if keywords:
-        return keywords
-    return args[0] if len(args) == 1 else args
-
-
-def _replace(dataset: Any, name: str, value: Any) -> None:
-    setattr(dataset, name, value)
-    if isinstance(dataset, VisionDataset) and name != "transforms":  # torchvision's pair of the two
-        dataset.transforms = StandardTransform(dataset.transform, dataset.target_transform)
-
-
-def _without_transforms(dataset: Any) -> Any:
-    """A copy that returns raw items, or None if its transforms cannot be told apart from it."""
-    given = [name for name in TRANSFORMS if getattr(dataset, name, None) is not None]
-    if any(isinstance(getattr(type(dataset), name, None), property) for name in given):
-        return None  # setting it may reach into another object
-    for instead in (None, _passed_on):
-        plain = copy.copy(dataset)
-        for name in given:
-            setattr(plain, name, instead)
-        try:
-            if len(plain):
-                taken_apart(plain[0])
-            return plain
-        except (TypeError, AttributeError):  # it calls its transform whatever that is
-            if not given:
-                return plain  # for whoever reads the item to tell
-        except OSError:
-            return plain
-    return None
-
-
 def _is_torchvisions(dataset: Any) -> bool:
     """Whether torchvision reads its items, or our own sample does: not a subclass that does more."""
     read = getattr(type(dataset), "__getitem__", None)
+    if isinstance(dataset, DatasetFolder) and dataset.loader is not default_loader:
+        return False
     return str(getattr(read, "__module__", "")).startswith(("torchvision.datasets.", "vae_augment."))
 
 
@@ -336,13 +285,13 @@ def _reads_files(folder: Any) -> bool:
     )
 
 
-def _same_pixels(first: Any, second: Any) -> bool:
-    a, b = np.asarray(first), np.asarray(second)
-    return a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def _is_albumentations(transform: Any) -> bool:
-    return any(base.__module__.split(".")[0] == "albumentations" for base in type(transform).__mro__)
+def _flat(labels: Any) -> np.ndarray[Any, Any] | None:
+    """Labels as a flat array of integers, if they are."""
+    try:
+        array = np.asarray(labels)
+    except (TypeError, ValueError, RuntimeError):  # of several lengths, on another device, ...
+        return None
+    return array.reshape(-1) if array.dtype.kind in "iu" else None
 
 
 def _as_int(label: Any) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from vae_augment.model import VAE, Params
 
@@ -32,6 +33,11 @@ class Weights:
     """
 
     def __init__(self, stored: Params, device: torch.device) -> None:
+        if device.type != "cpu" and get_worker_info() is not None:
+            raise RuntimeError(
+                f"a bank cannot be on {device} inside a DataLoader worker. Keep it on the CPU there: "
+                "bank.to('cpu'); or jitter whole batches after the loader, with transforms.torchvision.RandomVAEJitter."
+            )
         self.classes = len(next(iter(stored.values())))
         size = sum(4 * tensor.numel() for tensor in stored.values())
         expand = device.type != "cpu" or size <= EXPANDED_BYTES
@@ -65,7 +71,7 @@ def encode_mixed(
     vae: VAE, weights: Weights, x: Tensor, rows: Tensor, block: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Posterior mean and log-variance [B, L] of images x [B, C, H, W] by the models of class positions `rows` [B]."""
-    mean = torch.empty(len(x), vae.latent_dim, device=x.device)
+    mean = torch.empty(len(x), vae.latent_dim, dtype=torch.float32, device=x.device)
     logvar = torch.empty_like(mean)
     for row, items in _by_class(rows, block or BLOCK):
         m, v = vae.encode(weights.of(row), _padded(x[items], block)[None])
@@ -80,7 +86,7 @@ def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor, block: int
         largest = weights.largest_pass(vae, block)
         least, most = (block, block) if largest < block else (2, largest)
     order = rows.argsort(stable=True)
-    ordered, images = z[order], torch.empty(len(z), *vae.image_shape, device=z.device)
+    ordered, images = z[order], torch.empty(len(z), *vae.image_shape, dtype=torch.float32, device=z.device)
     first = 0
     for row, count in enumerate(torch.bincount(rows).tolist()):
         params = weights.of(row) if count else {}
@@ -95,7 +101,7 @@ def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor, block: int
 @torch.no_grad()
 def _try_passes(vae: VAE, weights: Weights, block: int) -> int:
     """Decode the same latents in passes of growing size. They are spread so that a difference in rounding shows."""
-    z = torch.linspace(-3, 3, LARGEST_PASS * vae.latent_dim).view(LARGEST_PASS, vae.latent_dim)
+    z = torch.linspace(-3, 3, LARGEST_PASS * vae.latent_dim, dtype=torch.float32).view(LARGEST_PASS, vae.latent_dim)
     model = weights.of(0)
 
     def passes(size: int) -> list[Tensor]:

@@ -64,8 +64,8 @@ def draw_fresh(count: int, latent_dim: int, shares: Tensor) -> Draws:
         latent_dim: L.
         shares: float [B, 2], each item's probabilities of being generated and of being jittered.
     """
-    uniform = torch.rand(count, 2)
-    return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], torch.randn(count, latent_dim))
+    uniform = torch.rand(count, 2, dtype=torch.float32)
+    return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], torch.randn(count, latent_dim, dtype=torch.float32))
 
 
 def draw_seeded(indices: Sequence[int], latent_dim: int, shares: Tensor, *, seed: int, epoch: int) -> Draws:
@@ -134,7 +134,7 @@ def synthesise(
     jittered = (draws.kind == JITTERED).nonzero()[:, 0]
     generated = (draws.kind == GENERATED).nonzero()[:, 0]
     with single_thread():
-        z = torch.empty(len(items), bank.latent_dim)
+        z = torch.empty(len(items), bank.latent_dim, dtype=torch.float32)
         if len(generated):
             z[generated] = bank.draw(rows[generated], draws.noise[generated], draws.chosen[generated])
         known = cache.codes.get(items[jittered])
@@ -233,7 +233,9 @@ def _finished(source: Source, samples: list[Sample], pixels: Tensor, detailed: l
             as_tensors = tensors and getattr(originals[0], "mode", None) in ("L", "RGB")
             if as_tensors:
                 channels = match_channels(made, len(originals[0].getbands()))
-                finished: Sequence[Any] = to_uint8(channels).contiguous().float().div_(255).unbind()
+                finished: Sequence[Any] = [
+                    pixels.to(torch.get_default_dtype()).div_(255) for pixels in to_uint8(channels).contiguous()
+                ]
             else:
                 finished = like_all(made, originals, source.value_range)
             for place, image in zip(some, finished, strict=True):

@@ -34,7 +34,8 @@ class SubsetNode:
 
     def __init__(self, dataset: Subset[Any]) -> None:
         self._inner = node(dataset.dataset)
-        self._indices = np.asarray(dataset.indices, dtype=np.int64)  # an array, which workers share
+        indices = np.asarray(dataset.indices, dtype=np.int64)  # an array, which workers share
+        self._indices = np.where(indices < 0, indices + len(self._inner), indices)
 
     def copied(self) -> SubsetNode:
         node = copy.copy(self)

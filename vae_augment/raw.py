@@ -192,7 +192,8 @@ def needs_range(image: Any) -> bool:
 
 def value_range_of(images: list[Any]) -> Range | None:
     """The values of black and white in images other than bytes: (0, 1), (0, 255), or their own extremes."""
-    arrays = [np.asarray(image, dtype=np.float32) for image in images if needs_range(image)]
+    several = [image.float().cpu() if isinstance(image, Tensor) else image for image in images if needs_range(image)]
+    arrays = [np.asarray(image, dtype=np.float32) for image in several]
     if not arrays:
         return None
     low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
