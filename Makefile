@@ -4,15 +4,15 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BANK := demo/mnist.safetensors
 
-.PHONY: help demo test compatibility check format bench bench-full clean
+.PHONY: help demo test compatibility check format bench bench-full results clean
 
 help:
 	@echo "make demo    fit MNIST, write a bank, a contact sheet and 5,000 PNGs into demo/"
 	@echo "make test    run the tests"
 	@echo "make check   ruff format, ruff check, mypy --strict"
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
-	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
 	@echo "make bench   measure the quality of a fit on the bundled sample; bench-full: on all of MNIST, and loading"
+	@echo "make results   run the usefulness benchmark (hours) and write docs/results.md and docs/what_helps.md"
 
 .venv/base: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -62,6 +62,12 @@ bench-full: .venv/test
 	$(BIN)/python -m tests.benchmarks.quality
 	$(BIN)/python -m tests.benchmarks.loader
 	$(BIN)/python -m tests.benchmarks.memory
+
+# The peers' packages are installed into .venv-peers. What docs/results holds already is not run again.
+results: .venv/test
+	$(BIN)/python -m tests.benchmarks.usefulness
+	$(BIN)/python -m tests.benchmarks.ideas
+	$(BIN)/python -m tests.benchmarks.policy_cost
 
 clean:
 	rm -rf .venv demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -145,13 +145,16 @@ def test_generate_writes_what_it_says(with_bank):
     assert len(ImageFolder("made")) == 7
 
 
-def test_info_says_what_a_bank_holds(with_bank):
+def test_info_says_what_a_bank_holds(with_bank, bank):
     code, out, err = run("info bars.safetensors")
     assert (code, err) == (0, "")
     assert hashlib.sha256(Path("bars.safetensors").read_bytes()).hexdigest() in out
     assert "1 x 12 x 12, 4 latent dimensions" in out
     assert "Shapes (dataset object), 30 images" in out
-    assert "p_generate 0.15, p_jitter 0.6" in out
+    policy = bank.policy
+    assert f"p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}" in out
+    assert f"moves {policy.moves}: {policy.origin}" in out
+    assert "quality" not in out  # too few images were held out
     assert [row.split()[:2] for row in out.splitlines()[-3:]] == [[name, "10"] for name in Shapes.classes]
 
 

@@ -1,8 +1,11 @@
-from dataclasses import FrozenInstanceError
+import json
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
+from torchvision.transforms import RandomErasing
 
 from vae_augment.config import PRESETS, FitConfig
+from vae_augment.moves import MOVES
 
 
 @pytest.mark.parametrize(
@@ -12,6 +15,8 @@ from vae_augment.config import PRESETS, FitConfig
         ("preset", None),
         ("sharing", "some"),
         ("invariances", True),
+        ("invariances", "rotated"),
+        ("invariances", None),
         ("policy", "tuned"),
         ("latent_dim", 0),
         ("latent_dim", 513),
@@ -83,6 +88,26 @@ def test_image_size_is_left_to_the_images():
 )
 def test_the_dict_of_a_config_gives_the_config_back(config):
     assert FitConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("moves", MOVES)
+def test_invariances_may_be_any_moves_by_name(moves):
+    assert FitConfig(invariances=moves).resolve(100).invariances == moves
+
+
+def test_invariances_may_be_a_transform_which_a_dict_calls_custom():
+    transform = RandomErasing()
+    config = FitConfig(invariances=transform, steps=5)
+    assert config.invariances is config.resolve(100).invariances is transform
+    assert config.to_dict() == FitConfig(invariances="custom", steps=5).to_dict()
+    json.dumps(config.to_dict())
+    assert FitConfig.from_dict(config.to_dict()) == replace(config, invariances="custom")
+
+
+@pytest.mark.parametrize("option", ["preset", "sharing", "policy"])
+def test_other_options_are_no_transforms(option):
+    with pytest.raises(ValueError, match=f"^{option} must be one of .*, got <"):
+        FitConfig(**{option: lambda image: image})
 
 
 def test_unknown_options_are_named():

@@ -206,7 +206,7 @@ def test_named_tuples_stay_and_take_a_source_as_plain_ones(bank, shares):
 
 
 def test_jitter_of_scale_zero_with_detail_kept_is_the_image(bank, shapes):
-    ds = VAEAugmentedDataset(shapes, bank.with_policy(keep_detail=True), scale=0, **ALL_JITTERED)
+    ds = VAEAugmentedDataset(shapes, bank.with_policy(keep_detail=True, moves="none"), scale=0, **ALL_JITTERED)
     assert all_values(ds) == all_values(shapes[i] for i in range(30))
 
 
@@ -495,7 +495,7 @@ def fits(monkeypatch):
         fitted.append(dataset)
         return fit(dataset, config=CONFIG, progress=False)
 
-    monkeypatch.setattr("vae_augment.dataset.fit", quick)
+    monkeypatch.setattr("vae_augment.bank_cache.fit", quick)
     return fitted
 
 
@@ -512,7 +512,7 @@ def test_without_a_bank_one_is_fitted_once_and_kept(fits, tmp_path, capsys):
 
 
 def test_a_damaged_bank_in_the_cache_is_fitted_again(fits, bank, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("vae_augment.dataset.fit", lambda dataset, *, config: fits.append(dataset) or bank)
+    monkeypatch.setattr("vae_augment.bank_cache.fit", lambda dataset, *, config: fits.append(dataset) or bank)
     VAEAugmentedDataset(Shapes())
     (path,) = (tmp_path / "cache").rglob("*.safetensors")
     whole = path.read_bytes()
@@ -558,7 +558,7 @@ def test_a_copy_has_an_epoch_and_a_transform_of_its_own(bank, shapes):
 def test_a_bank_that_cannot_be_kept_is_used_all_the_same(bank, shapes, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").touch()
     monkeypatch.setenv("VAE_AUGMENT_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr("vae_augment.dataset.fit", lambda *args, **kwargs: bank)
+    monkeypatch.setattr("vae_augment.bank_cache.fit", lambda *args, **kwargs: bank)
     assert VAEAugmentedDataset(shapes).bank is bank
     assert "the bank could not be kept in" in caplog.text
 
@@ -579,7 +579,7 @@ def test_a_part_of_the_data_is_read_as_the_whole_was():
     fitted = fit(whole, config=CONFIG, progress=False)
     assert fitted.value_range == (-3.0, 3.0)
     part = VAEAugmentedDataset(
-        Subset(whole, range(2, 12)), fitted.with_policy(keep_detail=True), p_jitter=1.0, scale=0.0
+        Subset(whole, range(2, 12)), fitted.with_policy(keep_detail=True, moves="none"), p_jitter=1.0, scale=0.0
     )
     torch.testing.assert_close(torch.stack([part[i][0] for i in range(10)]), images[2:], atol=1e-5, rtol=0)
     assert all(torch.equal(part[i][1], labels[i + 2]) for i in range(10))

@@ -9,7 +9,7 @@ from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDatas
 
 from tests.conftest import CONFIG, Shapes
 from tests.test_bank import assert_same_classes
-from vae_augment import FitConfig, VAEBank, fit
+from vae_augment import FitConfig, VAEBank, fit, fitter
 from vae_augment.bank_file import serialize
 
 QUICK = replace(CONFIG, steps=8)
@@ -118,15 +118,13 @@ def test_every_status_is_told_and_nothing_is_ever_not_finite():
 
 
 def test_a_class_that_fails_is_told_and_the_others_are_kept(bank, monkeypatch):
-    import vae_augment.fitting as fitting
-
-    plain = fitting.train
+    plain = fitter.train
 
     def train(vae, params, jobs, **options):
         trained = plain(vae, params, jobs, **options)[0]
         return trained, ["loss not finite at step 3" if len(job.images) == 5 else "" for job in jobs]
 
-    monkeypatch.setattr(fitting, "train", train)
+    monkeypatch.setattr(fitter, "train", train)
     dataset = Subset(Shapes(), [*range(10), *range(10, 15), *range(20, 30)])
     statuses = {info.name: (info.status, info.note) for info in quick(dataset, CONFIG).class_infos}
     assert statuses["down"][0] == "failed"
@@ -178,8 +176,8 @@ def test_a_bank_without_a_policy_augments_nothing():
 
 
 def test_a_tuned_bank_augments_and_says_why(bank):
-    assert bank.policy.p_generate > 0
-    assert bank.policy.p_jitter > 0
+    assert not bank.policy.off
+    assert bank.policy.p_generate + bank.policy.p_jitter > 0
     assert bank.policy.origin
 
 

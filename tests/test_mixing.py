@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_augment.mixed import single_thread
-from vae_augment.mixing import GENERATED, JITTERED, REAL, Cache, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.mixing import GENERATED, JITTERED, REAL, Cache, Draws, draw_fresh, draw_seeded, no_draws, synthesise
+from vae_augment.moves import MOVES
 from vae_augment.source import Source
 
-LATENT = 4
+LATENT, WIDTH = 4, 3  # of the latents, and of a move
 
 
 def shares_of(count, p_generate=0.3, p_jitter=0.2):
@@ -19,11 +21,11 @@ def shares_of(count, p_generate=0.3, p_jitter=0.2):
 
 
 def seeded(indices, *, seed=0, epoch=0):
-    return draw_seeded(indices, LATENT, shares_of(len(indices)), seed=seed, epoch=epoch)
+    return draw_seeded(indices, LATENT, shares_of(len(indices)), WIDTH, seed=seed, epoch=epoch)
 
 
 def equal(a, b):
-    return torch.equal(a.kind, b.kind) and torch.equal(a.chosen, b.chosen) and torch.equal(a.noise, b.noise)
+    return all(torch.equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Draws))
 
 
 @settings(max_examples=30, deadline=None, derandomize=True, database=None)
@@ -37,6 +39,7 @@ def test_a_seeded_draw_is_a_function_of_seed_epoch_and_index(indices, seed):
 def test_seeds_epochs_and_indices_draw_apart():
     draws = [seeded([3]), seeded([4]), seeded([3], seed=1), seeded([3], epoch=1), seeded([3], seed=1, epoch=1)]
     assert len({tuple(d.noise[0].tolist()) for d in draws}) == len(draws)
+    assert len({tuple(d.moves[0].tolist()) for d in draws}) == len(draws)
 
 
 def test_a_seeded_draw_leaves_the_global_generator_alone():
@@ -47,7 +50,7 @@ def test_a_seeded_draw_leaves_the_global_generator_alone():
 
 def fresh(count):
     torch.manual_seed(0)
-    return draw_fresh(count, LATENT, shares_of(count))
+    return draw_fresh(count, LATENT, shares_of(count), WIDTH)
 
 
 @pytest.mark.parametrize("draw", [fresh, lambda count: seeded(range(count))], ids=["fresh", "seeded"])
@@ -60,6 +63,11 @@ def test_shares_and_noise_are_as_asked(draw):
     assert draws.noise.shape == (count, LATENT)
     assert draws.noise.mean().item() == pytest.approx(0, abs=4 / math.sqrt(count * LATENT))
     assert draws.noise.std().item() == pytest.approx(1, abs=4 / math.sqrt(2 * count * LATENT))
+    assert draws.moves.shape == (count, WIDTH)
+    assert 0 <= draws.moves.min() <= draws.moves.max() < 1
+    assert draws.moves.mean(0).tolist() == pytest.approx([0.5] * WIDTH, abs=4 * 0.29 / math.sqrt(count))
+    independent = torch.cat([draws.moves, draws.noise, draws.chosen[:, None]], dim=1).T.corrcoef().fill_diagonal_(0)
+    assert independent.abs().max() < 4.5 / math.sqrt(count)
     assert 0 <= draws.chosen.min() <= draws.chosen.max() < 1
     assert draws.chosen[draws.kind == GENERATED].mean().item() == pytest.approx(0.5, abs=4 * 0.29 / math.sqrt(1000))
 
@@ -73,7 +81,13 @@ def test_a_share_of_one_is_always(shares, kind):
 def test_fresh_draws_follow_the_global_generator():
     first, again = fresh(6), fresh(6)
     assert equal(first, again)
-    assert not equal(draw_fresh(6, LATENT, shares_of(6)), again)
+    assert not equal(draw_fresh(6, LATENT, shares_of(6), WIDTH), again)
+
+
+def test_no_moves_draw_nothing_for_them():
+    assert draw_seeded([1, 2], LATENT, shares_of(2), seed=0, epoch=0).moves.shape == (2, 0)
+    assert draw_fresh(2, LATENT, shares_of(2)).moves.shape == (2, 0)
+    assert no_draws(3).kind.tolist() == [REAL] * 3
 
 
 PIXELS = [
@@ -86,7 +100,16 @@ ROWS = torch.tensor([2, 0, 0, 1])
 
 
 def draws_of(*kinds):
-    return Draws(torch.tensor(kinds), *(getattr(seeded(range(len(kinds))), name) for name in ("chosen", "noise")))
+    widest = max(moves.width for moves in MOVES.values() if moves is not None)
+    count = len(kinds)
+    draws = draw_seeded(range(count), LATENT, shares_of(count), widest, seed=0, epoch=0)
+    return replace(draws, kind=torch.tensor(kinds))
+
+
+@pytest.fixture
+def still(bank):
+    """The bank with a policy that moves nothing before it jitters."""
+    return bank.with_policy(moves="none")
 
 
 class Listed:
@@ -106,13 +129,16 @@ SOURCE = Source(Listed(PIXELS))
 def made_of(bank, draws, items=range(4), *, scale=None, cache=None):
     items = torch.tensor(list(items))
     cache = cache or Cache(bank, ROWS)
+    mover = bank.policy.mover
+    draws = replace(draws, moves=draws.moves[:, : 0 if mover is None else mover.width])
     return [item[0] for item in synthesise(bank, SOURCE, cache, items, ROWS[items], draws, scale=scale)]
 
 
+@pytest.mark.parametrize("moves", MOVES)
 @pytest.mark.parametrize("keep_detail", [False, True])
 @pytest.mark.parametrize("kinds", [(JITTERED,) * 4, (GENERATED,) * 4, (GENERATED, JITTERED, GENERATED, JITTERED)])
-def test_each_image_keeps_its_kind_and_does_not_depend_on_its_batch(bank, keep_detail, kinds):
-    bank, draws = bank.with_policy(keep_detail=keep_detail), draws_of(*kinds)
+def test_each_image_keeps_its_kind_and_does_not_depend_on_its_batch(bank, moves, keep_detail, kinds):
+    bank, draws = bank.with_policy(keep_detail=keep_detail, moves=moves), draws_of(*kinds)
     made = made_of(bank, draws)
     assert [(image.shape, image.dtype) for image in made] == [(p.shape, p.dtype) for p in PIXELS]
     for i, image in enumerate(made):
@@ -121,8 +147,8 @@ def test_each_image_keeps_its_kind_and_does_not_depend_on_its_batch(bank, keep_d
 
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("keep_detail", [False, True])
-def test_what_is_known_already_changes_nothing(bank, keep_detail, together):
-    bank, draws = bank.with_policy(keep_detail=keep_detail), draws_of(*[JITTERED] * 4)
+def test_what_is_known_already_changes_nothing(still, keep_detail, together):
+    bank, draws = still.with_policy(keep_detail=keep_detail), draws_of(*[JITTERED] * 4)
     cache = Cache(bank, ROWS, together=together)
     first = made_of(bank, draws, cache=cache)
     assert not cache.codes.get(torch.arange(4)).isnan().any()
@@ -130,14 +156,54 @@ def test_what_is_known_already_changes_nothing(bank, keep_detail, together):
     assert all(map(torch.equal, first, made_of(bank, draws, cache=cache)))
 
 
-def test_scale_zero_with_detail_kept_gives_the_image_back(bank):
-    made = made_of(bank.with_policy(keep_detail=True), draws_of(*[JITTERED] * 4), scale=0)
+def test_scale_zero_with_detail_kept_gives_the_image_back(still):
+    made = made_of(still.with_policy(keep_detail=True), draws_of(*[JITTERED] * 4), scale=0)
     assert all(torch.equal(a, p) for a, p in zip(made, PIXELS, strict=True))
 
 
-def test_images_larger_than_the_banks_keep_their_detail_whatever_the_policy(bank):
-    made = made_of(bank, draws_of(*[JITTERED] * 4), scale=0)
+def test_images_larger_than_the_banks_keep_their_detail_whatever_the_policy(still):
+    made = made_of(still.with_policy(keep_detail=False), draws_of(*[JITTERED] * 4), scale=0)
     assert [torch.equal(a, p) for a, p in zip(made, PIXELS, strict=True)] == [False, True, True, False]
+
+
+def moved_alone(image, draws, place, moves):
+    """An image moved by the policy's moves, in its own kind."""
+    x = image.float() / 255 if image.dtype == torch.uint8 else image
+    moved = moves.apply(x[None], draws.moves[place : place + 1, : moves.width])[0]
+    return (moved * 255).round().to(torch.uint8) if image.dtype == torch.uint8 else moved
+
+
+@pytest.mark.parametrize("moves", [name for name in MOVES if name != "none"])
+def test_the_policys_moves_come_before_the_jitter(bank, moves):
+    bank, draws = bank.with_policy(keep_detail=True, moves=moves), draws_of(*[JITTERED] * 4)
+    made = made_of(bank, draws, scale=0)
+    for place, (image, pixels) in enumerate(zip(made, PIXELS, strict=True)):
+        torch.testing.assert_close(image, moved_alone(pixels, draws, place, MOVES[moves]), rtol=0, atol=1e-5)
+    assert not any(torch.equal(a, b) for a, b in zip(made, made_of(bank, draws), strict=True))
+
+
+def test_generated_images_are_not_moved(bank):
+    draws = draws_of(*[GENERATED] * 4)
+    made = [made_of(bank.with_policy(moves=moves), draws) for moves in ("none", "elastic")]
+    assert all(map(torch.equal, *made))
+
+
+def test_nothing_is_remembered_of_images_that_are_moved_otherwise_each_time(bank):
+    bank = bank.with_policy(keep_detail=True, moves="elastic")
+    cache = Cache(bank, ROWS, together=True)
+    first = made_of(bank, draws_of(*[JITTERED] * 4), cache=cache)
+    assert cache.codes.get(torch.arange(4)).isnan().all()
+    assert cache.reconstructions.get(torch.arange(4)).isnan().all()
+    assert all(map(torch.equal, first, made_of(bank, draws_of(*[JITTERED] * 4), cache=cache)))
+
+
+def test_an_item_that_is_twice_in_a_batch_is_moved_twice(bank):
+    draws = draws_of(*[JITTERED] * 4)
+    made = made_of(bank.with_policy(moves="elastic"), draws, [3, 3, 0, 0])
+    assert not torch.equal(made[0], made[1])
+    for place, item in enumerate([3, 3, 0, 0]):
+        alone = made_of(bank.with_policy(moves="elastic"), draws.pick(torch.tensor([place])), [item])
+        assert torch.equal(alone[0], made[place])
 
 
 @pytest.mark.parametrize(("kind", "moves"), [(JITTERED, True), (GENERATED, False)])

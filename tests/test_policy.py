@@ -1,31 +1,107 @@
+import math
+
 import pytest
 
+from vae_augment.moves import MOVES
 from vae_augment.policy import Policy, default_policy, silent_policy
 
+COUNTS = (1, 2, 10, 20, 21, 99, 100, 500, 999, 1_000, 5_000, 10**6)
+KINDS = [(1, "gaussian"), (2, "exemplar"), (3, "exemplar"), (4, "gaussian")]
+every_kind = pytest.mark.parametrize(("channels", "method"), KINDS)
+TIERED = Policy(0.1, 0.2, tiers=((20, 0.3, 0.6), (100, 0.2, 0.4)))
 
-def test_fewer_images_are_augmented_more():
-    shares = [default_policy(n, natural=False, method="exemplar") for n in (1, 20, 21, 100, 1_000, 1e6)]
-    synthetic = [p.p_generate + p.p_jitter for p in shares]
+
+def even(count, *, channels=1, method="exemplar"):
+    """The default where each of ten classes has so many images."""
+    return default_policy([count] * 10, channels=channels, method=method)
+
+
+# ---- the defaults ----
+
+
+@every_kind
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_default_can_be_served(count, channels, method):
+    policy = even(count, channels=channels, method=method)
+    shares = policy.shares(count)
+    assert shares == (policy.p_generate, policy.p_jitter)
+    assert all(0 <= share <= 1 for share in shares)
+    assert sum(shares) <= 1
+    assert policy.method == method
+    assert policy.moves in MOVES
+    assert 0 < policy.scale < math.inf
+
+
+@every_kind
+def test_fewer_images_are_never_augmented_less(channels, method):
+    synthetic = [sum(even(n, channels=channels, method=method).shares(n)) for n in COUNTS]
     assert synthetic == sorted(synthetic, reverse=True)
-    assert 0 < synthetic[-1] < synthetic[0] <= 1
+    assert synthetic[0] > synthetic[-1] > 0
+
+
+@every_kind
+def test_rare_classes_are_never_augmented_less_than_common_ones(channels, method):
+    policy = default_policy(COUNTS, channels=channels, method=method)
+    synthetic = [sum(policy.shares(n)) for n in COUNTS]
+    assert synthetic == sorted(synthetic, reverse=True)
+    assert synthetic[0] > synthetic[-1]
+    assert policy.shares(10**7) == policy.shares(10**6) == (policy.p_generate, policy.p_jitter)
+
+
+def test_equal_classes_are_augmented_alike():
+    assert len({even(50).shares(n) for n in (50, 60, 10**6)}) == 1
 
 
 def test_colour_images_keep_their_detail_and_are_not_drawn_anew():
-    policy = default_policy(50, natural=True, method="exemplar")
-    assert (policy.keep_detail, policy.p_generate) == (True, 0.0)
-    assert policy.p_jitter > 0
+    for count in COUNTS:
+        policy = even(count, channels=3)
+        assert (policy.keep_detail, policy.shares(count)[0]) == (True, 0.0)
+        assert policy.p_jitter > 0
 
 
-def test_a_default_says_that_it_is_one():
-    assert "not tuned on this data" in default_policy(50, natural=False, method="gaussian").origin
+def test_a_default_says_that_it_is_one_and_for_what():
+    assert even(50, method="gaussian").origin == "default for grey images, about 50 a class"
+    assert default_policy([3, 7, 900], channels=3, method="gaussian").origin.startswith("default for colour images")
+
+
+# ---- what a policy is ----
+
+
+def test_a_class_has_the_shares_of_the_first_tier_that_it_is_small_enough_for():
+    shares = [TIERED.shares(n) for n in (1, 20, 21, 100, 101, 10**6)]
+    assert shares == [(0.3, 0.6)] * 2 + [(0.2, 0.4)] * 2 + [(0.1, 0.2)] * 2
+    assert Policy(0.1, 0.2).shares(1) == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("policy", "off"),
+    [
+        (Policy(0.0, 0.0), True),
+        (Policy(0.0, 0.0, moves="elastic", tiers=((20, 0.0, 0.0),)), True),
+        (Policy(0.0, 0.1), False),
+        (Policy(0.1, 0.0), False),
+        (Policy(0.0, 0.0, tiers=((20, 0.0, 0.1),)), False),
+    ],
+)
+def test_a_policy_is_off_where_no_class_is_augmented(policy, off):
+    assert policy.off == off
 
 
 def test_a_silent_policy_augments_nothing():
-    assert (silent_policy("gaussian").p_generate, silent_policy("gaussian").p_jitter) == (0.0, 0.0)
+    policy = silent_policy("gaussian")
+    assert (policy.p_generate, policy.p_jitter, policy.tiers, policy.moves) == (0.0, 0.0, (), "none")
+    assert policy.off
 
 
-def test_a_policy_survives_its_dict():
-    policy = default_policy(50, natural=True, method="exemplar")
+@pytest.mark.parametrize("moves", MOVES)
+def test_the_mover_is_the_one_named(moves):
+    assert Policy(0.1, 0.1, moves=moves).mover is MOVES[moves]
+
+
+@pytest.mark.parametrize(
+    "policy", [TIERED, silent_policy("prior"), even(50), default_policy(COUNTS, channels=3, method="exemplar")]
+)
+def test_a_policy_survives_its_dict(policy):
     assert Policy.from_dict(policy.to_dict()) == policy
 
 
@@ -35,10 +111,15 @@ def test_a_policy_survives_its_dict():
         ({"p_generate": 1.5}, r"p_generate and p_jitter must be in \[0, 1\] together"),
         ({"p_generate": 0.6, "p_jitter": 0.6}, r"p_generate and p_jitter must be in \[0, 1\] together"),
         ({"p_jitter": float("nan")}, r"p_generate and p_jitter must be in \[0, 1\] together"),
+        ({"tiers": ((20, 0.6, 0.6),)}, r"p_generate and p_jitter must be in \[0, 1\] together, got \(0.6, 0.6\)"),
+        ({"tiers": ((20, -0.1, 0.6),)}, r"p_generate and p_jitter must be in \[0, 1\] together"),
+        ({"tiers": ((20, "often", 0.6),)}, "p_generate, p_jitter and scale must be numbers"),
         ({"p_jitter": "often"}, "p_generate, p_jitter and scale must be numbers"),
         ({"scale": -1.0}, "scale must be a finite number of at least 0"),
         ({"method": "gan"}, "method 'gan' is not known"),
         ({"keep_detail": 1}, "keep_detail 1 .* is not known"),
+        ({"moves": "custom"}, "moves must be one of 'none', 'affine', .*, got 'custom'"),
+        ({"moves": None}, "moves must be one of .*, got None"),
     ],
 )
 def test_values_out_of_range_are_refused(changes, message):

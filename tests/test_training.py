@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vae_augment.model import VAE, Loss, pick, stack
+from vae_augment.moves import AFFINE
 from vae_augment.training import MAX_RETRIES, SNAPSHOT_EVERY, Job, flush_denormals, posterior, train
 
 VAE_8 = VAE((1, 8, 8), 3, width=8)
@@ -19,9 +20,9 @@ def started(classes=K):
     return stack([VAE_8.init(gen(k)) for k in range(classes)])
 
 
-def jobs(classes=range(K), count=6, moved=True):
+def jobs(classes=range(K), count=6, moves=AFFINE.draw):
     return [
-        Job(torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=gen(50 + k)), gen(k), moved)
+        Job(torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=gen(50 + k)), gen(k), moves)
         for k in classes
     ]
 
@@ -62,9 +63,47 @@ def test_classes_trained_together_equal_classes_trained_apart():
 def test_training_lowers_the_loss():
     images = torch.stack([job.images for job in jobs(count=8)]).float() / 255
     noise = torch.randn(K, 8, 3, generator=gen(7))
-    trained, notes = run(started(), jobs(count=8, moved=False), steps=60, learning_rate=5e-3)
+    trained, notes = run(started(), jobs(count=8, moves=None), steps=60, learning_rate=5e-3)
     assert (VAE_8.loss(trained, images, noise).total < VAE_8.loss(started(), images, noise).total - 5).all()
     assert notes == ["", ""]
+
+
+def seen_in_training(monkeypatch, moves, batch_size=8):
+    """The first class's first batch, float [B, 1, 8, 8]."""
+    plain, seen = VAE.loss, []
+
+    def loss(self, params, images, noise):
+        seen.append(images[0])
+        return plain(self, params, images, noise)
+
+    monkeypatch.setattr(VAE, "loss", loss)
+    run(started(), jobs(moves=moves), steps=1, batch_size=batch_size)
+    return seen[0]
+
+
+def test_the_last_quarter_of_a_batch_stays_and_the_rest_moves(monkeypatch):
+    batch = seen_in_training(monkeypatch, lambda images, generator: torch.full_like(images, 0.123))
+    originals = jobs()[0].images.float() / 255
+    assert [bool((image == 0.123).all()) for image in batch] == [True] * 6 + [False] * 2
+    assert all(any(torch.equal(image, original) for original in originals) for image in batch[6:])
+
+
+def test_without_moves_all_images_stay(monkeypatch):
+    originals = jobs()[0].images.float() / 255
+    batch = seen_in_training(monkeypatch, None)
+    assert all(any(torch.equal(image, original) for original in originals) for image in batch)
+
+
+def test_moves_draw_from_the_jobs_own_generator(monkeypatch):
+    given = []
+
+    def moves(images, generator):
+        given.append((len(images), generator))
+        return images
+
+    todo = jobs([0], moves=moves)
+    run(started(1), todo, steps=2)
+    assert given == [(6, todo[0].generator)] * 2
 
 
 def test_no_steps_give_the_weights_back():
@@ -135,9 +174,9 @@ def test_weights_that_are_not_finite_to_begin_with_are_noted():
     assert notes[1] == ""
 
 
-@pytest.mark.parametrize("moved", [True, False])
-def test_a_class_of_one_image_trains(moved):
-    trained, notes = run(started(1), jobs([0], count=1, moved=moved))
+@pytest.mark.parametrize("moves", [AFFINE.draw, None])
+def test_a_class_of_one_image_trains(moves):
+    trained, notes = run(started(1), jobs([0], count=1, moves=moves))
     assert notes == [""]
     assert not torch.equal(trained["decoder.in.weight"], started(1)["decoder.in.weight"])
 

@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["FitConfig", "VAEAugmentedDataset", "VAEBank", "export", "fit"]
+__all__ = ["FitConfig", "VAEAugmentedDataset", "VAEBank", "evaluate", "export", "fit"]
 
 if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
     from vae_augment.config import FitConfig
     from vae_augment.dataset import VAEAugmentedDataset
+    from vae_augment.evaluation import evaluate
     from vae_augment.exporting import export
     from vae_augment.fitting import fit
 
@@ -20,6 +21,7 @@ _HOME = {
     "FitConfig": "config",
     "VAEAugmentedDataset": "dataset",
     "VAEBank": "bank",
+    "evaluate": "evaluation",
     "export": "exporting",
     "fit": "fitting",
 }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # What each preset fills in. Steps are those of a full-sized dataset; `FitConfig.resolve` lowers them for a small one.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -15,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 CHOICES = {
     "preset": tuple(PRESETS),
     "sharing": ("warm-start", "none"),
-    "invariances": ("auto", "none", "affine"),
+    "invariances": ("auto", "none", "affine", "colour", "elastic", "elastic-colour", "custom"),
     "policy": ("auto", "none"),
 }
 RANGES = {
@@ -44,13 +48,16 @@ class FitConfig:
             common size, capped by the preset at 32, 64 or 128.
         sharing: "warm-start" trains one VAE on all classes first and fine-tunes a copy per class; "none" trains
             each class from random weights.
-        invariances: "affine" trains on randomly rotated (15 degrees), shifted and scaled (10 %) copies, "none" on the
-            images as they are; "auto" chooses affine for classes of fewer than 1,000 images.
+        invariances: how copies of the images are moved for the VAEs to train on (see `vae_augment.moves`): "affine"
+            (rotated, shifted and scaled), "colour" (brightness and contrast too), "elastic" (slanted and bent),
+            "elastic-colour", "none", or any transform of one float image [C, H, W] in [0, 1] that draws from torch's
+            global generator, as torchvision's do. "auto": for classes of fewer than 1,000 images elastic if they are
+            grey, elastic-colour otherwise; else none.
         steps: optimizer steps behind each class's VAE, the shared ones of the warm start (three quarters) included.
         policy: "auto" takes how often and how strongly to augment from the number of images a class; "none"
             stores a bank that augments only where the wrapper is told to.
         width: channels of the finest convolution; the coarser ones have twice as many.
-        batch_size: images a step in fine-tuning; the warm start takes twice as many.
+        batch_size: images a step in fine-tuning; the warm start takes twice as many, small classes take fewer.
         learning_rate: Adam's peak rate in fine-tuning; twice as high in the warm start.
         exemplars: codes of training images kept per class, the kernels that new images are drawn around. 0 keeps
             none: a bank then holds no code of any single image, and draws from a Gaussian.
@@ -63,7 +70,7 @@ class FitConfig:
     latent_dim: int | None = None
     image_size: int | None = None
     sharing: str = "warm-start"
-    invariances: str = "auto"
+    invariances: str | Callable[[Tensor], Tensor] = "auto"
     steps: int | None = None
     policy: str = "auto"
     width: int | None = None
@@ -73,7 +80,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in choices and not (name == "invariances" and callable(self.invariances)):
                 expected = ", ".join(repr(c) for c in choices)
                 raise ValueError(f"{name} must be one of {expected}, got {getattr(self, name)!r}.")
         for name, (low, high) in RANGES.items():
@@ -111,7 +118,9 @@ class FitConfig:
         return int(PRESETS[self.preset]["image_size"])
 
     def to_dict(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """For a bank's metadata, where a transform of the caller's is "custom"."""
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        return options | ({"invariances": "custom"} if callable(self.invariances) else {})
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> FitConfig:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import operator
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from vae_augment import __version__
 from vae_augment.balance import Strategy, added_items, wanted_totals
 from vae_augment.bank import VAEBank
-from vae_augment.config import FitConfig
-from vae_augment.files import cache_folder
-from vae_augment.fitting import fit
-from vae_augment.mixing import REAL, SERVE_BLOCK, Cache, Draws, draw_fresh, draw_seeded, synthesise
+from vae_augment.bank_cache import find_bank
+from vae_augment.mixing import REAL, SERVE_BLOCK, Cache, Draws, draw_fresh, draw_seeded, no_draws, synthesise
 from vae_augment.raw import common_range
 from vae_augment.sample import with_source
-from vae_augment.seeding import derive
 from vae_augment.source import Source
 
 logger = logging.getLogger(__name__)
@@ -48,7 +43,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
             labels and options were fitted before.
         p_generate: probability that an item is a newly generated image of its class, in [0, 1]; None: what the bank's
-            policy says, at most 1 - p_jitter.
+            policy says, at most 1 - p_jitter. Where both are None the policy may give rare classes more.
         p_jitter: probability that an item is a latent-jittered version of itself, likewise.
         scale: jitter in standard deviations of the class's spread in latent space; None: the policy's.
         sampling_strategy: imbalanced-learn's: synthetic items are added at the end until classes have the wanted
@@ -82,22 +77,25 @@ class VAEAugmentedDataset(Dataset[Any]):
             raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
         if p_generate is not None and p_jitter is not None and p_generate + p_jitter > 1:
             raise ValueError(f"p_generate + p_jitter must be at most 1, got {p_generate} + {p_jitter}.")
-        if _holds_augmented(base_ds):
+        if holds_augmented(base_ds):
             raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
         self._source = Source(base_ds)
         totals = wanted_totals(sampling_strategy, self._source.labels) if sampling_strategy is not None else {}
-        self.bank = _bank(bank, base_ds, self._source)
+        self.bank = find_bank(bank, base_ds, self._source)
         if bank is not None and self._source.stable:
             _warn_of_other_data(self.bank, self._source)
         self._source.value_range = common_range(self._source.value_range, self.bank.value_range)
         self.p_generate, self.p_jitter = _shares(self.bank, p_generate, p_jitter)
+        by_class = p_generate is None and p_jitter is None
+        if by_class and self.bank.policy.off and not totals:
+            logger.warning("serving the images as they are: %s", self.bank.policy.origin)
         self.scale = scale
         self.seed = seed
         self.return_source = return_source
         added = added_items(totals, self._source.labels)
         self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
         self._rows = _rows(self.bank, self._source)[self._origin]
-        self._shares = self._share_table(len(added))
+        self._shares = self._share_table(by_class)
         self._cache = Cache(
             self.bank,
             self._rows[: len(self._source)],
@@ -204,15 +202,22 @@ class VAEAugmentedDataset(Dataset[Any]):
             raise IndexError(f"index must be in [{-len(self)}, {len(self)}), got {position}.")
         return position % len(self)
 
-    def _share_table(self, added: int) -> Tensor:
+    def _share_table(self, by_class: bool) -> Tensor:
         """Each item's probabilities of being generated and jittered, [N, 2].
 
         Added items are never real, and the others of a class whose fit failed always are.
+
+        Args:
+            by_class: as the policy has it for the size of each class; or the same for all.
         """
-        both = self.p_generate + self.p_jitter
-        synthetic = (self.p_generate / both if both else 0.0, 1.0)  # the rest is jittered, whatever rounding does
-        table = torch.tensor([(self.p_generate, self.p_jitter), synthetic], dtype=torch.float32)
-        shares = table[torch.tensor([0] * len(self._source) + [1] * added)]
+        counts = torch.bincount(self._rows[: len(self._source)], minlength=len(self.bank.class_infos)).tolist()
+        both = (self.p_generate, self.p_jitter)
+        table = torch.tensor([self.bank.policy.shares(n) if by_class else both for n in counts], dtype=torch.float32)
+        shares = table[self._rows]
+        p_generate, p_jitter = shares[self.is_synthetic].unbind(1)
+        p_generate = (p_generate / (p_generate + p_jitter)).nan_to_num(0.0)
+        # the rest is jittered, whatever rounding does
+        shares[self.is_synthetic] = torch.stack([p_generate, torch.ones_like(p_generate)], dim=1)
         failed = torch.tensor([info.status == "failed" for info in self.bank.class_infos])[self._rows]
         shares[failed & ~self.is_synthetic] = 0.0
         return shares
@@ -220,18 +225,21 @@ class VAEAugmentedDataset(Dataset[Any]):
     def _draw(self, indices: list[int]) -> Draws:
         shares = self._shares[indices]
         if not bool(shares.any()):
-            return Draws(torch.zeros(len(indices), dtype=torch.long), torch.empty(0), torch.empty(0))
+            return no_draws(len(indices))
+        mover = self.bank.policy.mover
+        moves = 0 if mover is None else mover.width
         if self.seed is None:
-            return draw_fresh(len(indices), self.bank.latent_dim, shares)
+            return draw_fresh(len(indices), self.bank.latent_dim, shares, moves)
         epoch = int(self._epoch)
-        return draw_seeded(indices, self.bank.latent_dim, shares, seed=self.seed, epoch=epoch)
+        return draw_seeded(indices, self.bank.latent_dim, shares, moves, seed=self.seed, epoch=epoch)
 
 
-def _holds_augmented(dataset: Any) -> bool:
+def holds_augmented(dataset: Any) -> bool:
+    """Whether a dataset is, or is made of, one that is augmented already."""
     if isinstance(dataset, Subset):
-        return _holds_augmented(dataset.dataset)
+        return holds_augmented(dataset.dataset)
     if isinstance(dataset, ConcatDataset):
-        return any(map(_holds_augmented, dataset.datasets))
+        return any(map(holds_augmented, dataset.datasets))
     return isinstance(dataset, VAEAugmentedDataset)
 
 
@@ -247,36 +255,6 @@ def _shares(bank: VAEBank, p_generate: float | None, p_jitter: float | None) -> 
     if p_jitter is None:
         p_jitter = min(bank.policy.p_jitter, 1 - p_generate)
     return float(p_generate), float(p_jitter)
-
-
-def _bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Source) -> VAEBank:
-    """The bank on the CPU: given, loaded, or fitted into the cache."""
-    if bank is None:
-        bank = _cached_bank(base_ds, source)
-    elif not isinstance(bank, VAEBank):
-        bank = VAEBank.load(bank)
-    return bank if bank.device.type == "cpu" else bank.to("cpu")
-
-
-def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
-    config = FitConfig()
-    key = f"{derive(0, __version__, source.fingerprint(), repr(config.to_dict())):016x}"
-    path = cache_folder() / "banks" / f"{key}.safetensors"
-    if path.exists():
-        try:
-            return VAEBank.load(path)
-        except ValueError as error:
-            logger.warning("fitting again: %s", error)
-    print(f"vae-augment: fitting a bank on {len(source)} images, once; it is kept in {path}", file=sys.stderr)
-    bank = fit(base_ds, config=config)
-    if any(info.status == "failed" for info in bank.class_infos):
-        return bank  # so that the next run tries again
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        bank.save(path)
-    except OSError as error:
-        logger.warning("the bank could not be kept in %s and will be fitted again: %s", path, error)
-    return bank
 
 
 def _warn_of_other_data(bank: VAEBank, source: Source) -> None:

@@ -7,32 +7,28 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank_file import BankContent, ClassInfo, Start, as_stored
+from vae_augment.bank_file import Start
 from vae_augment.config import FitConfig
-from vae_augment.fit_data import FitData, common_shape, load_images
-from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
-from vae_augment.model import VAE, Params, kl_per_dim, stack
-from vae_augment.policy import Policy, default_policy, silent_policy
+from vae_augment.fit_data import common_shape, load_images
+from vae_augment.fitter import Fitter
+from vae_augment.model import VAE
+from vae_augment.policy import Policy
+from vae_augment.quality import Quality
 from vae_augment.raw import common_range
-from vae_augment.seeding import generator
 from vae_augment.source import Source
-from vae_augment.training import CLASSES_AT_ONCE, Job, choose_device, posterior, train
+from vae_augment.training import choose_device
 
 logger = logging.getLogger(__name__)
 
+RECIPE = 2  # of a fit: another number where the same data, options and seed come to give another bank
 WARM_SHARE = 0.75  # of a class's steps are the shared ones
-WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tuning
-FEW_IMAGES_FOR_MOVES = 1000  # a class with fewer is trained on moved copies when invariances="auto"
-FEW_SAMPLES = 5  # images; a class with fewer is reported as such
 
 
 def fit(
@@ -85,11 +81,14 @@ def fit(
     steps = resolved.steps or 0
     warm_steps = round(steps * WARM_SHARE) if resolved.sharing == "warm-start" else 0
     shared = None if start is None else _start_of(start)
+    chosen: tuple[Policy, Quality] | None = None
     with _progress((0 if shared else warm_steps) + (steps - warm_steps) * len(wanted), progress) as bar:
-        fitter = _Fitter(vae, resolved, data, torch_device, seed, bar)
+        fitter = Fitter(vae, resolved, data, torch_device, seed, bar)
         if warm_steps and shared is None:
             shared = fitter.warm_start(warm_steps)
         content = fitter.fine_tune(wanted, shared, steps - warm_steps)
+        if resolved.policy == "auto" and start is None:
+            chosen = fitter.select(content.policy)
     described = {
         "name": type(dataset).__name__,
         "source": "dataset object",
@@ -97,141 +96,15 @@ def fit(
         "images": len(source),
         "seed": seed,
     }
+    if chosen is not None:
+        policy, quality = chosen
+        content = replace(content, policy=policy)
+        described["quality"] = quality.to_dict()
     content = replace(content, data=described, value_range=source.value_range)
     for info in content.class_infos:
         if info.status in ("failed", "collapsed"):
             logger.warning("class %r %s: %s", info.name, info.status, info.note)
     return VAEBank(content) if start is None else _joined(start, VAEBank(content))
-
-
-class _Fitter:
-    """The three stages of a fit: warm start, fine-tuning, latent statistics."""
-
-    def __init__(
-        self, vae: VAE, config: FitConfig, data: FitData, device: torch.device, seed: int, bar: tqdm[Any]
-    ) -> None:
-        self.vae, self.config, self.data = vae, config, data
-        self.device, self.seed, self.bar = device, seed, bar
-
-    def _moved(self, images: float) -> bool:
-        auto = self.config.invariances == "auto" and images < FEW_IMAGES_FOR_MOVES
-        return auto or self.config.invariances == "affine"
-
-    def warm_start(self, steps: int) -> Start:
-        """One VAE trained on all classes, and the covariance within classes of its latents."""
-        self.bar.set_description("warm start on all classes")
-        moved = self._moved(len(self.data.images) / len(self.data.names))
-        params, notes = train(
-            self.vae,
-            self.vae.init(generator(self.seed, "init")),
-            [Job(self.data.images, generator(self.seed, "warm start"), moved)],
-            steps=steps,
-            batch_size=self.config.batch_size * WARM_FACTOR,
-            learning_rate=self.config.learning_rate * WARM_FACTOR,
-            device=self.device,
-            on_step=self.bar.update,
-        )
-        if notes[0]:
-            logger.warning("warm start stopped early: %s", notes[0])
-        params = {name: tensor.float() for name, tensor in as_stored(params).items()}
-        means = posterior(self.vae, params, self.data.images, self.device)[0]
-        by_class = [means[self.data.labels == label] for label in self.data.names]
-        return Start(params, pooled_covariance(by_class), steps)
-
-    def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
-        """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
-        params, notes = self._train_classes(labels, start, steps)
-        described = [self._describe(*job, start, steps) for job in zip(labels, _each(params), notes, strict=True)]
-        infos, stats = zip(*described, strict=True)
-        return BankContent(
-            self.vae,
-            params,
-            concatenate(stats),
-            infos,
-            self.config,
-            self._policy(stats),
-            data={},
-            start=start,
-        )
-
-    def _train_classes(self, labels: list[int], start: Start | None, steps: int) -> tuple[Params, list[str]]:
-        at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
-        trained: list[Params] = []
-        notes: list[str] = []
-        for first in range(0, len(labels), at_once):
-            group = labels[first : first + at_once]
-            names = [self.data.names[label] for label in group]
-            self.bar.set_description(names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}")
-            own = [self.vae.init(generator(self.seed, "init", n)) if start is None else start.params for n in names]
-            params, group_notes = train(
-                self.vae,
-                stack(own),
-                [self._job(label) for label in group],
-                steps=steps,
-                batch_size=self.config.batch_size,
-                learning_rate=self.config.learning_rate,
-                device=self.device,
-                on_step=partial(self.bar.update, len(group)),
-            )
-            trained.append(as_stored(params))
-            notes += group_notes
-        return stack(trained), notes
-
-    def _job(self, label: int) -> Job:
-        images = self.data.of(label)
-        return Job(images, generator(self.seed, "fine-tune", self.data.names[label]), self._moved(len(images)))
-
-    def _describe(
-        self, label: int, params: Params, note: str, start: Start | None, steps: int
-    ) -> tuple[ClassInfo, LatentStats]:
-        images, name = self.data.of(label), self.data.names[label]
-        mean, logvar, rmse = posterior(self.vae, params, images, self.device)
-        pooled = None if start is None else start.pooled
-        stats = describe(mean, pooled, self.config.exemplars, generator(self.seed, "exemplars", name))
-        status, reason = _status(images, active_dims(mean), note)
-        info = ClassInfo(
-            name=name,
-            label=label,
-            images=len(images),
-            steps=steps + (0 if start is None else start.steps),
-            rmse=round(rmse, 6),
-            kl=round(kl_per_dim(mean, logvar).sum(1).mean().item(), 4),
-            active=active_dims(mean),
-            status=status,
-            note=reason,
-        )
-        return info, stats
-
-    def _policy(self, stats: Sequence[LatentStats]) -> Policy:
-        method = "exemplar" if all(int(s.counts[0]) for s in stats) else "gaussian"
-        if self.config.policy == "none":
-            return silent_policy(method)
-        per_class = len(self.data.images) / len(self.data.names)
-        return default_policy(per_class, natural=self.vae.image_shape[0] >= 3, method=method)
-
-
-def _each(params: Params) -> list[Params]:
-    """The weights of each class apart (K = 1), in single precision."""
-    return [{name: t[k : k + 1].float() for name, t in params.items()} for k in range(len(params["log_sigma"]))]
-
-
-def _status(images: Tensor, active: int, failure: str) -> tuple[str, str]:
-    """How a class's fit went, and what to do where it did not go well."""
-    if failure:
-        return "failed", f"{failure}. Lower learning_rate, or look for odd images in this class"
-    if len(images) < FEW_SAMPLES:
-        return (
-            "few-samples",
-            f"{len(images)} images teach a VAE little; generated ones will resemble them closely",
-        )
-    if bool((images == images[:1]).all()):
-        return "constant", "all images are the same, so there is no variation to learn"
-    if active == 0:
-        return (
-            "collapsed",
-            "no latent dimension is in use. Train for more steps, or with sharing='warm-start'",
-        )
-    return "ok", ""
 
 
 def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:

@@ -1,16 +1,10 @@
-"""Images as tensors: bytes to [0, 1] and back, sizes, and the random moves a VAE is trained on."""
+"""Images as tensors: bytes to [0, 1] and back, and sizes."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-# The moves of invariances="affine": what a classifier should not care about in most images.
-MAX_ROTATION_DEGREES, MAX_SHIFT, MAX_SCALING = 15.0, 0.1, 0.1
-MOVED_SHARE = 0.75  # of a batch; the rest stays as it is, so that the VAE also knows the images themselves
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -40,25 +34,3 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images
     smaller = size[0] < images.shape[-2] or size[1] < images.shape[-1]
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=smaller)
-
-
-def random_affine(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Float images [B, C, H, W], most of them rotated, shifted and scaled at random; edges are repeated outward."""
-    count = round(len(images) * MOVED_SHARE)
-    if count == 0:
-        return images
-    draws = torch.rand(count, 4, generator=generator) * 2 - 1  # [-1, 1)
-    angle = draws[:, 0] * math.radians(MAX_ROTATION_DEGREES)
-    scale = 1 + draws[:, 1] * MAX_SCALING
-    shift = draws[:, 2:] * 2 * MAX_SHIFT  # affine_grid's coordinates span 2
-    height, width = images.shape[-2:]
-    cos, sin = angle.cos() * scale, angle.sin() * scale
-    rows = [
-        torch.stack([cos, -sin * height / width, shift[:, 0]], dim=1),  # aspect: a rotation, not a shear
-        torch.stack([sin * width / height, cos, shift[:, 1]], dim=1),
-    ]
-    theta = torch.stack(rows, dim=1).to(images.device)  # [count, 2, 3]
-    shape = [count, *images.shape[1:]]
-    grid = F.affine_grid(theta, shape, align_corners=False)
-    moved = F.grid_sample(images[:count], grid, padding_mode="border", align_corners=False)
-    return torch.cat([moved, images[count:]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.codes import Codes, Table
 from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.mixed import single_thread
+from vae_augment.moves import Moves
 from vae_augment.raw import (
     Range,
     all_to_bytes,
@@ -46,41 +47,53 @@ class Draws:
         kind: int64 [B], REAL, JITTERED or GENERATED.
         chosen: float32 [B] in [0, 1), picks an exemplar.
         noise: float32 [B, L], standard normal.
+        moves: float32 [B, M] in [0, 1), for the policy's moves.
     """
 
     kind: Tensor
     chosen: Tensor
     noise: Tensor
+    moves: Tensor
 
     def pick(self, items: Tensor) -> Draws:
-        return Draws(self.kind[items], self.chosen[items], self.noise[items])
+        return Draws(self.kind[items], self.chosen[items], self.noise[items], self.moves[items])
 
 
-def draw_fresh(count: int, latent_dim: int, shares: Tensor) -> Draws:
+def no_draws(count: int) -> Draws:
+    """Real items alone."""
+    return Draws(torch.zeros(count, dtype=torch.long), torch.empty(0), torch.empty(0), torch.empty(0))
+
+
+def draw_fresh(count: int, latent_dim: int, shares: Tensor, moves: int = 0) -> Draws:
     """Draws from torch's global generator, which a DataLoader seeds afresh in each worker and epoch.
 
     Args:
         count: B.
         latent_dim: L.
         shares: float [B, 2], each item's probabilities of being generated and of being jittered.
+        moves: M, uniform numbers of a move.
     """
-    uniform = torch.rand(count, 2, dtype=torch.float32)
-    return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], torch.randn(count, latent_dim, dtype=torch.float32))
+    uniform = torch.rand(count, 2 + moves, dtype=torch.float32)
+    noise = torch.randn(count, latent_dim, dtype=torch.float32)
+    return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], noise, uniform[:, 2:])
 
 
-def draw_seeded(indices: Sequence[int], latent_dim: int, shares: Tensor, *, seed: int, epoch: int) -> Draws:
+def draw_seeded(
+    indices: Sequence[int], latent_dim: int, shares: Tensor, moves: int = 0, *, seed: int, epoch: int
+) -> Draws:
     """Draws that are a pure function of (seed, epoch, index).
 
     A counter is hashed as in SplitMix64 (Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators").
     """
-    width = 2 + latent_dim
+    width = 2 + latent_dim + moves
     key = np.uint64(derive(seed, "epoch", epoch))
     counter = np.asarray(indices, dtype=np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64)
-    bits = _splitmix(key + (counter + np.uint64(1)) * GOLDEN)  # [B, 2 + L]
-    uniform = torch.from_numpy((bits[:, :2] >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))  # [0, 1)
-    inside = (bits[:, 2:] >> np.uint64(11)).astype(np.float64) * 2**-53 + 2**-54  # (0, 1)
+    bits = _splitmix(key + (counter + np.uint64(1)) * GOLDEN)  # [B, 2 + L + M]
+    flat = np.delete(bits, np.s_[2 : 2 + latent_dim], axis=1)
+    uniform = torch.from_numpy((flat >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))  # [0, 1)
+    inside = (bits[:, 2 : 2 + latent_dim] >> np.uint64(11)).astype(np.float64) * 2**-53 + 2**-54  # (0, 1)
     noise = torch.special.ndtri(torch.from_numpy(inside)).float()
-    return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], noise)
+    return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], noise, uniform[:, 2:])
 
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -111,6 +124,7 @@ class Cache:
     """
 
     def __init__(self, bank: VAEBank, rows: Tensor, *, kept: bool = True, together: bool = False) -> None:
+        kept = kept and bank.policy.mover is None  # an image is moved otherwise each time
         self.codes = Codes(rows, bank.latent_dim, kept=kept, together=together)
         detail = kept and bank.policy.keep_detail
         self.reconstructions = Table(len(rows), math.prod(bank.image_shape), dtype=torch.float16, kept=detail)
@@ -140,8 +154,12 @@ def synthesise(
         known = cache.codes.get(items[jittered])
         samples, kept = _read(bank, source, items, jittered, known)
         if len(jittered):
-            moving = [samples[i] for i in jittered.tolist()]
-            _encode(bank, source, cache.codes, items[jittered], rows[jittered], moving, known)
+            jittering = [samples[i] for i in jittered.tolist()]
+            if bank.policy.mover is not None:
+                jittering = _moved(bank.policy.mover, source, jittering, draws.moves[jittered])
+                for i, sample in zip(jittered.tolist(), jittering, strict=True):
+                    samples[i] = sample
+            _encode(bank, source, cache.codes, items[jittered], rows[jittered], jittering, known)
             z[jittered] = bank.moved(known, rows[jittered], draws.noise[jittered], scale)
         detailed = torch.zeros(len(items), dtype=torch.bool)
         detailed[jittered] = torch.tensor(kept, dtype=torch.bool)
@@ -165,6 +183,29 @@ def _read(
                 sample = source.raw(item)
         samples.append(sample)
     return samples, kept
+
+
+def _moved(moves: Moves, source: Source, samples: list[Sample], uniform: Tensor) -> list[Sample]:
+    """The samples with their images moved, in the images' own kind."""
+    moved = list(samples)
+    for places in _alike([kind_of(sample.image) for sample in samples], [size_of(s.image) for s in samples]):
+        images = [samples[place].image for place in places]
+        x = moves.apply(all_to_float(images, source.value_range), uniform[places])
+        for place, image in zip(places, like_all(x, images, source.value_range), strict=True):
+            moved[place] = samples[place]._replace(image=image)
+    return moved
+
+
+def _alike(kinds: list[Any], sizes: list[tuple[int, int]]) -> Iterator[list[int]]:
+    """Places of one kind, few enough to be worked on together."""
+    places: dict[Any, list[int]] = defaultdict(list)
+    for place, kind in enumerate(kinds):
+        places[kind].append(place)
+    for some in places.values():
+        height, width = sizes[some[0]]
+        few = max(1, CACHED_PIXELS // (height * width))
+        for first in range(0, len(some), few):
+            yield some[first : first + few]
 
 
 def _encode(
@@ -218,28 +259,22 @@ def _small(bank: VAEBank, source: Source, images: list[Any]) -> Tensor:
 
 def _finished(source: Source, samples: list[Sample], pixels: Tensor, detailed: list[bool]) -> list[Any]:
     """Images of the samples' own kind and size, from decoded ones or, where detail is kept, decoded differences."""
-    alike: dict[Any, list[int]] = defaultdict(list)
-    for place, sample in enumerate(samples):
-        alike[kind_of(sample.image), detailed[place]].append(place)
     images: list[Any] = [None] * len(samples)
     tensors = all(leaf.after_to_tensor() is not None for leaf in source.leaves)
-    for (_, keeps), places in alike.items():
-        height, width = size_of(samples[places[0]].image)
-        few = max(1, CACHED_PIXELS // (height * width))
-        for first in range(0, len(places), few):
-            some = places[first : first + few]
-            originals = [samples[place].image for place in some]
-            made = _at_size(pixels[some], originals, keeps, source.value_range)
-            as_tensors = tensors and getattr(originals[0], "mode", None) in ("L", "RGB")
-            if as_tensors:
-                channels = match_channels(made, len(originals[0].getbands()))
-                finished: Sequence[Any] = [
-                    pixels.to(torch.get_default_dtype()).div_(255) for pixels in to_uint8(channels).contiguous()
-                ]
-            else:
-                finished = like_all(made, originals, source.value_range)
-            for place, image in zip(some, finished, strict=True):
-                images[place] = image
+    kinds = [(kind_of(sample.image), keeps) for sample, keeps in zip(samples, detailed, strict=True)]
+    for some in _alike(kinds, [size_of(sample.image) for sample in samples]):
+        originals = [samples[place].image for place in some]
+        made = _at_size(pixels[some], originals, detailed[some[0]], source.value_range)
+        as_tensors = tensors and getattr(originals[0], "mode", None) in ("L", "RGB")
+        if as_tensors:
+            channels = match_channels(made, len(originals[0].getbands()))
+            finished: Sequence[Any] = [
+                pixels.to(torch.get_default_dtype()).div_(255) for pixels in to_uint8(channels).contiguous()
+            ]
+        else:
+            finished = like_all(made, originals, source.value_range)
+        for place, image in zip(some, finished, strict=True):
+            images[place] = image
     return images
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from vae_augment.latent import SAMPLERS
+from vae_augment.moves import MOVES, Moves, default_moves
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,9 @@ class Policy:
         scale: jitter in units of the class's spread in latent space.
         keep_detail: add the decoded difference to the image, instead of decoding it anew.
         method: the sampler of generated images.
+        moves: a name in `vae_augment.moves.MOVES`; the wrapper moves an image by them before it is jittered.
         origin: where the values come from, for people to read.
+        tiers: (images at most, p_generate, p_jitter) of classes that are rarer than most, the rarest first.
     """
 
     p_generate: float
@@ -26,46 +31,79 @@ class Policy:
     scale: float = 0.8
     keep_detail: bool = False
     method: str = "exemplar"
+    moves: str = "none"
     origin: str = ""
+    tiers: tuple[tuple[int, float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        numbers = (self.p_generate, self.p_jitter, self.scale)
+        numbers = (self.p_generate, self.p_jitter, self.scale, *(number for tier in self.tiers for number in tier))
         if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
             raise ValueError(f"p_generate, p_jitter and scale must be numbers, got {numbers}")
-        if not (self.p_generate >= 0 <= self.p_jitter and self.p_generate + self.p_jitter <= 1):
-            raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {numbers[:2]}")
+        for p_generate, p_jitter in ((self.p_generate, self.p_jitter), *(tier[1:] for tier in self.tiers)):
+            if not (p_generate >= 0 <= p_jitter and p_generate + p_jitter <= 1):
+                raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {(p_generate, p_jitter)}")
         if not 0 <= self.scale < float("inf"):
             raise ValueError(f"scale must be a finite number of at least 0, got {self.scale}")
         if not isinstance(self.keep_detail, bool) or self.method not in SAMPLERS:
             raise ValueError(f"keep_detail {self.keep_detail!r} or method {self.method!r} is not known")
+        if self.moves not in MOVES:
+            raise ValueError(f"moves must be one of {', '.join(map(repr, MOVES))}, got {self.moves!r}")
+
+    @property
+    def mover(self) -> Moves | None:
+        return MOVES[self.moves]
+
+    def shares(self, images: int) -> tuple[float, float]:
+        """p_generate and p_jitter of a class of so many images."""
+        tier = next((tier for tier in self.tiers if images <= tier[0]), None)
+        return (self.p_generate, self.p_jitter) if tier is None else tier[1:]
+
+    @property
+    def off(self) -> bool:
+        """Whether it augments nothing."""
+        return not any(share for tier in ((0, self.p_generate, self.p_jitter), *self.tiers) for share in tier[1:])
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "tiers": [list(tier) for tier in self.tiers]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Policy:
-        return cls(**values)
+        if not isinstance(values, dict):
+            raise ValueError(f"a policy must be a dict, got {type(values).__name__}")
+        tiers = values.get("tiers", ())
+        tiers = tuple((images, p_generate, p_jitter) for images, p_generate, p_jitter in tiers)
+        return cls(**{**values, "tiers": tiers})
 
 
-# (images a class at most, p_generate, p_jitter). Jitter helped most where images were fewest; images drawn anew helped
-# too, but less. Early choices, to be replaced by ones made on the user's data.
-DEFAULT_SHARES = ((20, 0.15, 0.6), (100, 0.1, 0.4), (1_000, 0.1, 0.2), (float("inf"), 0.05, 0.1))
+# (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).
+DEFAULTS = ((20, 0.0, 0.85, 0.4), (100, 0.0, 0.5, 0.4), (1_000, 0.0, 0.3, 0.4), (float("inf"), 0.05, 0.1, 0.8))
+NATURAL_SCALE, NATURAL_MOST = 0.8, 0.75  # scale, and the largest p_jitter, for photographs
 
 
-def default_policy(images_per_class: float, *, natural: bool, method: str) -> Policy:
-    """The default for a dataset's size and kind.
+def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
+    """The default for a dataset's size and kind: rare classes are augmented more often than common ones.
 
     Args:
-        images_per_class: mean number of images a class.
-        natural: colour photographs rather than drawings; their detail is kept.
+        counts: images of each class.
+        channels: three or more are taken for colour photographs, fewer for drawings.
         method: the sampler that the bank can serve.
     """
-    _, p_generate, p_jitter = next(row for row in DEFAULT_SHARES if images_per_class <= row[0])
-    kind = "colour images" if natural else "grey images"
-    if natural:  # drawn anew they are blurred, and jittered ones keep their detail
-        p_generate = 0.0
-    origin = f"default for {kind}, about {images_per_class:.0f} a class; not tuned on this data"
-    return Policy(p_generate, p_jitter, keep_detail=natural, method=method, origin=origin)
+    typical, natural = median(counts), channels >= 3
+    moves = default_moves(typical, channels)
+    scale = next(row[3] for row in DEFAULTS if typical <= row[0])
+    shares = [(most, 0.0 if natural or moves != "none" else p_generate, p) for most, p_generate, p, _ in DEFAULTS]
+    if natural:
+        shares = [(most, p_generate, min(p, NATURAL_MOST)) for most, p_generate, p in shares]
+    common = next(row for row in shares if max(counts) <= row[0])
+    return Policy(
+        *common[1:],
+        NATURAL_SCALE if natural else scale,
+        keep_detail=natural or moves != "none",
+        method=method,
+        moves=moves,
+        origin=f"default for {'colour' if natural else 'grey'} images, about {typical:.0f} a class",
+        tiers=tuple((int(row[0]), *row[1:]) for row in shares if row[0] < common[0] and moves != "none"),
+    )
 
 
 def silent_policy(method: str) -> Policy:

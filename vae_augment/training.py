@@ -11,14 +11,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vae_augment.images import random_affine
 from vae_augment.model import VAE, Loss, Params
+
+Move = Callable[[Tensor, torch.Generator], Tensor]
 
 CLASSES_AT_ONCE = {"cpu": 1, "cuda": 64}  # on a CPU a loop over classes beats grouped convolutions
 ENCODE_BLOCK = 512  # images
 WARM_UP_SHARE = 0.1  # of the steps, until the rate peaks
 SNAPSHOT_EVERY = 25  # steps between states to return to when a loss is not finite
 MAX_RETRIES = 3
+MOVED_SHARE = 0.75  # of a batch; the rest stays as it is, so that the VAE also knows the images themselves
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,13 @@ class Job:
     Args:
         images: uint8 [N, C, H, W], N >= 1.
         generator: the class's own randomness, so that training beside others changes nothing.
-        moved: train on randomly moved copies.
+        moves: images are trained on after this, which moves each at random, given float images [B, C, H, W] and the
+            generator; None: as they are.
     """
 
     images: Tensor
     generator: torch.Generator
-    moved: bool
+    moves: Move | None
 
 
 def train(
@@ -169,7 +172,10 @@ def _batch(job: Job, batch_size: int, device: torch.device) -> Tensor:
     """Float images [B, C, H, W] of a class, on the device."""
     chosen = torch.randint(len(job.images), (batch_size,), generator=job.generator)
     images = job.images[chosen.to(job.images.device)].to(device).float().div_(255)
-    return random_affine(images, job.generator) if job.moved else images
+    count = 0 if job.moves is None else round(batch_size * MOVED_SHARE)
+    if job.moves is None or count == 0:
+        return images
+    return torch.cat([job.moves(images[:count], job.generator), images[count:]])
 
 
 @torch.no_grad()

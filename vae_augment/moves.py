@@ -1,0 +1,134 @@
+"""Random moves of images: what a classifier should not care about, for training VAEs and for augmenting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Moves:
+    """A family of random moves. Each number is drawn from -its value to its value.
+
+    Args:
+        rotation: degrees.
+        shift: share of the sides.
+        scaling: share of the size; 0.1 is 90 % to 110 %.
+        shear: degrees.
+        elastic: how far each of a coarse grid of points moves, as a share of the sides; what lies between follows
+            smoothly (Simard et al. 2003, with a coarse grid in place of a wide blur).
+        points: of that grid, a side.
+        brightness: share by which all values are scaled.
+        contrast: share by which differences from the image's mean are scaled.
+    """
+
+    rotation: float = 0.0
+    shift: float = 0.0
+    scaling: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    points: int = 4
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """Uniform numbers that an image's move takes."""
+        return 7 + (2 * self.points**2 if self.elastic else 0)
+
+    def apply(self, images: Tensor, uniform: Tensor, *, outside: str = "border") -> Tensor:
+        """Each image moved in its own way.
+
+        Args:
+            images: float32 [B, C, H, W] in [0, 1].
+            uniform: float32 [B, width] in [0, 1), on the CPU.
+            outside: what comes in at the edges: "border" repeats them, "zeros" is black.
+
+        Returns:
+            float32 [B, C, H, W] in [0, 1].
+        """
+        if not len(images):
+            return images
+        draws = (uniform * 2 - 1).to(images.device)
+        if self.brightness or self.contrast:
+            brightness = 1 + draws[:, 5] * self.brightness
+            contrast = 1 + draws[:, 6] * self.contrast
+            images = images * brightness[:, None, None, None]
+            mean = images.mean((1, 2, 3), keepdim=True)
+            images = (mean + (images - mean) * contrast[:, None, None, None]).clamp_(0, 1)
+        return F.grid_sample(images, self._grid(images, draws), padding_mode=outside, align_corners=False)
+
+    def _grid(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Where each pixel comes from, [B, H, W, 2], in grid_sample's coordinates from -1 to 1."""
+        height, width = images.shape[-2:]
+        angle, shear = draws[:, 0] * math.radians(self.rotation), draws[:, 1] * math.radians(self.shear)
+        scale, slant = 1 + draws[:, 2] * self.scaling, shear.tan()
+        shift = draws[:, 3:5] * 2 * self.shift
+        cos, sin, aspect = angle.cos() * scale, angle.sin() * scale, height / width
+        rows = [  # a rotation after a shear, in pixels: the coordinates are not square
+            torch.stack([cos, (cos * slant - sin) * aspect, shift[:, 0]], dim=1),
+            torch.stack([sin / aspect, sin * slant + cos, shift[:, 1]], dim=1),
+        ]
+        grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+        if self.elastic:
+            coarse = draws[:, 7:].reshape(-1, 2, self.points, self.points) * 2 * self.elastic
+            fine = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
+            grid = grid + fine.permute(0, 2, 3, 1)
+        return grid
+
+    def draw(self, images: Tensor, generator: torch.Generator, *, outside: str = "border") -> Tensor:
+        """`apply` with numbers drawn from a CPU generator."""
+        return self.apply(images, torch.rand(len(images), self.width, generator=generator), outside=outside)
+
+
+AFFINE = Moves(rotation=15.0, shift=0.1, scaling=0.1)
+COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0.2)
+# Handwriting and drawings slant and bend by more than people rotate them.
+ELASTIC = Moves(rotation=20.0, shift=0.1, scaling=0.2, shear=20.0, elastic=0.09, points=5)
+
+
+ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
+MOVES: dict[str, Moves | None] = {
+    "none": None,
+    "affine": AFFINE,
+    "colour": COLOUR,
+    "elastic": ELASTIC,
+    "elastic-colour": ELASTIC_COLOUR,
+}
+
+
+FEW_IMAGES = 1_000  # of a class: with fewer a VAE is trained on moved copies
+
+
+def default_moves(images: float, channels: int) -> str:
+    """The name of the moves that a VAE of so many images is trained on."""
+    if images >= FEW_IMAGES:
+        return "none"
+    return "elastic-colour" if channels >= 3 else "elastic"
+
+
+def one_by_one(transform: Callable[[Tensor], Tensor]) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """A transform of one image, which draws from torch's global generator, for batches; its state is put back."""
+
+    def move(images: Tensor, generator: torch.Generator) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+            moved = [transform(image) for image in images]
+        for image in moved:
+            if not (isinstance(image, Tensor) and image.shape == images.shape[1:] and image.is_floating_point()):
+                came = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+                shape = list(images.shape[1:])
+                raise ValueError(f"invariances must keep float images of shape {shape}, got {came}.")
+        return torch.stack(moved).float().clamp_(0, 1)
+
+    return move
+
+
+def classical_moves(channels: int) -> Moves:
+    """What people augment with: affine moves, and brightness and contrast where there is colour. Nothing is flipped."""
+    return COLOUR if channels >= 3 else AFFINE
