@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from tests.conftest import Shapes
-from vae_augment import VAEBank, __version__, config, data, fitting
+from vae_augment import VAEBank, __version__, config, data, fitting, study
 from vae_augment.cli import main
 
 
@@ -77,9 +77,8 @@ def test_fit_writes_a_bank_and_a_sheet_and_says_what_to_do_next(here):
 
 
 def test_fit_names_its_bank_after_the_data_and_is_a_function_of_its_options(here):
-    assert (
-        run("fit --data bars --per-class 2 --latent-dim 3 --image-size 8 --sharing none --no-policy --seed 4")[0] == 0
-    )
+    command = "fit --data bars --per-class 2 --latent-dim 3 --image-size 8 --sharing none --no-policy --seed 4"
+    assert run(command)[0] == 0
     first = Path("bars.safetensors").read_bytes(), Path("bars.png").read_bytes()
     bank = VAEBank.load("bars.safetensors")
     assert (bank.latent_dim, bank.image_shape[1:], bank.config.sharing, bank.config.policy) == (
@@ -89,9 +88,7 @@ def test_fit_names_its_bank_after_the_data_and_is_a_function_of_its_options(here
         "none",
     )
     assert ([info.images for info in bank.class_infos], bank.data["seed"]) == ([2, 2, 2], 4)
-    assert (
-        run("fit --data bars --per-class 2 --latent-dim 3 --image-size 8 --sharing none --no-policy --seed 4")[0] == 0
-    )
+    assert run(command)[0] == 0
     assert (Path("bars.safetensors").read_bytes(), Path("bars.png").read_bytes()) == first
 
 
@@ -158,6 +155,41 @@ def test_info_says_what_a_bank_holds(with_bank, bank):
     assert [row.split()[:2] for row in out.splitlines()[-3:]] == [[name, "10"] for name in Shapes.classes]
 
 
+# ---- evaluate ----
+
+QUICK = "--seeds 2 --steps 3 --preset fast"
+
+
+def test_evaluate_prints_a_table_and_writes_figures_and_a_plot(here):
+    code, out, err = run(f"evaluate --data bars --per-class 2 {QUICK} --json found.json --plot found.png")
+    assert (code, err) == (0, "")
+    header, _, *rows = out.splitlines()
+    assert header.startswith("arm")
+    assert [row.split()[0] for row in rows[:4]] == ["none", "classical", "ours", "ours+classical"]
+    text = Path("found.json").read_text()
+    found = json.loads(text)
+    assert out.splitlines()[-1] == found["verdict"]
+    assert found["setup"].items() >= {"images": 6, "held_out": 3, "rounds": 2, "steps": 3}.items()
+    assert str(here) not in text
+    with Image.open("found.png") as plot:
+        assert plot.format == "PNG"
+    assert run(f"evaluate --data bars --per-class 2 {QUICK} --json again.json")[0] == 0
+    assert Path("again.json").read_text() == text
+
+
+def test_evaluate_measures_on_given_images_with_a_given_bank(here, monkeypatch):
+    assert run("fit --data bars --preset fast")[0] == 0
+    monkeypatch.setattr(study, "fit", lambda *given, **options: pytest.fail("a bank was fitted"))
+    for name in Shapes.classes[1:]:
+        (here / "test" / name).mkdir(parents=True)
+        Image.new("L", (12, 12), 99).save(here / "test" / name / "0.png")
+    given = f"--test test --bank bars.safetensors --arms 'none, ours' {QUICK} --seed 7"
+    assert run(f"evaluate --data bars {given} --json found.json")[::2] == (0, "")
+    found = json.loads(Path("found.json").read_text())
+    assert found["setup"].items() >= {"images": 9, "held_out": 2, "seed": 7}.items()
+    assert [row["recall"]["across"] for row in found["rows"]] == [None, None]
+
+
 # ---- what is wrong with a command line or its input ----
 
 
@@ -181,6 +213,14 @@ def test_info_says_what_a_bank_holds(with_bank, bank):
         ("generate bars.safetensors --out new --method magic", "method must be one of 'exemplar', 'gaussian', 'prior'"),
         ("generate bars.safetensors --out new --count 5 --per-class 5", "give per_class or count, not both"),
         ("generate bars.safetensors --out new --device tpu9", "tpu9"),
+        ("evaluate --data bars --arms none,mine", "an arm must be one of 'none', 'classical', "),
+        ("evaluate --data bars --json no/such/found.json", "no folder no/such"),
+        ("evaluate --data bars --plot no/such/found.png", "no folder no/such"),
+        ("evaluate --data bars --bank none.safetensors", "no bank at none.safetensors"),
+        ("evaluate --data bars --test empty", "empty must hold one folder of images per class"),
+        ("evaluate --data bars --per-class 3", "no image is left to test on"),
+        ("evaluate --data bars --per-class 2 --sampling-strategy most", "most"),
+        ("evaluate --data bars --per-class 2 --device tpu9", "tpu9"),
         ("info none.safetensors", "no bank at none.safetensors. `vae-augment fit` makes one"),
         ("info notes.txt", "notes.txt is not a bank"),
         ("info empty", "no bank at empty"),
@@ -210,6 +250,9 @@ def test_wrong_input_exits_with_2_and_one_line(with_bank, command, message):
         ("generate bars.safetensors", "Missing option '--out'"),
         ("generate --out new", "Missing argument 'BANK'"),
         ("generate bars.safetensors --out new --count 0", "'--count': 0 is not in the range x>=1"),
+        ("evaluate", "Missing option '--data'"),
+        ("evaluate --data bars --seeds 0", "'--seeds': 0 is not in the range x>=1"),
+        ("evaluate --data bars --steps 0", "'--steps': 0 is not in the range x>=1"),
         ("info", "Missing argument 'BANK'"),
         ("frobnicate", "No such command 'frobnicate'"),
     ],
@@ -251,14 +294,14 @@ def test_help_and_version_import_nothing_heavy():
     script = """if True:
         import sys
         from vae_augment.cli import main
-        for arguments in (["--help"], ["fit", "--help"], ["--version"]):
+        for arguments in (["--help"], ["fit", "--help"], ["evaluate", "--help"], ["--version"]):
             main(arguments, standalone_mode=False)
-        heavy = {"torch", "torchvision", "numpy", "PIL", "cv2", "safetensors", "tqdm", "albumentations"}
+        heavy = {"torch", "torchvision", "numpy", "PIL", "cv2", "safetensors", "tqdm", "albumentations", "scipy"}
         assert not heavy & set(sys.modules), heavy & set(sys.modules)
     """
     done = program("-c", script)
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(command in done.stdout for command in ("fit", "generate", "info", f"version {__version__}"))
+    assert all(command in done.stdout for command in ("fit", "generate", "evaluate", "info", f"version {__version__}"))
 
 
 @pytest.mark.parametrize(

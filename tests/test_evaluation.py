@@ -1,19 +1,13 @@
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from io import BytesIO
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from tests.conftest import Shapes
 from vae_augment import FitConfig, evaluate, evaluation, study
 from vae_augment.arms import SOURCES
-from vae_augment.report.differences import differences_png
 from vae_augment.statistics import Difference, paired_difference
 
 TINY = FitConfig(steps=2, width=8, latent_dim=2, batch_size=4)
@@ -31,7 +25,7 @@ def result():
     """All arms over three rounds, with their classifiers trained for long enough to differ."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "TEXTBOOK", replace(TINY, sharing="none", policy="none"))
-        return quick(arms=ALL_ARMS, seeds=3, steps=8)
+        return quick(arms=ALL_ARMS, seeds=3, steps=6)
 
 
 def row(result, arm):
@@ -111,7 +105,7 @@ def test_the_setup_says_how_it_was_measured_without_a_time_or_a_path(result):
         "classes": 3,
         "image_shape": [1, 12, 12],
         "rounds": 3,
-        "steps": 8,
+        "steps": 6,
         "seed": 0,
     }
     assert result.metric == "accuracy"
@@ -138,14 +132,14 @@ def test_it_is_a_function_of_its_arguments_and_draws_from_no_global_generator():
     for torch_seed, seed in ((1, 0), (2, 0), (1, 1)):
         torch.manual_seed(torch_seed)
         start = torch.get_rng_state()
-        texts.append(quick(steps=8, seed=seed).to_json())
+        texts.append(quick(steps=5, seed=seed).to_json())
         assert torch.equal(torch.get_rng_state(), start)
     torch.set_rng_state(before)
     assert texts[0] == texts[1] != texts[2]
 
 
 def test_an_arms_figures_do_not_depend_on_the_other_arms(result):
-    alone = quick(arms=["ours", "none"], seeds=3, steps=8)
+    alone = quick(arms=["ours", "none"], seeds=3, steps=6)
     for arm in ("ours", "none"):
         assert row(alone, arm)["rounds"] == row(result, arm)["rounds"]
     assert row(alone, "ours")["over_none"] == row(result, "ours")["over_none"]
@@ -164,9 +158,8 @@ def test_all_rounds_of_given_test_images_share_what_their_choice_adds(monkeypatc
     wanted = paired_difference([10.0, 10.0], image_variance=change.var().item() / 300)
     assert given.difference("ours", "none") == Difference(**wanted.to_dict())
     pretend(monkeypatch, accuracy)
-    drawn = quick(
-        Shapes(200), per_class=100, arms=tuple(accuracy)
-    )  # the same labels in each round, not the same images
+    # the same labels in each round, but not the same images
+    drawn = quick(Shapes(200), per_class=100, arms=tuple(accuracy))
     assert drawn.difference("ours", "none") == Difference(10.0, 10.0, 10.0)
 
 
@@ -191,9 +184,7 @@ def test_the_choice_of_test_images_of_unequal_classes_is_that_of_each_class(monk
     found = quick(uneven, test=Shapes(10, seed=1), arms=("none", "ours"))
     change = torch.tensor([0.0] * 5 + [-100.0] * 5, dtype=torch.float64)
     wanted = paired_difference([-50 / 3] * 2, image_variance=change.var().item() / 10 / 9)
-    assert found.difference("ours", "none") == Difference(
-        **{k: pytest.approx(v, abs=1e-3) for k, v in vars(wanted).items()}
-    )
+    assert vars(found.difference("ours", "none")) == pytest.approx(vars(wanted), abs=1e-3)
 
 
 def test_a_class_of_one_image_is_trained_on_and_its_recall_is_not_known():
@@ -205,17 +196,12 @@ def test_a_class_of_one_image_is_trained_on_and_its_recall_is_not_known():
 
 
 def test_labels_may_be_any_integers_and_figures_are_the_same():
-    class Odd(Shapes):
-        classes = None
+    class Nameless(Shapes):
+        classes = class_to_idx = None
 
-        def __getitem__(self, index):
-            image, label = super().__getitem__(index)
-            return image, (-5, 3, 70)[label]
-
-    dataset = Odd(12)
+    dataset = Nameless(12)
     dataset.targets = [(-5, 3, 70)[label] for label in dataset.targets]
-    dataset.__class__.__getitem__ = Shapes.__getitem__
-    found, wanted = quick(dataset, steps=8), quick(steps=8)
+    found, wanted = quick(dataset), quick()
     assert list(found.rows[0]["recall"]) == ["-5", "3", "70"]
     assert [r["rounds"] for r in found.rows] == [r["rounds"] for r in wanted.rows]
 
@@ -229,70 +215,6 @@ def test_the_dataset_is_not_changed_and_its_transforms_are_not_seen():
     assert quick(dataset, arms=["none"]).to_json() == quick(Shapes(12), arms=["none"]).to_json()
     assert vars(dataset) == before
     assert (dataset.data == pixels).all()
-
-
-# ---- the verdict ----
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "verdict"),
-    [
-        ({"classical": [50, 51, 50], "ours+classical": [60, 62, 61]}, "helps: +10.7 points over classical, interval "),
-        (
-            {"classical": [50, 51, 50], "ours+classical": [40, 42, 41]},
-            "hurts here: use classical alone (-9.3 points over classical, interval ",
-        ),
-        (
-            {"classical": [50, 55, 45], "ours+classical": [51, 50, 55]},
-            "does not help here: use classical alone (+2.0 points over classical, interval ",
-        ),
-        ({"none": [20] * 3, "classical": [50] * 3, "ours": [40, 41, 42]}, "hurts here: use classical alone (-9.0"),
-        (
-            {"none": [50, 51, 50], "ours": [40, 42, 41]},
-            "hurts here: use the images as they are alone (-9.3 points over none, interval ",
-        ),
-        ({"none": [50, 51, 50], "ours": [60, 62, 61]}, "helps: +10.7 points over none, interval "),
-        ({"none": [50], "ours": [90]}, "no verdict from one seed: +40.0 points over none"),
-        ({"none": [50, 50], "mixup": [90, 91]}, "no verdict: run an arm of ours beside 'none' or 'classical'"),
-        ({"ours": [50, 50]}, "no verdict: run an arm of ours beside 'none' or 'classical'"),
-        ({"classical": [50] * 2, "none": [50] * 2, "ours+classical": [50] * 2}, "does not help here: use classical"),
-    ],
-)
-def test_the_verdict_is_of_ours_over_what_people_already_do(monkeypatch, accuracy, verdict):
-    found = pretended(monkeypatch, accuracy)
-    assert found.verdict.startswith(verdict)
-    assert len(found.verdict.splitlines()) == 1
-    if "interval" in found.verdict:
-        assert f"{len(accuracy['classical' if 'classical' in accuracy else 'none'])} seeds" in found.verdict
-
-
-def test_one_round_has_no_interval_and_no_verdict():
-    found = quick(seeds=1)
-    assert found.verdict.startswith("no verdict from one seed: ")
-    assert found.difference("ours", "none").low is None
-    assert json.loads(found.to_json())["rows"] == found.rows
-
-
-def shuffled():
-    dataset = Shapes(32)
-    order = torch.randperm(96, generator=torch.Generator().manual_seed(0)).tolist()
-    dataset.targets = [dataset.targets[i] for i in order]
-    return dataset
-
-
-def noise():
-    dataset = Shapes(32)
-    dataset.data = np.random.default_rng(0).integers(0, 256, dataset.data.shape, dtype=np.uint8)
-    return dataset
-
-
-@pytest.mark.parametrize("dataset", [shuffled, noise])
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_where_there_is_nothing_to_learn_nothing_helps(monkeypatch, dataset, seed):
-    monkeypatch.setattr("vae_augment.fitter.JUDGE_STEPS", 5)
-    found = quick(dataset(), seeds=4, steps=25, seed=seed)
-    assert found.verdict.startswith(("does not help here", "hurts here"))
-    assert found.difference("ours+classical", "classical").low < 0 < found.difference("ours", "none").high
 
 
 # ---- the classifier ----
@@ -348,42 +270,3 @@ def test_wrong_arguments_are_told_before_a_bank_is_fitted(monkeypatch, options, 
         monkeypatch.setattr(study, "fit", fail)
     with pytest.raises(error, match=message):
         quick(**options)
-
-
-# ---- the plot ----
-
-
-def test_the_plot_is_a_picture_and_a_function_of_the_figures(result):
-    png = differences_png(result)
-    with Image.open(BytesIO(png)) as image:
-        image.load()
-        assert image.format == "PNG"
-        assert image.width > 600
-    assert differences_png(result) == png
-
-
-@pytest.mark.parametrize(
-    "accuracy",
-    [
-        {"none": [50.0], "ours": [60.0]},
-        {"none": [50.0, 51.0]},
-        {"ours": [50.0, 51.0]},
-        {"classical": [50.0, 51.0], "ours+classical": [50.0, 51.0]},
-    ],
-    ids=["one round", "none alone", "nothing to compare with", "no difference"],
-)
-def test_a_plot_of_little_opens_too(monkeypatch, accuracy):
-    with Image.open(BytesIO(differences_png(pretended(monkeypatch, accuracy)))) as image:
-        image.load()
-
-
-def test_the_plot_asks_for_no_window_system():
-    code = (
-        "import sys, vae_augment.report.differences as d; from vae_augment.evaluation import Evaluation\n"
-        "assert 'matplotlib' not in sys.modules\n"
-        "row = {'arm': 'ours', 'over_none': {'mean': 1.0, 'low': None, 'high': None}, 'over_classical': None}\n"
-        "d.differences_png(Evaluation([row], 'one', 'accuracy', {}))\n"
-        "assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")

@@ -4,7 +4,6 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from torchvision.transforms import Compose, RandomErasing, RandomHorizontalFlip
 
 from vae_augment.moves import (
     AFFINE,
@@ -15,7 +14,6 @@ from vae_augment.moves import (
     Moves,
     classical_moves,
     default_moves,
-    one_by_one,
 )
 
 FAMILIES = {name: moves for name, moves in MOVES.items() if moves is not None}
@@ -221,6 +219,14 @@ def test_brightness_scales_all_values_and_contrast_their_differences_from_the_me
     torch.testing.assert_close(sharper, 0.5 + (image - 0.5) * (1 + 0.3 * draw))
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_is_moved_but_neither_brighter_nor_of_more_contrast(channels):
+    images, uniform = rand(6, channels, 12, 12), rand(6, COLOUR.width, seed=1)
+    moved = COLOUR.apply(images, uniform)
+    assert torch.equal(moved[:, -1:], AFFINE.apply(images[:, -1:], uniform))
+    assert torch.equal(moved[:, :-1], COLOUR.apply(images[:, :-1], uniform))
+
+
 @every_family
 @pytest.mark.parametrize("size", [(24, 24), (24, 40)])
 def test_the_same_numbers_move_a_larger_image_the_same_way(moves, size):
@@ -262,68 +268,3 @@ def test_the_usual_augmentation_changes_colours_where_there_are_some(channels, c
     moves = classical_moves(channels)
     assert (moves.brightness > 0, moves.contrast > 0) == (colour, colour)
     assert (moves.rotation, moves.shift, moves.scaling, moves.shear, moves.elastic) == (15.0, 0.1, 0.1, 0.0, 0.0)
-
-
-# ---- the caller's own ----
-
-
-def noisy(image):
-    return image + torch.rand(1)
-
-
-def test_a_callers_transform_draws_anew_for_each_image_by_the_generator_alone():
-    images = torch.zeros(4, 1, 8, 8)
-    torch.manual_seed(1)
-    first = one_by_one(noisy)(images, gen(1))
-    torch.manual_seed(2)
-    again, other = (one_by_one(noisy)(images, gen(seed)) for seed in (1, 2))
-    assert torch.equal(first, again)
-    assert len({value.item() for value in [*first[:, 0, 0, 0], *other[:, 0, 0, 0]]}) == 8
-    generator = gen(1)
-    assert not torch.equal(one_by_one(noisy)(images, generator), one_by_one(noisy)(images, generator))
-
-
-def test_a_callers_transform_leaves_the_global_generator_as_it_was():
-    before = torch.get_rng_state()
-    one_by_one(noisy)(torch.zeros(4, 1, 8, 8), gen())
-    assert torch.equal(torch.get_rng_state(), before)
-    with pytest.raises(RuntimeError, match="out of film"):
-        one_by_one(fail)(torch.zeros(4, 1, 8, 8), gen())
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def fail(image):
-    torch.rand(3)
-    raise RuntimeError("out of film")
-
-
-def test_torchvisions_transforms_serve():
-    moved = one_by_one(Compose([RandomHorizontalFlip(), RandomErasing(p=0.5)]))(rand(16, 3, 12, 12), gen())
-    assert (moved.shape, moved.dtype) == ((16, 3, 12, 12), torch.float32)
-    assert (moved != rand(16, 3, 12, 12)).flatten(1).any(1).sum() > 4
-
-
-@pytest.mark.parametrize("value", [-3.0, 5.0])
-def test_values_out_of_range_are_clipped(value):
-    moved = one_by_one(lambda image: image + value)(rand(2, 1, 8, 8), gen())
-    assert torch.equal(moved, torch.full((2, 1, 8, 8), float(value > 0)))
-
-
-@pytest.mark.parametrize(
-    ("transform", "came"),
-    [
-        (lambda image: image[:, 1:], r"torch\.float32 \[3, 7, 8\]"),
-        (lambda image: image[:, : 8 - int(3 * torch.rand(1))], r"torch\.float32 \[3, [67], 8\]"),
-        (lambda image: image[:1], r"torch\.float32 \[1, 8, 8\]"),
-        (lambda image: (image * 255).to(torch.uint8), r"torch\.uint8 \[3, 8, 8\]"),
-        (lambda image: image.numpy(), "ndarray"),
-        (lambda image: None, "NoneType"),
-    ],
-)
-def test_a_transform_that_gives_something_else_is_refused(transform, came):
-    with pytest.raises(ValueError, match=rf"invariances must keep float images of shape \[3, 8, 8\], got {came}\."):
-        one_by_one(transform)(rand(20, 3, 8, 8), gen())
-
-
-def test_other_precisions_become_single():
-    assert one_by_one(lambda image: image.double())(rand(2, 1, 8, 8), gen()).dtype == torch.float32

@@ -92,7 +92,7 @@ class Fitter:
             params,
             concatenate(stats),
             infos,
-            self.config,
+            FitConfig.from_dict(self.config.to_dict()),  # without a transform, which may not be pickled
             self._policy(stats),
             data={},
             start=start,

@@ -56,11 +56,13 @@ class Moves:
             return images
         draws = (uniform * 2 - 1).to(images.device)
         if self.brightness or self.contrast:
+            colours = images.shape[1] - (images.shape[1] in (2, 4))  # the last of two or four channels is alpha
             brightness = 1 + draws[:, 5] * self.brightness
             contrast = 1 + draws[:, 6] * self.contrast
-            images = images * brightness[:, None, None, None]
-            mean = images.mean((1, 2, 3), keepdim=True)
-            images = (mean + (images - mean) * contrast[:, None, None, None]).clamp_(0, 1)
+            colour = images[:, :colours] * brightness[:, None, None, None]
+            mean = colour.mean((1, 2, 3), keepdim=True)
+            colour = (mean + (colour - mean) * contrast[:, None, None, None]).clamp_(0, 1)
+            images = torch.cat([colour, images[:, colours:]], dim=1)
         return F.grid_sample(images, self._grid(images, draws), padding_mode=outside, align_corners=False)
 
     def _grid(self, images: Tensor, draws: Tensor) -> Tensor:

@@ -52,7 +52,19 @@ def train_autoencoder(classes: list[Tensor], steps: int) -> tuple[nn.Module, nn.
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    take_statistics(nn.Sequential(encoder, decoder), everything)
     return encoder.eval(), decoder.eval()
+
+
+@torch.no_grad()
+def take_statistics(model: nn.Module, images: Tensor) -> None:
+    """Of batches of all classes, for BatchNorm: half of those seen in training are of one class, which dims images."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over all batches
+    for block in images[torch.randperm(len(images))].split(BATCH)[:BATCH]:
+        model(block)
 
 
 def some(images: Tensor) -> Tensor:

@@ -54,6 +54,7 @@ def run_peer(
     seed: int,
     python: Path | None = None,
     epochs: int | None = None,
+    learning_rate: float | None = None,
     steps: int | None = None,
 ) -> PeerResult:
     """A peer fitted to images, and what it draws, on as many threads as torch uses here. No GPU is used.
@@ -66,6 +67,7 @@ def run_peer(
         seed: of everything random.
         python: the interpreter to run it with, `peer_python()` by default.
         epochs: of the VAEs, instead of the worker's default.
+        learning_rate: of the VAEs, instead of their packages' default.
         steps: of DeepSMOTE, instead of the worker's default.
 
     Raises:
@@ -74,6 +76,7 @@ def run_peer(
     counts = [per_class] if isinstance(per_class, int) else per_class
     options = ["--per-class", ",".join(map(str, counts)), "--seed", str(seed)]
     options += [] if epochs is None else ["--epochs", str(epochs)]
+    options += [] if learning_rate is None else ["--learning-rate", str(learning_rate)]
     options += [] if steps is None else ["--steps", str(steps)]
     python = peer_python() if python is None else python.absolute()
     with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,9 @@ from pyraug.pipelines import GenerationPipeline, TrainingPipeline
 from pyraug.trainers.training_config import TrainingConfig
 
 
-def pyraug_rhvae(images: torch.Tensor, count: int, *, epochs: int, seed: int) -> torch.Tensor:
+def pyraug_rhvae(
+    images: torch.Tensor, count: int, *, epochs: int, learning_rate: float = 1e-4, seed: int
+) -> torch.Tensor:
     """New images of one class.
 
     Chadebec, Thibeau-Sutre, Burgos and Allassonniere 2022, "Data Augmentation in High Dimensional Low Sample Size
@@ -27,6 +29,7 @@ def pyraug_rhvae(images: torch.Tensor, count: int, *, epochs: int, seed: int) ->
         images: float [n, C, H, W] in 0..1.
         count: how many to draw.
         epochs: of training.
+        learning_rate: of training; the package's default unless given.
         seed: of everything random.
 
     Returns:
@@ -38,7 +41,12 @@ def pyraug_rhvae(images: torch.Tensor, count: int, *, epochs: int, seed: int) ->
         training = TrainingPipeline(
             data_processor=DataProcessor(data_normalization_type=None),
             model=RHVAE(RHVAEConfig(input_dim=images[0].numel())),
-            training_config=TrainingConfig(output_dir=folder, max_epochs=epochs + 1, seed=seed),  # it stops one short
+            training_config=TrainingConfig(
+                output_dir=folder,
+                max_epochs=epochs + 1,  # it stops one short
+                learning_rate=learning_rate,
+                seed=seed,
+            ),
         )
         training(images)
         drawn = Path(folder, "drawn")

@@ -16,7 +16,9 @@ SAMPLERS = {"normal": NormalSampler, "gmm": GaussianMixtureSampler}
 LATENT_DIM = 16
 
 
-def pythae_vae(images: torch.Tensor, count: int, *, sampler: str, epochs: int, seed: int) -> torch.Tensor:
+def pythae_vae(
+    images: torch.Tensor, count: int, *, sampler: str, epochs: int, learning_rate: float = 1e-4, seed: int
+) -> torch.Tensor:
     """New images of one class.
 
     Chadebec, Vincent and Allassonniere 2022, "Pythae: Unifying Generative Autoencoders in Python".
@@ -28,6 +30,7 @@ def pythae_vae(images: torch.Tensor, count: int, *, sampler: str, epochs: int, s
         count: how many to draw.
         sampler: "normal" or "gmm".
         epochs: of training.
+        learning_rate: of training; the package's default unless given.
         seed: of everything random.
 
     Returns:
@@ -37,7 +40,7 @@ def pythae_vae(images: torch.Tensor, count: int, *, sampler: str, epochs: int, s
     np.random.seed(seed)
     peak = images.max()  # the mixture refuses images without a pixel of 1
     with tempfile.TemporaryDirectory() as folder:
-        config = BaseTrainerConfig(output_dir=folder, num_epochs=epochs, seed=seed)
+        config = BaseTrainerConfig(output_dir=folder, num_epochs=epochs, learning_rate=learning_rate, seed=seed)
         vae = VAE(VAEConfig(input_dim=tuple(images.shape[1:]), latent_dim=LATENT_DIM))
         pipeline = TrainingPipeline(vae, config)
         pipeline(images / peak)
