@@ -184,6 +184,14 @@ def test_a_round_does_not_go_on_where_the_last_one_ended(spied):
     assert torch.equal(first[1], second[3])
 
 
+def test_arms_of_a_round_differ_in_nothing_but_their_images(spied):
+    quick(Numbered({0: 24, 1: 24}), arms=["none", "classical"], seeds=2, classical=lambda images, random: images)
+    weights = spied["weights"]
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[2], weights[3])
+    assert not torch.equal(weights[0], weights[2])
+
+
 # ---- test data ----
 
 NAMES = ("a", "b", "c")

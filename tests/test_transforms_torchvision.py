@@ -190,6 +190,7 @@ def test_a_pil_image_keeps_mode_and_size(bank, mode, label):
         image = Image.fromarray(array.astype(np.uint16) * 200 if mode == "I;16" else array.astype(np.float32))
     else:
         image = image.convert(mode)
+    bank = bank.with_policy(keep_detail=False) if mode == "1" else bank
     out, same = RandomVAEJitter(bank, p=1, scale=5)(image, label)
     assert same is label
     assert (out.mode, out.size) == (image.mode, image.size)

@@ -25,7 +25,7 @@ from tests.test_evaluation import pretended, quick
         ({"none": [20] * 3, "classical": [50] * 3, "ours": [40, 41, 42]}, "hurts here: use classical alone (-9.0"),
         (
             {"none": [50, 51, 50], "ours": [40, 42, 41]},
-            "hurts here: use the images as they are alone (-9.3 points over none, interval ",
+            "hurts here: use the images as they are (-9.3 points over none, interval ",
         ),
         ({"none": [50, 51, 50], "ours": [60, 62, 61]}, "helps: +10.7 points over none, interval "),
         ({"none": [50], "ours": [90]}, "no verdict from one seed: +40.0 points over none"),

@@ -230,8 +230,8 @@ def _verdict(evaluation: Evaluation) -> str:
     """The question is whether ours adds to what people already do, so classical augmentation is compared with first."""
     arms = [row["arm"] for row in evaluation.rows]
     for arm, over, instead in (
-        ("ours+classical", CLASSICAL, "classical"),
-        ("ours", CLASSICAL, "classical"),
+        ("ours+classical", CLASSICAL, "classical alone"),
+        ("ours", CLASSICAL, "classical alone"),
         ("ours", "none", "the images as they are"),
     ):
         difference = evaluation.difference(arm, over) if arm in arms else None
@@ -248,4 +248,4 @@ def _sentence(difference: Difference, over: str, instead: str, rounds: int) -> s
     if difference.above:
         return f"helps: {figures}"
     harm = "hurts" if difference.below else "does not help"
-    return f"{harm} here: use {instead} alone ({figures})"
+    return f"{harm} here: use {instead} ({figures})"

@@ -48,7 +48,8 @@ Made by `python -m tests.benchmarks.usefulness`; the raw results are in [results
 - *textbook*: a VAE per class from random weights, half of each batch drawn from the prior.
 - *mixup* with alpha 0.2; *oversampling*: every class as often in a batch as any other.
 - *smote*, *deepsmote*, *pythae*, *pyraug*: half of each batch from 300 images a class that the peer made; in the long
-  tail as many as balance the classes. Their own packages with their defaults; DeepSMOTE is written from the paper.
+  tail as many as balance the classes. Their own packages with their defaults, but for pythae's learning
+  rate, which is ten times its default because that is better here; DeepSMOTE is written from the paper.
 """
 
 

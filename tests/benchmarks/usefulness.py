@@ -37,6 +37,9 @@ from vae_augment.study import TEXTBOOK
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 LONG_TAIL = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)  # of the ten digits
 POOL = 300  # images a class that a peer makes
+PYTHAE_RATE = (
+    1e-3  # its default of 1e-4 leaves so few images blurred after its 300 epochs, and a poor peer proves nothing
+)
 PEER_SHARE = 0.5  # of a batch is taken from its pool
 DEVICE = torch.device("cpu")
 
@@ -177,6 +180,7 @@ class Round:
                 per_class=POOL if self.cell.balanced else (present.max() - present).tolist(),
                 seed=self.seed,
                 python=peer_python(Path(os.environ.get("VAE_AUGMENT_PEERS", ".venv-peers"))),
+                learning_rate=PYTHAE_RATE if method.startswith("pythae") else None,
             )
             self.record.setdefault("fit_seconds", {})[method] = round(self._pools[method].seconds, 1)
         return self._pools[method]
