@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tuning
 SMALL_SIDE = 32  # pixels
 SMALL_BATCH = 16  # images a step in fine-tuning at least, and no more than classes have
-TRIAL_SHARE = 0.2  # of the steps, for the bank that the policy is chosen with
-JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 400  # of the steps, for each classifier that the policy is chosen with
+TRIAL_SHARE = 0.15  # of the steps, for the bank that the policy is chosen with
+JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
 
 
