@@ -53,4 +53,5 @@ def pyraug_rhvae(
         sampler = RHVAESampler(training.model, RHVAESamplerConfig(output_dir=str(drawn)))
         GenerationPipeline(training.model, sampler)(count)
         files = sorted(drawn.rglob("*.pt"), key=lambda file: int(file.stem.rpartition("_")[2]))
-        return torch.cat([torch.load(file, weights_only=True) for file in files]).reshape(count, *images.shape[1:]).cpu()
+        made = torch.cat([torch.load(file, weights_only=True) for file in files])
+        return made.reshape(count, *images.shape[1:]).cpu()
