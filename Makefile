@@ -27,6 +27,10 @@ help:
 	$(PIP) install --editable ".[check]"
 	@touch $@
 
+.venv/bench: .venv/test
+	$(PIP) install --editable ".[bench]"
+	@touch $@
+
 demo: .venv/base
 	rm -rf demo/generated
 	mkdir -p demo
@@ -64,7 +68,7 @@ bench-full: .venv/test
 	$(BIN)/python -m tests.benchmarks.memory
 
 # The peers' packages are installed into .venv-peers. What docs/results holds already is not run again.
-results: .venv/test
+results: .venv/bench
 	$(BIN)/python -m tests.benchmarks.usefulness
 	$(BIN)/python -m tests.benchmarks.ideas
 	$(BIN)/python -m tests.benchmarks.policy_cost

@@ -14,95 +14,46 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
 from tests.benchmarks.ideas_page import write_page
 from tests.benchmarks.usefulness import RESULTS, images_of
-from vae_augment import FitConfig, VAEBank, fit
+from tests.benchmarks.ways import (
+    Fitted,
+    carried,
+    certainty,
+    coloured,
+    evidence,
+    generated,
+    interpolated,
+    jitter,
+    moved,
+    pooled,
+    posterior,
+    screened,
+)
+from vae_augment import FitConfig, VAEBank, fit, fitting
 from vae_augment.arms import InMemory, batches, default_classical
 from vae_augment.classifier import new_classifier, predict, train_classifier
-from vae_augment.moves import AFFINE, COLOUR, ELASTIC, ELASTIC_COLOUR, Moves
+from vae_augment.moves import AFFINE, COLOUR, ELASTIC, ELASTIC_COLOUR
 from vae_augment.seeding import derive, generator
 
 STEPS = 600
+BESIDE = ("alone", "with classical")
 CELLS = {"mnist-10": ("mnist", 10), "mnist-50": ("mnist", 50), "sign-digits-10": ("sign-digits", 10)}
 HELD_OUT = 5_000  # images of the training data, the same for all seeds
+# options, and the share of the steps that one VAE of all classes takes before each class has its own
 BANKS = {
-    "textbook": FitConfig(sharing="none", invariances="none", policy="none"),
-    "plain": FitConfig(invariances="none", policy="none"),
-    "affine": FitConfig(invariances="affine", policy="none"),
-    "moved": FitConfig(policy="none"),  # elastic moves, and of colours where there are any
+    "textbook": (FitConfig(sharing="none", invariances="none", policy="none"), 0.0),
+    "plain": (FitConfig(invariances="none", policy="none"), fitting.WARM_SHARE),
+    "affine": (FitConfig(invariances="affine", policy="none"), fitting.WARM_SHARE),
+    "elastic": (FitConfig(invariances="elastic", policy="none"), fitting.WARM_SHARE),
+    "elastic-colour": (FitConfig(invariances="elastic-colour", policy="none"), fitting.WARM_SHARE),
+    "affine, tuned for longer": (FitConfig(invariances="affine", policy="none"), 0.4),
+    "affine, not tuned": (FitConfig(invariances="affine", policy="none"), 1.0),
 }
-
-Make = Callable[[VAEBank, InMemory, Tensor, Tensor, torch.Generator], Tensor]  # float images, rows -> float images
-
-
-def normal(bank: VAEBank, count: int, random: torch.Generator) -> Tensor:
-    return torch.randn(count, bank.latent_dim, generator=random)
-
-
-def jitter(scale: float, *, detail: bool, moves: Moves | None = None) -> Make:
-    def make(bank, data, x, rows, random):
-        x = x if moves is None else moves.draw(x, random)
-        return bank.move(x, rows, normal(bank, len(x), random), scale, detail)
-
-    return make
-
-
-def moved(moves: Moves) -> Make:
-    return lambda bank, data, x, rows, random: moves.draw(x, random)
-
-
-def generated(method: str, temperature: float = 1.0) -> Make:
-    def make(bank, data, x, rows, random):
-        chosen = torch.rand(len(x), generator=random)
-        return bank.decode_rows(bank.draw(rows, normal(bank, len(x), random), chosen, method, temperature), rows)
-
-    return make
-
-
-def partners(data: InMemory, labels: Tensor, random: torch.Generator) -> Tensor:
-    """A random image of each label."""
-    found = [(data.targets == label).nonzero()[:, 0] for label in range(10)]
-    picks = [found[k][int(torch.randint(len(found[k]), (1,), generator=random))] for k in labels.tolist()]
-    return data.images[torch.stack(picks)].float() / 255
-
-
-def interpolated(bank, data, x, rows, random):
-    """Up to half-way to another image of the class, in latent space."""
-    z, other = bank.encode_rows(x, rows)[0], bank.encode_rows(partners(data, rows, random), rows)[0]
-    return bank.decode_rows(z + torch.rand(len(x), 1, generator=random) / 2 * (other - z), rows)
-
-
-def carried(bank, data, x, rows, random):
-    """Moved by the difference of two images of another class (as Schwartz et al. 2018 do with deltas)."""
-    others = (rows + torch.randint(1, 10, (len(rows),), generator=random)) % 10
-    a, b = (bank.encode_rows(partners(data, others, random), others)[0] for _ in range(2))
-    return bank.decode_rows(bank.encode_rows(x, rows)[0] + 0.5 * (a - b), rows)
-
-
-def posterior(bank, data, x, rows, random):
-    """Drawn from each image's own posterior, whose covariance is the local metric (Chadebec and Allassonniere 2022)."""
-    mean, logvar = bank.encode_rows(x, rows)
-    return bank.decode_rows(mean + (logvar / 2).exp() * normal(bank, len(x), random), rows)
-
-
-def screened(make: Make) -> Make:
-    """Of two draws, the one that a classifier trained with classical augmentation is surer of."""
-    judges: dict[int, torch.nn.Module] = {}
-
-    @torch.no_grad()
-    def surer(bank, data, x, rows, random):
-        if id(data) not in judges:
-            with torch.enable_grad():
-                judges[id(data)] = trained(data, batches("classical", data, None, **plain_options(data, 0)), 0)
-        two = [make(bank, data, x, rows, random) for _ in range(2)]
-        sure = [judges[id(data)](images).softmax(1).gather(1, rows[:, None]) for images in two]
-        return torch.where((sure[0] >= sure[1])[..., None, None], two[0], two[1])
-
-    return surer
 
 
 def constant(share: float) -> Callable[[float], float]:
@@ -113,43 +64,56 @@ def falling(progress: float) -> float:
     return 0.9 * (1 + math.cos(math.pi * progress)) / 2
 
 
+HALF, MOST, NEARLY_ALL = constant(0.5), constant(0.75), constant(0.85)
+JITTER = jitter(0.8, detail=False)
 # name: (bank, how images are made, share of a batch by progress of the training)
 GREY = {
-    "moved affinely": (None, moved(AFFINE), constant(0.75)),
-    "moved elastically": (None, moved(ELASTIC), constant(0.75)),
-    "textbook: a VAE per class from scratch, prior": ("textbook", generated("prior"), constant(0.5)),
-    "shared start, prior": ("plain", generated("prior"), constant(0.5)),
-    "shared start, jitter 0.8": ("plain", jitter(0.8, detail=False), constant(0.5)),
-    "VAE of affine copies, jitter 0.8": ("affine", jitter(0.8, detail=False), constant(0.5)),
-    "VAE of elastic copies, jitter 0.8": ("moved", jitter(0.8, detail=False), constant(0.5)),
-    "jitter 0.8, detail kept": ("moved", jitter(0.8, detail=True), constant(0.5)),
-    "jitter 0.8, share falling": ("moved", jitter(0.8, detail=False), falling),
-    "jitter 0.8, screened by a classifier": ("moved", screened(jitter(0.8, detail=False)), constant(0.5)),
-    "drawn around exemplars": ("moved", generated("exemplar"), constant(0.5)),
-    "drawn from a Gaussian": ("moved", generated("gaussian"), constant(0.5)),
-    "interpolated within the class": ("moved", interpolated, constant(0.5)),
-    "differences of other classes carried over": ("moved", carried, constant(0.5)),
-    "drawn from the posterior": ("moved", posterior, constant(0.5)),
-    "moved, then jittered 0.4": ("moved", jitter(0.4, detail=False, moves=ELASTIC), constant(0.85)),
+    "moved affinely": (None, moved(AFFINE), MOST),
+    "moved elastically": (None, moved(ELASTIC), MOST),
+    "textbook: a VAE per class from scratch, prior": ("textbook", generated("prior"), HALF),
+    "shared start, prior": ("plain", generated("prior"), HALF),
+    "shared start, jitter 0.8": ("plain", JITTER, HALF),
+    "VAE of affine copies, jitter 0.8": ("affine", JITTER, HALF),
+    "the same, class's own covariance": ("affine", coloured("own_factors", 0.8), HALF),
+    "the same, covariance pooled over classes": ("affine", coloured("pooled_factors", 0.8), HALF),
+    "the same, scale 0.4": ("affine", jitter(0.4, detail=False), HALF),
+    "the same, scale 1.2": ("affine", jitter(1.2, detail=False), HALF),
+    "the same, one VAE for all classes": ("affine, not tuned", JITTER, HALF),
+    "the same, classes tuned for longer": ("affine, tuned for longer", JITTER, HALF),
+    "VAE of elastic copies, jitter 0.8": ("elastic", JITTER, HALF),
+    "jitter 0.8, detail kept": ("elastic", jitter(0.8, detail=True), HALF),
+    "jitter 0.8, share falling": ("elastic", JITTER, falling),
+    "jitter 0.8, screened by a classifier": ("elastic", screened(JITTER, certainty), HALF),
+    "jitter 0.8, screened by the evidence bound": ("elastic", screened(JITTER, evidence), HALF),
+    "drawn around exemplars": ("elastic", generated("exemplar"), HALF),
+    "drawn from a Gaussian": ("elastic", generated("gaussian"), HALF),
+    "drawn from a Gaussian mixture": ("elastic", pooled("mixture_pool"), HALF),
+    "drawn from a flow": ("elastic", pooled("flow_pool"), HALF),
+    "drawn by the metric of posteriors": ("elastic", pooled("metric_pool"), HALF),
+    "interpolated within the class": ("elastic", interpolated, HALF),
+    "differences of other classes carried over": ("elastic", carried, HALF),
+    "drawn from the posterior": ("elastic", posterior, HALF),
+    "moved, then jittered 0.4": ("elastic", jitter(0.4, detail=False, moves=ELASTIC), NEARLY_ALL),
     "moved, then jittered 0.4, detail kept (the default)": (
-        "moved",
+        "elastic",
         jitter(0.4, detail=True, moves=ELASTIC),
-        constant(0.85),
+        NEARLY_ALL,
     ),
-    "moved, then jittered 0.8, detail kept": ("moved", jitter(0.8, detail=True, moves=ELASTIC), constant(0.85)),
+    "moved, then jittered 0.8, detail kept": ("elastic", jitter(0.8, detail=True, moves=ELASTIC), NEARLY_ALL),
 }
 COLOURED = {
-    "moved affinely, with colour": (None, moved(COLOUR), constant(0.75)),
-    "moved elastically, with colour": (None, moved(ELASTIC_COLOUR), constant(0.75)),
-    "shared start, jitter 0.8": ("plain", jitter(0.8, detail=False), constant(0.5)),
-    "VAE of moved copies, jitter 0.8": ("moved", jitter(0.8, detail=False), constant(0.5)),
-    "jitter 0.8, detail kept": ("moved", jitter(0.8, detail=True), constant(0.5)),
-    "interpolated within the class": ("moved", interpolated, constant(0.5)),
-    "moved, then jittered 0.4, detail kept": ("moved", jitter(0.4, detail=True, moves=ELASTIC_COLOUR), constant(0.75)),
+    "moved affinely, with colour": (None, moved(COLOUR), MOST),
+    "moved elastically, with colour": (None, moved(ELASTIC_COLOUR), MOST),
+    "shared start, jitter 0.8": ("plain", JITTER, HALF),
+    "VAE of moved copies, jitter 0.8": ("elastic-colour", JITTER, HALF),
+    "jitter 0.8, detail kept": ("elastic-colour", jitter(0.8, detail=True), HALF),
+    "interpolated within the class": ("elastic-colour", interpolated, HALF),
+    "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
+    "moved, then jittered 0.4, detail kept": ("elastic-colour", jitter(0.4, detail=True, moves=ELASTIC_COLOUR), MOST),
     "moved, then jittered 0.8, detail kept (the default)": (
-        "moved",
+        "elastic-colour",
         jitter(0.8, detail=True, moves=ELASTIC_COLOUR),
-        constant(0.75),
+        MOST,
     ),
 }
 
@@ -178,44 +142,63 @@ def trained(data: InMemory, stream: Iterator, seed: int) -> torch.nn.Module:
 
 
 @torch.no_grad()
-def mixed(idea: tuple, bank: VAEBank | None, data: InMemory, classical: bool, seed: int) -> Iterator:
+def mixed(idea: tuple, known: Fitted, classical: bool, seed: int) -> Iterator:
     """Batches some of whose images are made by an idea."""
-    _, make, share = idea
+    (_, make, share), data = idea, known.data
     kinds, draws, moves = (generator(seed, "ideas", name) for name in ("kinds", "draws", "classical"))
     recipe = default_classical(data.images.shape[1])
     for step, (images, labels) in enumerate(batches("none", data, None, **plain_options(data, seed))):
         some = torch.rand(len(images), generator=kinds) < share(step / STEPS)
         if bool(some.any()):
-            images[some] = make(bank, data, images[some], labels[some], draws).clamp(0, 1)
+            images[some] = make(known, images[some], labels[some], draws).clamp(0, 1)
         yield (recipe(images, moves) if classical else images), labels
 
 
-def run(cell: str, wanted: list[str], seeds: int) -> None:
+class Round:
+    """One cell and seed: its images, and what is fitted on them when it is first asked for."""
+
+    def __init__(self, cell: str, seed: int) -> None:
+        self.seed = seed
+        self.train, self.held_out = split(cell, seed)
+        self._known: dict[str | None, Fitted] = {}
+
+    def known(self, kind: str | None) -> Fitted:
+        if kind not in self._known:
+            self._known[kind] = Fitted(None if kind is None else self._bank(kind), self.train, self._judge)
+        return self._known[kind]
+
+    def accuracy(self, idea: tuple | None, classical: bool) -> float:
+        """Of held-out images, in percent."""
+        stream = self._plain(classical) if idea is None else mixed(idea, self.known(idea[0]), classical, self.seed)
+        right = predict(trained(self.train, stream, self.seed), self.held_out.images) == self.held_out.targets
+        return round(right.double().mean().item() * 100, 3)
+
+    def _bank(self, kind: str) -> VAEBank:
+        config, warm_share = BANKS[kind]
+        with patch.object(fitting, "WARM_SHARE", warm_share):
+            return fit(self.train, config=config, seed=self.seed)
+
+    def _plain(self, classical: bool) -> Iterator:
+        return batches("classical" if classical else "none", self.train, None, **plain_options(self.train, self.seed))
+
+    def _judge(self) -> torch.nn.Module:
+        return trained(self.train, self._plain(classical=True), self.seed)
+
+
+def run(cell: str, wanted: list[str], beside: list[str], seeds: int) -> None:
     path = RESULTS / f"ideas-{cell}.json"
     content = json.loads(path.read_text()) if path.exists() else {}
-    ideas = COLOURED if cell.startswith("sign") else GREY
+    ideas = {"nothing": None, **(COLOURED if cell.startswith("sign") else GREY)}
+    chosen = [name for name in ideas if name == "nothing" or not wanted or any(text in name for text in wanted)]
     for seed in range(seeds):
-        train, held_out = split(cell, seed)
-        banks: dict[str, VAEBank] = {}
-        for name in ("nothing", *ideas):
-            if name != "nothing" and wanted and not any(text in name for text in wanted):
-                continue
-            results = content.setdefault(name, {"alone": {}, "with classical": {}})
-            for beside, accuracies in results.items():
-                if str(seed) in accuracies:
+        current = Round(cell, seed)
+        for name in chosen:
+            results = content.setdefault(name, {kind: {} for kind in BESIDE})
+            for kind in beside:
+                if str(seed) in results[kind]:
                     continue
-                classical = beside == "with classical"
-                if name == "nothing":
-                    arm = "classical" if classical else "none"
-                    stream = batches(arm, train, None, **plain_options(train, seed))
-                else:
-                    kind = ideas[name][0]
-                    if kind is not None and kind not in banks:
-                        banks[kind] = fit(train, config=BANKS[kind], seed=seed)
-                    stream = mixed(ideas[name], banks.get(kind), train, classical, seed)
-                right = predict(trained(train, stream, seed), held_out.images) == held_out.targets
-                accuracies[str(seed)] = round(right.double().mean().item() * 100, 3)
-                print(cell, seed, name, beside, accuracies[str(seed)], flush=True)
+                results[kind][str(seed)] = current.accuracy(ideas[name], kind == "with classical")
+                print(cell, seed, name, kind, results[kind][str(seed)], flush=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.with_suffix(".partial").write_text(json.dumps(content, indent=1) + "\n")
                 path.with_suffix(".partial").replace(path)
@@ -225,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cell", nargs="*", choices=list(CELLS), default=list(CELLS))
     parser.add_argument("--idea", nargs="*", default=[], help="those whose names hold one of these texts")
+    parser.add_argument("--beside", nargs="*", choices=BESIDE, default=list(BESIDE))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--table", action="store_true", help="make the page from what is there, run nothing")
@@ -232,7 +216,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     for cell in [] if options.table else options.cell:
-        run(cell, options.idea, options.seeds)
+        run(cell, options.idea, options.beside, options.seeds)
     write_page(RESULTS, Path(RESULTS).with_name("what_helps.md"))
 
 

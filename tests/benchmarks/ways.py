@@ -1,0 +1,282 @@
+"""Ways of making images from a bank and real images, each an idea that `tests.benchmarks.ideas` measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+
+from vae_augment import VAEBank
+from vae_augment.arms import InMemory
+from vae_augment.latent import covariance, pooled_covariance
+from vae_augment.moves import Moves
+from vae_augment.seeding import generator
+
+POOL = 300  # latents a class that are drawn ahead, where a draw takes long
+COMPONENTS = 10  # of a Gaussian mixture, as pythae has it, and no more than a third of the images
+FLOW_LAYERS, FLOW_WIDTH, FLOW_STEPS = 6, 64, 1_000
+CHAIN_STEPS, LEAPFROGS, STEP_SIZE = 100, 10, 0.05  # Hamiltonian Monte Carlo
+METRIC_FLOOR = 1e-2  # lambda of the metric far from all codes
+
+
+class Fitted:
+    """A bank and its training images, and what ideas fit on them when it is first asked for.
+
+    Args:
+        bank: None for ideas that need none.
+        data: labels 0 to K-1, which are the bank's class positions too.
+        judge: makes a classifier trained on the data with classical augmentation.
+    """
+
+    def __init__(self, bank: VAEBank | None, data: InMemory, judge: Callable[[], nn.Module]) -> None:
+        self._bank, self.data, self._judge = bank, data, judge
+        self.items = [(data.targets == label).nonzero()[:, 0] for label in range(int(data.targets.max()) + 1)]
+
+    @property
+    def bank(self) -> VAEBank:
+        assert self._bank is not None
+        return self._bank
+
+    @cached_property
+    def judge(self) -> nn.Module:
+        with torch.enable_grad():
+            return self._judge()
+
+    @cached_property
+    def posteriors(self) -> list[tuple[Tensor, Tensor]]:
+        """Mean and log-variance [N, L] of each class's training images."""
+        images = (self.data.images[items].float() / 255 for items in self.items)
+        rows = (torch.full((len(items),), row) for row, items in enumerate(self.items))
+        return [self.bank.encode_rows(x, row) for x, row in zip(images, rows, strict=True)]
+
+    @cached_property
+    def codes(self) -> list[Tensor]:
+        return [mean for mean, _ in self.posteriors]
+
+    @cached_property
+    def own_factors(self) -> Tensor:
+        """Cholesky factors [K, L, L] of each class's own covariance, not shrunk."""
+        return torch.stack([factor(covariance(codes)) for codes in self.codes])
+
+    @cached_property
+    def pooled_factors(self) -> Tensor:
+        """The factor of the covariance within classes, for each class [K, L, L]."""
+        return factor(pooled_covariance(self.codes)).expand(len(self.codes), -1, -1)
+
+    @cached_property
+    def mixture_pool(self) -> Tensor:
+        """[K, POOL, L], from a Gaussian mixture per class."""
+        drawn = []
+        for codes in self.codes:
+            components = max(1, min(COMPONENTS, len(codes) // 3))
+            mixture = GaussianMixture(components, reg_covar=1e-3, random_state=0).fit(codes.double().numpy())
+            drawn.append(torch.from_numpy(mixture.sample(POOL)[0]).float())
+        return torch.stack(drawn)
+
+    @cached_property
+    def flow_pool(self) -> Tensor:
+        """[K, POOL, L], from one flow for all classes."""
+        with torch.enable_grad():
+            flow = fitted_flow(self.codes)
+        noise = torch.randn(len(self.codes) * POOL, self.bank.latent_dim, generator=generator(0, "flow"))
+        rows = torch.arange(len(self.codes)).repeat_interleave(POOL)
+        return flow.sample(noise, rows).view(len(self.codes), POOL, -1)
+
+    @cached_property
+    def metric_pool(self) -> Tensor:
+        """[K, POOL, L], uniform with regard to the metric of each class's posteriors."""
+        return torch.stack([metric_draws(mean, logvar) for mean, logvar in self.posteriors])
+
+
+Make = Callable[[Fitted, Tensor, Tensor, torch.Generator], Tensor]  # float images, class positions -> float images
+
+
+def factor(matrix: Tensor) -> Tensor:
+    return torch.linalg.cholesky(matrix + 1e-6 * torch.eye(len(matrix)))
+
+
+def normal(known: Fitted, count: int, random: torch.Generator) -> Tensor:
+    return torch.randn(count, known.bank.latent_dim, generator=random)
+
+
+def moved(moves: Moves) -> Make:
+    return lambda known, x, rows, random: moves.draw(x, random)
+
+
+def jitter(scale: float, *, detail: bool, moves: Moves | None = None) -> Make:
+    def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        x = x if moves is None else moves.draw(x, random)
+        return known.bank.move(x, rows, normal(known, len(x), random), scale, detail)
+
+    return make
+
+
+def coloured(factors: str, scale: float) -> Make:
+    """Jitter by the covariance whose Cholesky factors are that attribute of what is fitted."""
+
+    def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        step = torch.einsum("bij,bj->bi", getattr(known, factors)[rows], normal(known, len(x), random))
+        return known.bank.decode_rows(known.bank.encode_rows(x, rows)[0] + scale * step, rows)
+
+    return make
+
+
+def generated(method: str, temperature: float = 1.0) -> Make:
+    def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        chosen = torch.rand(len(x), generator=random)
+        z = known.bank.draw(rows, normal(known, len(x), random), chosen, method, temperature)
+        return known.bank.decode_rows(z, rows)
+
+    return make
+
+
+def pooled(name: str) -> Make:
+    """Decoded from latents that were drawn ahead, the attribute `name` of what is fitted."""
+
+    def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        drawn: Tensor = getattr(known, name)
+        return known.bank.decode_rows(drawn[rows, torch.randint(POOL, (len(x),), generator=random)], rows)
+
+    return make
+
+
+def partners(known: Fitted, labels: Tensor, random: torch.Generator) -> Tensor:
+    """A random image of each label, float [B, C, H, W]."""
+    items = (known.items[label] for label in labels.tolist())
+    picks = [of[int(torch.randint(len(of), (1,), generator=random))] for of in items]
+    return known.data.images[torch.stack(picks)].float() / 255
+
+
+def interpolated(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+    """Up to half-way to another image of the class, in latent space."""
+    z, other = (known.bank.encode_rows(y, rows)[0] for y in (x, partners(known, rows, random)))
+    return known.bank.decode_rows(z + torch.rand(len(x), 1, generator=random) / 2 * (other - z), rows)
+
+
+def carried(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+    """Moved by the difference of two images of another class (as Schwartz et al. 2018 do with deltas)."""
+    classes = len(known.items)
+    others = (rows + torch.randint(1, classes, (len(rows),), generator=random)) % classes
+    a, b = (known.bank.encode_rows(partners(known, others, random), others)[0] for _ in range(2))
+    return known.bank.decode_rows(known.bank.encode_rows(x, rows)[0] + 0.5 * (a - b), rows)
+
+
+def posterior(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+    """Drawn from each image's own posterior: what the VAE itself takes for the same image."""
+    mean, logvar = known.bank.encode_rows(x, rows)
+    return known.bank.decode_rows(mean + (logvar / 2).exp() * normal(known, len(x), random), rows)
+
+
+def screened(make: Make, score: Callable[[Fitted, Tensor, Tensor], Tensor]) -> Make:
+    """Of two draws, the one of the higher score."""
+
+    def better(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        two = [make(known, x, rows, random) for _ in range(2)]
+        first, second = (score(known, images, rows) for images in two)
+        return torch.where((first >= second)[:, None, None, None], two[0], two[1])
+
+    return better
+
+
+def certainty(known: Fitted, images: Tensor, rows: Tensor) -> Tensor:
+    """A classifier's probability of the class."""
+    return known.judge(images).softmax(1).gather(1, rows[:, None])[:, 0]
+
+
+def evidence(known: Fitted, images: Tensor, rows: Tensor) -> Tensor:
+    """The evidence lower bound under the class's VAE, with pixels' standard deviation at 0.1."""
+    mean, logvar = known.bank.encode_rows(images, rows)
+    error = (known.bank.decode_rows(mean, rows) - images).square().sum((1, 2, 3)) / (2 * 0.1**2)
+    return -error - 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(1)
+
+
+class Flow(nn.Module):
+    """Affine couplings conditioned on the class (Dinh et al. 2017, "Density estimation using Real NVP")."""
+
+    def __init__(self, latent_dim: int, classes: int) -> None:
+        super().__init__()
+        self.half, self.classes = latent_dim // 2, classes
+        inputs, outputs = self.half + classes, 2 * (latent_dim - self.half)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(inputs, FLOW_WIDTH), nn.ReLU(), nn.Linear(FLOW_WIDTH, outputs))
+            for _ in range(FLOW_LAYERS)
+        )
+
+    def _coupling(self, layer: nn.Module, fixed: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        classes = nn.functional.one_hot(rows, self.classes).float()
+        shift, log_scale = layer(torch.cat([fixed, classes], 1)).chunk(2, 1)
+        return shift, log_scale.tanh()
+
+    def loss(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Mean negative log-likelihood, but for a constant."""
+        log_det = torch.zeros(len(z))
+        for layer in self.layers:
+            fixed, moving = z[:, : self.half], z[:, self.half :]
+            shift, log_scale = self._coupling(layer, fixed, rows)
+            z = torch.cat([(moving - shift) * (-log_scale).exp(), fixed], 1)
+            log_det = log_det - log_scale.sum(1)
+        return (0.5 * z.square().sum(1) - log_det).mean()
+
+    def sample(self, noise: Tensor, rows: Tensor) -> Tensor:
+        z = noise
+        for layer in reversed(self.layers):
+            moving, fixed = z[:, : -self.half], z[:, -self.half :]
+            shift, log_scale = self._coupling(layer, fixed, rows)
+            z = torch.cat([fixed, moving * log_scale.exp() + shift], 1)
+        return z
+
+
+def fitted_flow(codes: list[Tensor]) -> Flow:
+    """A flow trained on codes with a little noise, without which so few points would pull it to spikes."""
+    z, rows = torch.cat(codes), torch.repeat_interleave(torch.tensor([len(c) for c in codes]))
+    random = generator(0, "flow", "training")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        flow = Flow(z.shape[1], len(codes))
+    optimizer = torch.optim.AdamW(flow.parameters(), 1e-3, weight_decay=1e-2)
+    for _ in range(FLOW_STEPS):
+        some = torch.randint(len(z), (128,), generator=random)
+        noisy = z[some] + 0.3 * torch.randn(len(some), z.shape[1], generator=random)
+        optimizer.zero_grad()
+        flow.loss(noisy, rows[some]).backward()
+        optimizer.step()
+    return flow
+
+
+def metric_draws(mean: Tensor, logvar: Tensor) -> Tensor:
+    """[POOL, L] by Hamiltonian Monte Carlo, uniform with regard to a metric made of posterior covariances.
+
+    Chadebec and Allassonniere (2022), "A Geometric Perspective on Variational Autoencoders": G(z) is the sum of the
+    posteriors' inverse covariances, each weighted by how near z is to its mean, and the density is sqrt(det G).
+    """
+    random = generator(0, "metric")
+    precision = (-logvar).exp()  # [N, L]
+    distances = torch.cdist(mean, mean).fill_diagonal_(math.inf)
+    reach = distances.min(1).values.max().square()
+
+    def log_density(z: Tensor) -> Tensor:
+        squared = ((z[:, None] - mean).square() * precision).sum(2)  # [POOL, N]
+        metric = torch.einsum("bn,nl->bl", (-squared / reach).exp(), precision) + METRIC_FLOOR
+        return 0.5 * metric.log().sum(1)
+
+    def slope(z: Tensor) -> Tensor:
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            return torch.autograd.grad(log_density(z).sum(), z)[0]
+
+    z = mean[torch.randint(len(mean), (POOL,), generator=random)]
+    for _ in range(CHAIN_STEPS):
+        momentum = torch.randn(z.shape, generator=random)
+        energy = log_density(z) - 0.5 * momentum.square().sum(1)
+        moved_to, speed = z, momentum + STEP_SIZE / 2 * slope(z)
+        for leap in range(LEAPFROGS):
+            moved_to = moved_to + STEP_SIZE * speed
+            speed = speed + STEP_SIZE * (0.5 if leap == LEAPFROGS - 1 else 1.0) * slope(moved_to)
+        gained = log_density(moved_to) - 0.5 * speed.square().sum(1) - energy
+        accepted = torch.rand(POOL, generator=random).log() < gained
+        z = torch.where(accepted[:, None], moved_to, z)
+    return z
