@@ -156,6 +156,21 @@ def test_what_is_better_than_the_default_takes_its_place(monkeypatch, fitted):
     assert "without detail +10.0 (" in policy.origin
 
 
+def test_every_class_counts_the_same(monkeypatch, fitted):
+    """A candidate that loses a few images of the largest class and gains a rare one is better, and stays on."""
+    parts, counts = parts_of(3000), (1000, 400, 20)
+    items = torch.cat([(parts.held_out.labels == k).nonzero()[:n, 0] for k, n in enumerate(counts)])
+    labels = parts.held_out.labels[items]
+    held_out = FitData(parts.held_out.images[items], labels, parts.held_out.names)
+    answers = iter([labels.where(labels != 2, 0), labels.where(torch.arange(len(labels)) >= 100, 1), labels])
+    monkeypatch.setattr(selection, "train_classifier", lambda model, *_, **__: model)
+    monkeypatch.setattr(selection, "predict", lambda *_: next(answers))
+    policy, _ = choose(fitted, DEFAULT, Split(parts.train, held_out), steps=1, seed=0, device=CPU)
+    gain = 100 / 3 * (1 - 100 / counts[0])
+    assert f"default {gain:+.1f} (" in policy.origin
+    assert "without detail +33.3 (" in policy.origin
+
+
 def test_what_is_better_than_a_harmful_default_but_harmful_itself_is_not_chosen(monkeypatch, fitted):
     policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, "default": 0.3, "without detail": 0.5})
     assert policy.off

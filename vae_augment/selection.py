@@ -57,8 +57,9 @@ def choose(
     """The policy for a dataset, and a classifier trained on its training part with classical augmentation alone.
 
     Each candidate is added to classical augmentation and compared with it, or with the default, on the same held-out
-    images. The default stands unless the 95 % interval of a paired difference excludes zero: it is switched off where
-    it does harm, and replaced by the best of the candidates that are better. On few held-out images it stands untried.
+    images, every class counting the same (balanced accuracy). The default stands unless the 95 % interval of a paired
+    difference excludes zero: it is switched off where it does harm, and replaced by the best of the candidates that are
+    better. On few held-out images it stands untried.
 
     Args:
         bank: a trial, fitted on the training part alone.
@@ -78,7 +79,13 @@ def choose(
         right[name] = (predict(model, parts.held_out.images) == answers).double() * 100
         judge = judge or model
     assert isinstance(judge, SmallCNN)
-    return _decide(default, candidates, right), judge
+    return _decide(default, candidates, right, _weights(answers)), judge
+
+
+def _weights(labels: Tensor) -> Tensor:
+    """What each image counts, so that every class counts the same: float64 [N], 1 on average."""
+    counts = torch.bincount(labels).double()
+    return len(labels) / int((counts > 0).sum()) / counts[labels]
 
 
 def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
@@ -92,15 +99,15 @@ def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
     return candidates
 
 
-def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Tensor]) -> Policy:
+def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Tensor], weights: Tensor) -> Policy:
     """What the intervals leave, with the figures as its origin."""
     if "default" not in candidates:
         return replace(default, origin=f"{default.origin}; {len(right['off'])} held-out images are too few to check it")
-    figures = {name: _interval(right[name] - right["off"]) for name in candidates if name != "off"}
+    figures = {name: _interval(right[name] - right["off"], weights) for name in candidates if name != "off"}
     said = "; ".join(f"{name} {_said(*interval)}" for name, interval in figures.items())
     evidence = f"{said} points over classical augmentation on {len(right['off'])} held-out images"
     harmless = [n for n in figures if n != "default" and figures[n][2] >= 0]
-    better = [n for n in harmless if _interval(right[n] - right["default"])[1] > 0]
+    better = [n for n in harmless if _interval(right[n] - right["default"], weights)[1] > 0]
     if better:
         name = max(better, key=lambda n: figures[n][0])
         return replace(candidates[name], origin=f"chosen on this data, {name}: {evidence}")
@@ -111,12 +118,13 @@ def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Ten
     return replace(default, origin=f"{default.origin}, not contradicted by this data: {evidence}")
 
 
-def _interval(differences: Tensor) -> tuple[float, float, float]:
-    """Mean and 95 % interval of per-image differences [N]; a pair added keeps few images from looking certain."""
-    count = len(differences)
-    mean = differences.mean().item()
+def _interval(differences: Tensor, weights: Tensor) -> tuple[float, float, float]:
+    """Mean and 95 % interval of weighted per-image differences [N]; a pair added keeps few from looking certain."""
+    count, weighted = len(differences), weights * differences
+    mean = weighted.mean().item()
     # one discordant image each way, as in the adjusted interval of Agresti and Min (2005)
-    spread = (differences.square().sum().item() + 2 * 100.0**2) / (count + 2) - mean**2
+    discordant = 100.0**2 * weights.square().mean().item()
+    spread = (weighted.square().sum().item() + 2 * discordant) / (count + 2) - mean**2
     reach = QUANTILE * math.sqrt(spread / (count + 2))
     return mean, mean - reach, mean + reach
 
