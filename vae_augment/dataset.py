@@ -43,7 +43,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
             labels and options were fitted before.
         p_generate: probability that an item is a newly generated image of its class, in [0, 1]; None: what the bank's
-            policy says, at most 1 - p_jitter. Where both are None the policy may give rare classes more.
+            policy says, at most 1 - p_jitter. Where both are None the policy's tiers, if it has any, apply.
         p_jitter: probability that an item is a latent-jittered version of itself, likewise.
         scale: jitter in standard deviations of the class's spread in latent space; None: the policy's.
         sampling_strategy: imbalanced-learn's: synthetic items are added at the end until classes have the wanted

@@ -23,7 +23,7 @@ class Policy:
         method: the sampler of generated images.
         moves: a name in `vae_augment.moves.MOVES`; the wrapper moves an image by them before it is jittered.
         origin: where the values come from, for people to read.
-        tiers: (images at most, p_generate, p_jitter) of classes that are rarer than most, the rarest first.
+        tiers: (images at most, p_generate, p_jitter) of classes with other probabilities, the rarest first.
     """
 
     p_generate: float
@@ -81,7 +81,10 @@ NATURAL_SCALE, NATURAL_MOST = 0.8, 0.75  # scale, and the largest p_jitter, for 
 
 
 def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
-    """The default for a dataset's size and kind: rare classes are augmented more often than common ones.
+    """The default for a dataset's size and kind, the same for rare and for common classes.
+
+    Where rare classes alone are moved, a classifier takes what is bent for rare, and its balanced accuracy falls by
+    about a point beside classical augmentation (docs/what_helps.md). `sampling_strategy` is what rare classes need.
 
     Args:
         counts: images of each class.
@@ -90,19 +93,15 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
     """
     typical, natural = median(counts), channels >= 3
     moves = default_moves(typical, channels)
-    scale = next(row[3] for row in DEFAULTS if typical <= row[0])
-    shares = [(most, 0.0 if natural or moves != "none" else p_generate, p) for most, p_generate, p, _ in DEFAULTS]
-    if natural:
-        shares = [(most, p_generate, min(p, NATURAL_MOST)) for most, p_generate, p in shares]
-    common = next(row for row in shares if max(counts) <= row[0])
+    _, p_generate, p_jitter, scale = next(row for row in DEFAULTS if typical <= row[0])
     return Policy(
-        *common[1:],
+        0.0 if natural or moves != "none" else p_generate,
+        min(p_jitter, NATURAL_MOST) if natural else p_jitter,
         NATURAL_SCALE if natural else scale,
         keep_detail=natural or moves != "none",
         method=method,
         moves=moves,
         origin=f"default for {'colour' if natural else 'grey'} images, about {typical:.0f} a class",
-        tiers=tuple((int(row[0]), *row[1:]) for row in shares if row[0] < common[0] and moves != "none"),
     )
 
 

@@ -35,6 +35,8 @@ TARGETS = (
     ("mnist-long-tail", "balanced", "oversampling", 0.0),
     ("mnist-long-tail", "balanced", "deepsmote", 0.0),
 )
+PEERS = (*("oversampling", "mixup", "smote", "deepsmote"), *("pythae-normal", "pythae-gmm", "pyraug-rhvae"))
+MOST_BELOW = 0.3  # points that ours may lose on classical augmentation on average, in any cell
 INTRODUCTION = """# Results
 
 Held-out accuracy of one small CNN (three convolutions of 16, 32 and 64 channels) trained with and without augmentation.
@@ -99,11 +101,44 @@ def targets_section(contents: dict[str, dict]) -> str:
     return "## Targets\n\n" + tabulate(rows, ["cell", "difference", "target", "measured", ""], "github") + "\n"
 
 
+def bounds_section(contents: dict[str, dict]) -> str:
+    """Beside classical augmentation: what ours does to it in every cell, and where it stands against the peers."""
+    rows = []
+    for name, content in contents.items():
+        balanced = metric_of(content) == "accuracy"
+        for ours in ("ours+classical",) if balanced else ("ours+classical", "balanced+classical"):
+            over = difference(content["seeds"], ours, "classical", metric_of(content))
+            if over is None:
+                continue
+            kept = over.mean >= -MOST_BELOW and not over.below
+            rows.append([TITLES[name].split(" (")[0], ours, f"{over}: {'kept' if kept else 'missed'}"])
+            rows[-1] += [", ".join(found) or "none" for found in against_peers(content, ours)]
+    headers = ["cell", "arm", f"over classical, at least -{MOST_BELOW}", "clearly above it", "not clearly below it"]
+    return "## Bounds\n\n" + tabulate(rows, headers, "github") + "\n"
+
+
+def against_peers(content: dict, ours: str) -> tuple[list[str], list[str]]:
+    """The peers whose 95 % interval lies above ours, and those whose interval does not lie below it."""
+    above, near = [], []
+    for peer in PEERS:
+        found = difference(content["seeds"], ours, f"{peer}+classical", metric_of(content))
+        if found is not None and found.below:
+            above.append(peer)
+        elif found is not None and not found.above:
+            near.append(peer)
+    return above, near
+
+
 def write_page(results: Path, page: Path) -> None:
     contents = {
         name: json.loads((results / f"{name}.json").read_text())
         for name in TITLES
         if (results / f"{name}.json").exists()
     }
-    sections = [INTRODUCTION, targets_section(contents), *(cell_section(n, c) for n, c in contents.items())]
+    sections = [
+        INTRODUCTION,
+        targets_section(contents),
+        bounds_section(contents),
+        *(cell_section(n, c) for n, c in contents.items()),
+    ]
     page.write_text("\n".join(sections))
