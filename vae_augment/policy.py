@@ -76,7 +76,7 @@ class Policy:
 
 
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).
-DEFAULTS = ((20, 0.0, 0.85, 0.4), (100, 0.0, 0.5, 0.4), (1_000, 0.0, 0.3, 0.4), (float("inf"), 0.05, 0.1, 0.8))
+DEFAULTS = ((20, 0.0, 0.85, 0.4), (100, 0.0, 0.5, 0.4), (1_000, 0.0, 0.25, 0.4), (float("inf"), 0.05, 0.1, 0.8))
 NATURAL_SCALE, NATURAL_MOST = 0.8, 0.75  # scale, and the largest p_jitter, for photographs
 
 

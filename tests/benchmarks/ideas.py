@@ -17,8 +17,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
 from tests.benchmarks.ideas_page import write_page
+from tests.benchmarks.usefulness import CELLS as USEFULNESS
 from tests.benchmarks.usefulness import RESULTS, images_of
 from tests.benchmarks.ways import (
     Fitted,
@@ -39,10 +41,10 @@ from vae_augment.arms import InMemory, batches, default_classical
 from vae_augment.classifier import new_classifier, predict, train_classifier
 from vae_augment.moves import AFFINE, COLOUR, ELASTIC, ELASTIC_COLOUR
 from vae_augment.seeding import derive, generator
+from vae_augment.statistics import recalls
 
-STEPS = 600
 BESIDE = ("alone", "with classical")
-CELLS = {"mnist-10": ("mnist", 10), "mnist-50": ("mnist", 50), "sign-digits-10": ("sign-digits", 10)}
+CELLS = ("mnist-10", "mnist-50", "sign-digits-10", "mnist-long-tail")
 HELD_OUT = 5_000  # images of the training data, the same for all seeds
 # options, and the share of the steps that one VAE of all classes takes before each class has its own
 BANKS = {
@@ -56,17 +58,34 @@ BANKS = {
 }
 
 
-def constant(share: float) -> Callable[[float], float]:
-    return lambda progress: share
+# The share of a batch that is made, from the progress of the training and the real images of each item's class [B].
+Share = Callable[[float, Tensor], Tensor | float]
 
 
-def falling(progress: float) -> float:
+def constant(share: float) -> Share:
+    return lambda progress, counts: share
+
+
+def falling(progress: float, counts: Tensor) -> float:
     return 0.9 * (1 + math.cos(math.pi * progress)) / 2
+
+
+def rare_more(progress: float, counts: Tensor) -> Tensor:
+    few, several = counts <= 100, counts <= 1000
+    return torch.where(few, 0.5, torch.where(several, 0.3, 0.1))
+
+
+def rare_alone(progress: float, counts: Tensor) -> Tensor:
+    return torch.where(counts <= 100, 0.5, 0.0)
+
+
+def common_alone(progress: float, counts: Tensor) -> Tensor:
+    return torch.where(counts > 200, 0.3, 0.0)
 
 
 HALF, MOST, NEARLY_ALL = constant(0.5), constant(0.75), constant(0.85)
 JITTER = jitter(0.8, detail=False)
-# name: (bank, how images are made, share of a batch by progress of the training)
+# name: (bank, how images are made, their share of a batch)
 GREY = {
     "moved affinely": (None, moved(AFFINE), MOST),
     "moved elastically": (None, moved(ELASTIC), MOST),
@@ -116,18 +135,33 @@ COLOURED = {
         MOST,
     ),
 }
+LONG_TAILED = {
+    "all classes moved elastically, p 0.1": (None, moved(ELASTIC), constant(0.1)),
+    "all classes moved elastically, p 0.25": (None, moved(ELASTIC), constant(0.25)),
+    "all classes moved elastically, p 0.5": (None, moved(ELASTIC), HALF),
+    "rare classes moved more often than common ones": (None, moved(ELASTIC), rare_more),
+    "rare classes moved alone": (None, moved(ELASTIC), rare_alone),
+    "common classes moved alone": (None, moved(ELASTIC), common_alone),
+}
 
 
-def split(cell: str, seed: int) -> tuple[InMemory, InMemory]:
+def ideas_of(cell: str) -> dict[str, tuple]:
+    if USEFULNESS[cell].data == "sign-digits":
+        return COLOURED
+    return GREY if USEFULNESS[cell].balanced else LONG_TAILED
+
+
+def split(name: str, seed: int) -> tuple[InMemory, InMemory]:
     """Training and held-out images, both of the training data."""
-    data, count = CELLS[cell]
-    everything = images_of(data, True)
+    cell = USEFULNESS[name]
+    everything = images_of(cell.data, True)
     order = torch.randperm(len(everything), generator=generator(0, "ideas"))
     held = order[: min(HELD_OUT, len(order) // 2)]
     rest = order[len(held) :]
     chosen = []
     for label in range(10):
         items = rest[everything.targets[rest] == label]
+        count = cell.counts[label % len(cell.counts)]
         chosen.append(items[torch.randperm(len(items), generator=generator(seed, "ideas", label))[:count]])
     return tuple(InMemory(everything.images[i], everything.targets[i]) for i in (torch.cat(chosen), held))
 
@@ -136,29 +170,16 @@ def plain_options(data: InMemory, seed: int) -> dict:
     return {"classical": default_classical(data.images.shape[1]), "sampling_strategy": None, "seed": seed}
 
 
-def trained(data: InMemory, stream: Iterator, seed: int) -> torch.nn.Module:
+def trained(data: InMemory, stream: Iterator, steps: int, seed: int) -> torch.nn.Module:
     model = new_classifier(None, tuple(data.images.shape[1:]), 10, derive(seed, "ideas"), torch.device("cpu"))
-    return train_classifier(model, stream, steps=STEPS, seed=seed)
-
-
-@torch.no_grad()
-def mixed(idea: tuple, known: Fitted, classical: bool, seed: int) -> Iterator:
-    """Batches some of whose images are made by an idea."""
-    (_, make, share), data = idea, known.data
-    kinds, draws, moves = (generator(seed, "ideas", name) for name in ("kinds", "draws", "classical"))
-    recipe = default_classical(data.images.shape[1])
-    for step, (images, labels) in enumerate(batches("none", data, None, **plain_options(data, seed))):
-        some = torch.rand(len(images), generator=kinds) < share(step / STEPS)
-        if bool(some.any()):
-            images[some] = make(known, images[some], labels[some], draws).clamp(0, 1)
-        yield (recipe(images, moves) if classical else images), labels
+    return train_classifier(model, stream, steps=steps, seed=seed)
 
 
 class Round:
     """One cell and seed: its images, and what is fitted on them when it is first asked for."""
 
     def __init__(self, cell: str, seed: int) -> None:
-        self.seed = seed
+        self.seed, self.steps, self.balanced = seed, USEFULNESS[cell].steps, USEFULNESS[cell].balanced
         self.train, self.held_out = split(cell, seed)
         self._known: dict[str | None, Fitted] = {}
 
@@ -168,10 +189,25 @@ class Round:
         return self._known[kind]
 
     def accuracy(self, idea: tuple | None, classical: bool) -> float:
-        """Of held-out images, in percent."""
-        stream = self._plain(classical) if idea is None else mixed(idea, self.known(idea[0]), classical, self.seed)
-        right = predict(trained(self.train, stream, self.seed), self.held_out.images) == self.held_out.targets
-        return round(right.double().mean().item() * 100, 3)
+        """Of held-out images, in percent; the mean over classes where these are unequal in training."""
+        stream = self._plain(classical) if idea is None else self._mixed(idea, classical)
+        model, truth = trained(self.train, stream, self.steps, self.seed), self.held_out.targets
+        predicted = predict(model, self.held_out.images)
+        right = (predicted == truth).double().mean() if self.balanced else recalls(predicted, truth, 10).mean()
+        return round(right.item() * 100, 3)
+
+    @torch.no_grad()
+    def _mixed(self, idea: tuple, classical: bool) -> Iterator:
+        """Batches some of whose images are made by an idea."""
+        kind, make, share = idea
+        known, recipe = self.known(kind), default_classical(self.train.images.shape[1])
+        counts = torch.bincount(self.train.targets)
+        kinds, draws, moves = (generator(self.seed, "ideas", name) for name in ("kinds", "draws", "classical"))
+        for step, (images, labels) in enumerate(self._plain(classical=False)):
+            some = torch.rand(len(images), generator=kinds) < share(step / self.steps, counts[labels])
+            if bool(some.any()):
+                images[some] = make(known, images[some], labels[some], draws).clamp(0, 1)
+            yield (recipe(images, moves) if classical else images), labels
 
     def _bank(self, kind: str) -> VAEBank:
         config, warm_share = BANKS[kind]
@@ -182,13 +218,13 @@ class Round:
         return batches("classical" if classical else "none", self.train, None, **plain_options(self.train, self.seed))
 
     def _judge(self) -> torch.nn.Module:
-        return trained(self.train, self._plain(classical=True), self.seed)
+        return trained(self.train, self._plain(classical=True), self.steps, self.seed)
 
 
 def run(cell: str, wanted: list[str], beside: list[str], seeds: int) -> None:
     path = RESULTS / f"ideas-{cell}.json"
     content = json.loads(path.read_text()) if path.exists() else {}
-    ideas = {"nothing": None, **(COLOURED if cell.startswith("sign") else GREY)}
+    ideas = {"nothing": None, **ideas_of(cell)}
     chosen = [name for name in ideas if name == "nothing" or not wanted or any(text in name for text in wanted)]
     for seed in range(seeds):
         current = Round(cell, seed)
@@ -206,7 +242,7 @@ def run(cell: str, wanted: list[str], beside: list[str], seeds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cell", nargs="*", choices=list(CELLS), default=list(CELLS))
+    parser.add_argument("--cell", nargs="*", choices=CELLS, default=list(CELLS))
     parser.add_argument("--idea", nargs="*", default=[], help="those whose names hold one of these texts")
     parser.add_argument("--beside", nargs="*", choices=BESIDE, default=list(BESIDE))
     parser.add_argument("--seeds", type=int, default=5)
