@@ -8,7 +8,7 @@ import torch
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEBank, fit, fitter
 from vae_augment.bank_file import serialize
-from vae_augment.moves import FEW_IMAGES, MOVES, default_moves
+from vae_augment.moves import FEW_IMAGES, MOVES, default_invariances
 from vae_augment.policy import Policy
 from vae_augment.quality import Quality
 
@@ -56,7 +56,7 @@ def test_moves_are_those_named(moves, name, sharing):
 def test_by_default_they_are_for_each_class_by_its_size(moves, monkeypatch, few):
     monkeypatch.setattr("vae_augment.moves.FEW_IMAGES", few)
     quick(torch.utils.data.Subset(Shapes(10), [*range(10), *range(10, 13), *range(20, 30)]))
-    default = MOVES[default_moves(0, 1)].draw
+    default = MOVES[default_invariances(0, 1)].draw
     assert [images for images, _ in moves] == [23, 10, 3, 10]
     assert [move for _, move in moves] == ([None, None, default, None] if few == 5 else [default] * 4)
 

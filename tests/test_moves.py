@@ -13,6 +13,7 @@ from vae_augment.moves import (
     MOVES,
     Moves,
     classical_moves,
+    default_invariances,
     default_moves,
 )
 
@@ -261,6 +262,14 @@ def test_few_images_are_moved_and_many_are_not(channels):
     few = MOVES[default_moves(FEW_IMAGES - 1, channels)]
     assert few is not None
     assert bool(few.brightness) == (channels >= 3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_vaes_of_drawings_learn_from_copies_that_are_not_bent(channels):
+    assert default_invariances(FEW_IMAGES, channels) == "none"
+    few = MOVES[default_invariances(FEW_IMAGES - 1, channels)]
+    assert few is not None
+    assert bool(few.elastic) == (channels >= 3)
 
 
 @pytest.mark.parametrize(("channels", "colour"), [(1, False), (2, False), (3, True), (4, True)])

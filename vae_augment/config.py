@@ -51,11 +51,11 @@ class FitConfig:
         invariances: how copies of the images are moved for the VAEs to train on (see `vae_augment.moves`): "affine"
             (rotated, shifted and scaled), "colour" (brightness and contrast too), "elastic" (slanted and bent),
             "elastic-colour", "none", or any transform of one float image [C, H, W] in [0, 1] that draws from torch's
-            global generator, as torchvision's do. "auto": for classes of fewer than 1,000 images elastic if they are
+            global generator, as torchvision's do. "auto": for classes of fewer than 1,000 images affine if they are
             grey, elastic-colour otherwise; else none.
         steps: optimizer steps behind each class's VAE, the shared ones of the warm start (three quarters) included.
-        policy: "auto" takes how often and how strongly to augment from the number of images a class; "none"
-            stores a bank that augments only where the wrapper is told to.
+        policy: "auto" takes how often and how strongly to augment from the kind and number of images, and checks it
+            on held-out ones; "none" stores a bank that augments only where the wrapper is told to.
         width: channels of the finest convolution; the coarser ones have twice as many.
         batch_size: images a step in fine-tuning; the warm start takes twice as many, small classes take fewer.
         learning_rate: Adam's peak rate in fine-tuning; twice as high in the warm start.

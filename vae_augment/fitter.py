@@ -18,7 +18,7 @@ from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.fit_data import FitData
 from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model import VAE, Params, kl_per_dim, stack
-from vae_augment.moves import MOVES, default_moves, one_by_one
+from vae_augment.moves import MOVES, default_invariances, one_by_one
 from vae_augment.policy import Policy, default_policy, silent_policy
 from vae_augment.quality import Quality, measure_quality
 from vae_augment.seeding import generator
@@ -52,7 +52,7 @@ class Fitter:
         if wanted == "custom":
             raise ValueError("invariances must be given again: a bank does not hold a transform.")
         if wanted == "auto":
-            wanted = default_moves(images, self.vae.image_shape[0])
+            wanted = default_invariances(images, self.vae.image_shape[0])
         moves = MOVES[wanted]
         return None if moves is None else moves.draw
 
