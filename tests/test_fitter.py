@@ -119,13 +119,34 @@ def test_a_policy_is_chosen_with_a_bank_that_has_not_seen_what_is_held_out(chose
     assert [info.images for info in bank.class_infos] == [ENOUGH] * 3  # the bank itself has
 
 
-def test_choosing_changes_nothing_but_the_policy_and_the_figures(chosen):
+def test_with_few_images_choosing_changes_nothing_but_the_policy_and_the_figures(chosen):
     told, silent = quick(Shapes(ENOUGH)), quick(Shapes(ENOUGH), replace(TINY, policy="none"))
     assert len(chosen) == 1
     assert silent.policy.off
     assert "quality" not in silent.data
     for name, tensor in told.content.params.items():
         assert torch.equal(tensor, silent.content.params[name])
+
+
+def test_with_images_enough_the_warm_start_is_the_trial_and_fine_tuning_sees_all(moves, chosen, monkeypatch):
+    monkeypatch.setattr(fitter, "FEW_HELD_OUT", ENOUGH * 3 // 4)
+    bank = quick(Shapes(ENOUGH))
+    warm, *tuned = [images for images, _ in moves]
+    assert warm == ENOUGH * 9 // 4
+    assert tuned == [ENOUGH * 3 // 4] * 3 + [ENOUGH] * 3  # of the trial, for no steps, and of the bank
+    ((trial, _, _),) = chosen
+    shared = bank.content.start.params
+    for name, tensor in trial.content.params.items():
+        assert torch.equal(tensor.float(), shared[name].expand_as(tensor))
+    assert bank.policy.origin == "chosen"
+    assert [info.images for info in bank.class_infos] == [ENOUGH] * 3
+
+
+def test_with_few_images_the_warm_start_sees_all_and_the_trial_is_a_fit_apart(moves, chosen):
+    quick(Shapes(ENOUGH))
+    counts = [images for images, _ in moves]
+    assert counts == [ENOUGH * 3, *[ENOUGH] * 3, ENOUGH * 9 // 4, *[ENOUGH * 3 // 4] * 3]
+    assert len(chosen) == 1
 
 
 def test_quality_figures_are_kept_in_the_bank_and_its_file(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,7 +21,7 @@ from vae_augment.moves import MOVES, default_invariances, one_by_one
 from vae_augment.policy import Policy, default_policy, silent_policy
 from vae_augment.quality import Quality, measure_quality
 from vae_augment.seeding import generator
-from vae_augment.selection import choose, split
+from vae_augment.selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.training import CLASSES_AT_ONCE, Job, Move, posterior, train
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,8 @@ logger = logging.getLogger(__name__)
 WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tuning
 SMALL_SIDE = 32  # pixels
 SMALL_BATCH = 16  # images a step in fine-tuning at least, and no more than classes have
-TRIAL_SHARE = 0.15  # of the steps, for the bank that the policy is chosen with
+WARM_SHARE = 0.75  # of a class's steps are the shared ones
+TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
 
@@ -43,6 +43,40 @@ class Fitter:
     ) -> None:
         self.vae, self.config, self.data = vae, config, data
         self.device, self.seed, self.bar = device, seed, bar
+
+    def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
+        """All stages, and the quality of the trial bank that the policy was chosen with.
+
+        Images enough to choose on are held out from the warm start alone: its VAE is the trial, at no cost in steps,
+        and fine-tuning sees every image. Where they are few the warm start needs them, and the trial is a fit apart.
+
+        Args:
+            labels: the classes to fit.
+            start: takes the warm start's place. The policy is another bank's then, and none is chosen.
+        """
+        steps = self.config.steps or 0
+        warm_steps = round(steps * WARM_SHARE) if self.config.sharing == "warm-start" else 0
+        fine_steps = steps - warm_steps
+        self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
+        parts = split(self.data, self.seed) if self.config.policy == "auto" and start is None else None
+        chosen = None
+        if warm_steps and start is None:
+            if parts is not None and len(parts.held_out.images) >= FEW_HELD_OUT:
+                trial = self._on(parts.train)
+                start = trial.warm_start(warm_steps)
+                chosen = self._select(trial.fine_tune(sorted(parts.train.names), start, 0), parts)
+            else:
+                start = self.warm_start(warm_steps)
+        content = self.fine_tune(labels, start, fine_steps)
+        if parts is not None and chosen is None:
+            chosen = self._select(self._on(parts.train)._short_fit(), parts)
+        if chosen is None:
+            return content, None
+        policy, quality = chosen
+        return replace(content, policy=policy), quality
+
+    def _on(self, data: FitData) -> Fitter:
+        return Fitter(self.vae, self.config, data, self.device, self.seed, self.bar)
 
     def _moves(self, images: float) -> Move | None:
         """What a VAE of so many images is trained on copies by."""
@@ -86,11 +120,12 @@ class Fitter:
         """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
         params, notes = self._train_classes(labels, start, steps)
         described = [self._describe(*job, start, steps) for job in zip(labels, _each(params), notes, strict=True)]
-        infos, stats = zip(*described, strict=True)
+        infos, by_class = zip(*described, strict=True)
+        stats = concatenate(by_class)
         return BankContent(
             self.vae,
             params,
-            concatenate(stats),
+            stats,
             infos,
             FitConfig.from_dict(self.config.to_dict()),  # without a transform, which may not be pickled
             self._policy(stats),
@@ -98,20 +133,19 @@ class Fitter:
             start=start,
         )
 
-    def select(self, default: Policy) -> tuple[Policy, Quality] | None:
-        """A policy chosen with a trial bank, which has not seen a quarter of the images, and the trial's quality."""
-        parts = split(self.data, self.seed)
-        if parts is None:
-            return None
+    def _short_fit(self) -> BankContent:
+        """A trial bank: the warm start alone, or each class apart, for fewer steps."""
+        self.bar.set_description("trial")
+        labels, steps = sorted(self.data.names), max(1, round((self.config.steps or 0) * TRIAL_SHARE))
+        shared = self.config.sharing == "warm-start"
+        self.bar.total = (self.bar.total or 0) + steps * (1 if shared else len(labels))
+        return self.fine_tune(labels, self.warm_start(steps) if shared else None, 0 if shared else steps)
+
+    def _select(self, trial: BankContent, parts: Split) -> tuple[Policy, Quality]:
+        """A policy chosen with a trial bank, which has not seen what is held out, and the trial's quality."""
         self.bar.set_description("choosing the policy")
-        trial = Fitter(self.vae, self.config, parts.train, self.device, self.seed, self.bar)
-        steps = max(1, round((self.config.steps or 0) * TRIAL_SHARE))
-        self.bar.total = (self.bar.total or 0) + steps * (
-            1 if self.config.sharing == "warm-start" else len(parts.train.names)
-        )
-        shared = trial.warm_start(steps) if self.config.sharing == "warm-start" else None
-        content = trial.fine_tune(sorted(parts.train.names), shared, 0 if shared else steps)
-        bank = VAEBank(replace(content, policy=default))
+        default = self._policy(trial.stats)
+        bank = VAEBank(replace(trial, policy=default))
         all_steps = self.config.steps or 0
         judged = max(round(all_steps * JUDGE_SHARE), min(all_steps, LEAST_JUDGE_STEPS))
         policy, judge = choose(bank, default, parts, steps=judged, seed=self.seed, device=self.device)
@@ -166,8 +200,8 @@ class Fitter:
         )
         return info, stats
 
-    def _policy(self, stats: Sequence[LatentStats]) -> Policy:
-        method = "exemplar" if all(int(s.counts[0]) for s in stats) else "gaussian"
+    def _policy(self, stats: LatentStats) -> Policy:
+        method = "exemplar" if bool(stats.counts.all()) else "gaussian"
         if self.config.policy == "none":
             return silent_policy(method)
         counts = torch.unique(self.data.labels, return_counts=True)[1].tolist()

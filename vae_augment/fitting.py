@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +18,6 @@ from vae_augment.config import FitConfig
 from vae_augment.fit_data import common_shape, load_images
 from vae_augment.fitter import Fitter
 from vae_augment.model import VAE
-from vae_augment.policy import Policy
-from vae_augment.quality import Quality
 from vae_augment.raw import common_range
 from vae_augment.source import Source
 from vae_augment.training import choose_device
@@ -28,7 +25,6 @@ from vae_augment.training import choose_device
 logger = logging.getLogger(__name__)
 
 RECIPE = 3  # of a fit: another number where the same data, options and seed come to give another bank
-WARM_SHARE = 0.75  # of a class's steps are the shared ones
 
 
 def fit(
@@ -78,17 +74,9 @@ def fit(
         _check_fits(source, config, start)
     data = load_images(source, shape)
     torch_device = choose_device(device)
-    steps = resolved.steps or 0
-    warm_steps = round(steps * WARM_SHARE) if resolved.sharing == "warm-start" else 0
-    shared = None if start is None else _start_of(start)
-    chosen: tuple[Policy, Quality] | None = None
-    with _progress((0 if shared else warm_steps) + (steps - warm_steps) * len(wanted), progress) as bar:
+    with tqdm(disable=None if progress else True, unit="step", file=sys.stderr) as bar:
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar)
-        if warm_steps and shared is None:
-            shared = fitter.warm_start(warm_steps)
-        content = fitter.fine_tune(wanted, shared, steps - warm_steps)
-        if resolved.policy == "auto" and start is None:
-            chosen = fitter.select(content.policy)
+        content, quality = fitter.fit(wanted, None if start is None else _start_of(start))
     described = {
         "name": type(dataset).__name__,
         "source": "dataset object",
@@ -96,9 +84,7 @@ def fit(
         "images": len(source),
         "seed": seed,
     }
-    if chosen is not None:
-        policy, quality = chosen
-        content = replace(content, policy=policy)
+    if quality is not None:
         described["quality"] = quality.to_dict()
     content = replace(content, data=described, value_range=source.value_range)
     for info in content.class_infos:
@@ -160,10 +146,3 @@ def _joined(start: VAEBank, fitted: VAEBank) -> VAEBank:
     kept = [i.label for i in start.class_infos if i.label not in {f.label for f in fitted.class_infos}]
     joined = VAEBank.merge(start.subset(kept), fitted) if kept else fitted
     return VAEBank(replace(joined.content, config=start.config, policy=start.policy, data=start.data))
-
-
-@contextmanager
-def _progress(total: int, shown: bool) -> Iterator[tqdm[Any]]:
-    """A bar on standard error, if that is a terminal."""
-    with tqdm(total=total, disable=None if shown else True, unit="step", file=sys.stderr) as bar:
-        yield bar

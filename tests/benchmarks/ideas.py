@@ -36,7 +36,7 @@ from tests.benchmarks.ways import (
     posterior,
     screened,
 )
-from vae_augment import FitConfig, VAEBank, fit, fitting
+from vae_augment import FitConfig, VAEBank, fit, fitter
 from vae_augment.arms import InMemory, batches, default_classical
 from vae_augment.classifier import new_classifier, predict, train_classifier
 from vae_augment.moves import AFFINE, COLOUR, ELASTIC, ELASTIC_COLOUR
@@ -49,10 +49,10 @@ HELD_OUT = 5_000  # images of the training data, the same for all seeds
 # options, and the share of the steps that one VAE of all classes takes before each class has its own
 BANKS = {
     "textbook": (FitConfig(sharing="none", invariances="none", policy="none"), 0.0),
-    "plain": (FitConfig(invariances="none", policy="none"), fitting.WARM_SHARE),
-    "affine": (FitConfig(invariances="affine", policy="none"), fitting.WARM_SHARE),
-    "elastic": (FitConfig(invariances="elastic", policy="none"), fitting.WARM_SHARE),
-    "elastic-colour": (FitConfig(invariances="elastic-colour", policy="none"), fitting.WARM_SHARE),
+    "plain": (FitConfig(invariances="none", policy="none"), fitter.WARM_SHARE),
+    "affine": (FitConfig(invariances="affine", policy="none"), fitter.WARM_SHARE),
+    "elastic": (FitConfig(invariances="elastic", policy="none"), fitter.WARM_SHARE),
+    "elastic-colour": (FitConfig(invariances="elastic-colour", policy="none"), fitter.WARM_SHARE),
     "affine, tuned for longer": (FitConfig(invariances="affine", policy="none"), 0.4),
     "affine, not tuned": (FitConfig(invariances="affine", policy="none"), 1.0),
 }
@@ -211,7 +211,7 @@ class Round:
 
     def _bank(self, kind: str) -> VAEBank:
         config, warm_share = BANKS[kind]
-        with patch.object(fitting, "WARM_SHARE", warm_share):
+        with patch.object(fitter, "WARM_SHARE", warm_share):
             return fit(self.train, config=config, seed=self.seed)
 
     def _plain(self, classical: bool) -> Iterator:
