@@ -343,6 +343,16 @@ def test_a_subset_of_unknown_classes_is_refused(bank, classes):
         bank.subset(classes)
 
 
+def test_quality_is_that_of_all_classes_and_leaves_with_them(bank):
+    whole = bank.with_data(quality={"rmse": 0.1}, name="shapes")
+    first, *others = whole.classes
+    assert whole.subset(whole.classes).data == whole.data
+    part, rest = whole.subset([first]), whole.subset(others)
+    for data in (part.data, rest.data, VAEBank.merge(part, rest).data):
+        assert "quality" not in data
+        assert data["name"] == "shapes"
+
+
 def test_a_subset_of_nothing_is_refused(bank):
     with pytest.raises(ValueError, match="classes must name at least one class"):
         bank.subset([])
@@ -380,7 +390,7 @@ def test_banks_that_share_a_label_are_not_merged(bank):
 
 def test_banks_of_other_shapes_are_not_merged(bank):
     wider = VAEBank(replace(bank.subset(["down"]).content, vae=VAE((1, 12, 12), 4, width=16)))
-    with pytest.raises(ValueError, match="must have the same image_shape, latent_dim and width, got "):
+    with pytest.raises(ValueError, match="must have one image_shape, latent_dim and width, got "):
         VAEBank.merge(bank.subset(["across"]), wider)
 
 

@@ -170,6 +170,15 @@ def test_few_images_or_one_class_have_the_default_unchecked(chosen, options):
     assert bank.policy.origin.startswith("default for grey images")
 
 
+def test_grey_images_stored_in_colour_have_the_policy_of_grey_ones():
+    grey = Shapes(ENOUGH)
+    images = torch.from_numpy(grey.data)[:, None].expand(-1, 3, -1, -1)
+    bank = quick(list(zip(images, grey.targets, strict=True)))
+    assert bank.image_shape == (3, 12, 12)
+    assert bank.policy.moves == quick(grey).policy.moves == "elastic"
+    assert bank.policy.origin.startswith("default for grey images")
+
+
 def test_a_fit_that_goes_on_keeps_the_policy_of_its_start(chosen):
     start = quick(Shapes(ENOUGH))
     assert len(chosen) == 1

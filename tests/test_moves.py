@@ -13,6 +13,7 @@ from vae_augment.moves import (
     MOVES,
     Moves,
     classical_moves,
+    colour_channels,
     default_invariances,
     default_moves,
 )
@@ -270,6 +271,18 @@ def test_vaes_of_drawings_learn_from_copies_that_are_not_bent(channels):
     few = MOVES[default_invariances(FEW_IMAGES - 1, channels)]
     assert few is not None
     assert bool(few.elastic) == (channels >= 3)
+
+
+@pytest.mark.parametrize(("channels", "told"), [(1, 1), (2, 2), (3, 1), (4, 1)])
+def test_grey_images_stored_in_colour_are_grey(channels, told):
+    grey = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=gen()).expand(-1, channels, -1, -1).clone()
+    assert colour_channels(grey) == told
+    assert colour_channels(grey[:0]) == channels
+    if channels >= 3:
+        compressed = (grey.int() + torch.randint(0, 2, grey.shape, generator=gen())).clamp(0, 255).to(torch.uint8)
+        assert colour_channels(compressed) == 1
+        grey[::5, 0] = 255 - grey[::5, 0]  # every fifth in colour
+        assert colour_channels(grey) == channels
 
 
 @pytest.mark.parametrize(("channels", "colour"), [(1, False), (2, False), (3, True), (4, True)])

@@ -170,6 +170,13 @@ def test_copies_among_other_images_are_counted(monkeypatch, bank, model, train, 
     assert 75 <= quality.near_duplicates <= 85
 
 
+def test_copies_are_counted_where_real_images_repeat_too(monkeypatch, bank, model, train, held_out):
+    images, labels = held_out[0].clone(), held_out[1]
+    images[::10] = torch.stack([train[0][train[1] == label][0] for label in labels[::10]])
+    quality = measure_quality(bank_that_makes(monkeypatch, bank, *train), model, train, (images, labels))
+    assert quality.near_duplicates == quality.generated == 240
+
+
 def test_copies_of_another_class_are_not_near(monkeypatch, bank, model, train, held_out):
     images, labels = train
     quality = measure_quality(bank_that_makes(monkeypatch, bank, images, (labels + 1) % 3), model, train, held_out)

@@ -244,15 +244,14 @@ class VAEBank:
 
     @classmethod
     def merge(cls, bank_a: VAEBank, bank_b: VAEBank) -> VAEBank:
-        """A bank of the classes of both, in label order; config, policy, data and start are bank_a's.
+        """A bank of the classes of both, in label order; all else is bank_a's, but for quality figures.
 
         Raises:
             ValueError: they model images of different shapes, or share a class name or label.
         """
         if bank_a.vae != bank_b.vae:
             raise ValueError(
-                "banks to merge must have the same image_shape, latent_dim and width, "
-                f"got {bank_a.vae} and {bank_b.vae}."
+                f"banks to merge must have one image_shape, latent_dim and width, got {bank_a.vae} and {bank_b.vae}."
             )
         a, b = bank_a.content, bank_b.content
         infos = (*a.class_infos, *b.class_infos)
@@ -263,6 +262,7 @@ class VAEBank:
             params=stack([a.params, b.params]),
             stats=concatenate([a.stats, b.stats]),
             class_infos=infos,
+            data=bank_file.without_quality(a.data),
         )
         return cls(both.pick(sorted(range(len(infos)), key=lambda row: infos[row].label)), bank_a.device)
 

@@ -88,14 +88,20 @@ class BankContent:
                 raise ValueError(f"each class needs a {what} of its own, got {twice[0]!r} more than once.")
 
     def pick(self, rows: Sequence[int]) -> BankContent:
-        """Some classes."""
+        """Some classes, without the quality of all, or all of them in another order."""
         rows = list(rows)
         return replace(
             self,
+            data=self.data if len(rows) == len(self.class_infos) else without_quality(self.data),
             params=pick(self.params, rows),
             stats=self.stats.pick(rows),
             class_infos=tuple(self.class_infos[row] for row in rows),
         )
+
+
+def without_quality(data: dict[str, Any]) -> dict[str, Any]:
+    """What a bank says of its data, without figures that were of other classes."""
+    return {name: value for name, value in data.items() if name != "quality"}
 
 
 def as_stored(params: Params) -> Params:

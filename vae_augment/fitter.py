@@ -17,7 +17,7 @@ from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.fit_data import FitData
 from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model import VAE, Params, kl_per_dim, stack
-from vae_augment.moves import MOVES, default_invariances, one_by_one
+from vae_augment.moves import MOVES, colour_channels, default_invariances, one_by_one
 from vae_augment.policy import Policy, default_policy, silent_policy
 from vae_augment.quality import Quality, measure_quality
 from vae_augment.seeding import generator
@@ -43,6 +43,7 @@ class Fitter:
     ) -> None:
         self.vae, self.config, self.data = vae, config, data
         self.device, self.seed, self.bar = device, seed, bar
+        self._channels = colour_channels(data.images)
 
     def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
         """All stages, and the quality of the trial bank that the policy was chosen with.
@@ -86,7 +87,7 @@ class Fitter:
         if wanted == "custom":
             raise ValueError("invariances must be given again: a bank does not hold a transform.")
         if wanted == "auto":
-            wanted = default_invariances(images, self.vae.image_shape[0])
+            wanted = default_invariances(images, self._channels)
         moves = MOVES[wanted]
         return None if moves is None else moves.draw
 
@@ -205,7 +206,7 @@ class Fitter:
         if self.config.policy == "none":
             return silent_policy(method)
         counts = torch.unique(self.data.labels, return_counts=True)[1].tolist()
-        return default_policy(counts, channels=self.vae.image_shape[0], method=method)
+        return default_policy(counts, channels=self._channels, method=method)
 
 
 def _each(params: Params) -> list[Params]:

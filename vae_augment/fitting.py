@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank_file import Start
+from vae_augment.bank_file import Start, without_quality
 from vae_augment.config import FitConfig
 from vae_augment.fit_data import common_shape, load_images
 from vae_augment.fitter import Fitter
@@ -145,4 +145,4 @@ def _joined(start: VAEBank, fitted: VAEBank) -> VAEBank:
     """The start bank with its classes of the same labels replaced, and the others joined."""
     kept = [i.label for i in start.class_infos if i.label not in {f.label for f in fitted.class_infos}]
     joined = VAEBank.merge(start.subset(kept), fitted) if kept else fitted
-    return VAEBank(replace(joined.content, config=start.config, policy=start.policy, data=start.data))
+    return VAEBank(replace(joined.content, config=start.config, policy=start.policy, data=without_quality(start.data)))

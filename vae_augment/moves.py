@@ -93,7 +93,6 @@ COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0
 # Handwriting and drawings slant and bend by more than people rotate them.
 ELASTIC = Moves(rotation=20.0, shift=0.1, scaling=0.2, shear=20.0, elastic=0.09, points=5)
 
-
 ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
 MOVES: dict[str, Moves | None] = {
     "none": None,
@@ -102,6 +101,19 @@ MOVES: dict[str, Moves | None] = {
     "elastic": ELASTIC,
     "elastic-colour": ELASTIC_COLOUR,
 }
+
+
+PROBED = 1_000  # images that are looked at for colour
+GREY_SPREAD = 2.0  # of 255 levels between channels, on average: what compression makes of grey
+
+
+def colour_channels(images: Tensor) -> int:
+    """Channels that tell something of images, uint8 [N, C, H, W]: 1 of grey ones that are stored in colour."""
+    channels = images.shape[1]
+    if channels < 3 or not len(images):
+        return channels
+    some = images[:: max(1, len(images) // PROBED), :3]
+    return channels if (some.amax(1) - some.amin(1)).float().mean().item() > GREY_SPREAD else 1
 
 
 FEW_IMAGES = 1_000  # of a class: with fewer a VAE is trained on moved copies

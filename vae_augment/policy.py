@@ -88,7 +88,8 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
 
     Args:
         counts: images of each class.
-        channels: three or more are taken for colour photographs, fewer for drawings.
+        channels: that tell something (`vae_augment.moves.colour_channels`); three or more are taken for colour
+            photographs, fewer for drawings.
         method: the sampler that the bank can serve.
     """
     typical, natural = median(counts), channels >= 3

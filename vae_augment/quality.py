@@ -28,6 +28,7 @@ Images = tuple[Tensor, Tensor]  # uint8 [N, C, H, W] and their labels, int64 [N]
 NEIGHBOURS = 5  # k of precision, recall, density and coverage, as Naeem et al. chose it
 LEAST_GENERATED = 200  # images; so that a handful of held-out ones still says something about the bank
 RARE = 0.01  # share of held-out images that may be as near to a training image as near-duplicates are
+COPY = 1e-3  # a distance below which an image is a copy: a quarter of one of 255 levels
 SEARCHED = 10_000  # training images a class among which the nearest is looked for
 BLOCK, CHUNK = 500, 2**24  # images reconstructed, and numbers of training images compared, at once
 
@@ -56,7 +57,8 @@ class Quality:
             root mean squared difference of pixels in 0..1.
         real_distance: the same of held-out images, to the same training images.
         near_duplicates: generated images nearer to a training image than all but 1 % of the held-out ones, or than all
-            of H <= 100 held-out ones. To be expected of images as new as real ones are 1 %, or one in H + 1.
+            of H <= 100 held-out ones; exact copies are not among these, and always count if generated. To be expected
+            of images as new as real ones are 1 %, or one in H + 1.
         generated: how many generated images the figures are of.
         held_out: how many held-out images.
     """
@@ -240,10 +242,12 @@ def _in_pixels(made: Tensor, held_out: Images, train: Images, draws: torch.Gener
     images, labels = held_out
     nearest = _nearest(torch.cat([made, images]), labels.repeat(len(made) // len(images) + 1), train, draws)
     of_made, of_real = nearest.split([len(made), len(images)])
+    new = of_real[of_real > COPY]  # real data may hold images twice
+    limit = max(COPY, new.quantile(RARE, interpolation="lower").item()) if len(new) else 0.0
     return {
         "copy_distance": of_made.quantile(0.5).item(),
         "real_distance": of_real.quantile(0.5).item(),
-        "near_duplicates": int((of_made < of_real.quantile(RARE, interpolation="lower")).sum()),
+        "near_duplicates": int((of_made < limit).sum()),
     }
 
 

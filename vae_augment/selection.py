@@ -12,7 +12,7 @@ from torch import Tensor
 from vae_augment.bank import VAEBank
 from vae_augment.classifier import BATCH, SmallCNN, new_classifier, predict, train_classifier
 from vae_augment.fit_data import FitData
-from vae_augment.moves import classical_moves
+from vae_augment.moves import classical_moves, colour_channels
 from vae_augment.policy import Policy
 from vae_augment.seeding import derive, generator
 
@@ -137,7 +137,7 @@ def _batches(bank: VAEBank, policy: Policy, data: FitData, seed: int) -> Iterato
     order, kinds, moves = (generator(seed, "policy", name) for name in ("order", "kinds", "classical"))
     labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)
     rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
-    classical = classical_moves(data.images.shape[1])
+    classical = classical_moves(colour_channels(data.images))
     while True:
         for some in torch.randperm(len(data.images), generator=order).split(BATCH):
             images = serve(bank, policy, data.images[some].float().div_(255), rows[some], kinds)
