@@ -109,6 +109,43 @@ def test_the_callers_factory_is_given_the_shape_and_the_number_of_classes():
     assert (model.shape, model.layers[-1].out_features) == ((2, 9, 10), 5)
 
 
+class Lazy(nn.Module):
+    """Learns its sizes from its first batch; its batch normalisation must not learn more from it than that."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.batches = []
+        self.layers = nn.Sequential(
+            nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Dropout(), nn.Flatten(), nn.LazyLinear(classes)
+        )
+
+    def forward(self, x):
+        self.batches.append((tuple(x.shape), self.training, torch.is_grad_enabled()))
+        return self.layers(x)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_a_factory_may_use_lazy_modules():
+    before = torch.get_rng_state()
+    first, again, other = (new_classifier(Lazy, (1, 12, 12), 3, seed, CPU) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.batches == [((2, 1, 12, 12), False, False)]
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+    assert (first.training, first.layers[1].running_mean.tolist()) == (True, [0.0] * 4)
+    assert not torch.equal(weights(trained(model=first)), weights(again))
+    images, _ = images_and_labels()
+    assert predict(first, images).shape == (30,)
+
+
+def test_a_factory_without_lazy_modules_is_not_run_for_its_sizes():
+    class Refusing(Dropping):
+        def forward(self, x):
+            raise AssertionError("it was run")
+
+    assert isinstance(new_classifier(Refusing, (1, 12, 12), 3, 0, CPU), Refusing)
+
+
 @pytest.mark.parametrize(("made", "came"), [(None, "NoneType"), (3, "int"), (Dropping, "type")])
 def test_a_factory_that_makes_no_module_is_told(made, came):
     with pytest.raises(TypeError, match=rf"classifier must make a torch.nn.Module, got {came}\."):

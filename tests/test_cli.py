@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from tests.conftest import Shapes
-from vae_augment import VAEBank, __version__, config, data, fitting, study
+from vae_augment import VAEBank, __version__, config, data, files, fitting, study
 from vae_augment.cli import main
 
 
@@ -190,6 +190,41 @@ def test_evaluate_measures_on_given_images_with_a_given_bank(here, monkeypatch):
     assert [row["recall"]["across"] for row in found["rows"]] == [None, None]
 
 
+def test_evaluate_opens_the_test_part_below_the_root(here, monkeypatch):
+    opened = []
+
+    def open_data(name, *, part="train", root=None):
+        opened.append((name, part, root))
+        return data.OpenedData(Shapes(4, seed=part == "test"), name, "folder")
+
+    monkeypatch.setattr(data, "open_data", open_data)
+    assert run(f"evaluate --data mnist --test usps --root empty --arms none {QUICK}")[0] == 0
+    assert opened == [("mnist", "train", Path("empty")), ("usps", "test", Path("empty"))]
+
+
+def test_evaluate_measures_on_the_test_part_of_the_same_folder(here):
+    (here / "split").mkdir()
+    (here / "bars").rename(here / "split" / "train")
+    for name in Shapes.classes:
+        (here / "split" / "val" / name).mkdir(parents=True)
+        Image.new("L", (12, 12), 99).save(here / "split" / "val" / name / "0.png")
+    assert run(f"evaluate --data split --test split --arms none {QUICK} --json found.json")[::2] == (0, "")
+    setup = json.loads(Path("found.json").read_text())["setup"]
+    assert setup.items() >= {"images": 9, "held_out": 3, "test_images_in_dataset": 0}.items()
+
+
+@pytest.mark.parametrize("option", ["--json found.json", "--plot found.png"])
+def test_evaluate_prints_the_table_though_a_file_cannot_be_written(here, monkeypatch, option):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "atomic_write", full)
+    code, out, err = run(f"evaluate --data bars --per-class 2 --arms none,classical {QUICK} {option}")
+    assert (code, err) == (1, "vae-augment: error: [Errno 28] No space left on device\n")
+    assert [row.split()[0] for row in out.splitlines()[2:4]] == ["none", "classical"]
+    assert out.splitlines()[-1].startswith("no verdict")
+
+
 # ---- what is wrong with a command line or its input ----
 
 
@@ -214,8 +249,12 @@ def test_evaluate_measures_on_given_images_with_a_given_bank(here, monkeypatch):
         ("generate bars.safetensors --out new --count 5 --per-class 5", "give per_class or count, not both"),
         ("generate bars.safetensors --out new --device tpu9", "tpu9"),
         ("evaluate --data bars --arms none,mine", "an arm must be one of 'none', 'classical', "),
-        ("evaluate --data bars --json no/such/found.json", "no folder no/such"),
-        ("evaluate --data bars --plot no/such/found.png", "no folder no/such"),
+        ("evaluate --data nmist --json no/such/found.json", "--json: no folder no/such"),
+        ("evaluate --data nmist --plot no/such/found.png", "--plot: no folder no/such"),
+        ("evaluate --data nmist --json empty", "--json must be a file, empty is a folder"),
+        ("evaluate --data nmist --plot empty", "--plot must be a file, empty is a folder"),
+        ("evaluate --data bars --test bars", "test must hold images that dataset does not, got 9 that are all in"),
+        ("evaluate --data bars --test notes.txt", "--test must be a folder of class folders or one of mnist, "),
         ("evaluate --data bars --bank none.safetensors", "no bank at none.safetensors"),
         ("evaluate --data bars --test empty", "empty must hold one folder of images per class"),
         ("evaluate --data bars --per-class 3", "no image is left to test on"),

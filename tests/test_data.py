@@ -21,14 +21,14 @@ from vae_augment.mnist_sample import MNISTSample
 from vae_augment.source import Source
 
 
-def write_mnist(root, images=6):
+def write_mnist(root, images=6, tested=2):
     """MNIST's files as torchvision looks for them, with a few small images."""
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
-    for part in ("train", "t10k"):
-        pixels, labels = bytes(range(images)) * 28 * 28, bytes(n % 10 for n in range(images))
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, images, 28, 28) + pixels)
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, images) + labels)
+    for part, count in (("train", images), ("t10k", tested)):
+        pixels, labels = bytes(range(count)) * 28 * 28, bytes(n % 10 for n in range(count))
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, count, 28, 28) + pixels)
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, count) + labels)
     return root
 
 
@@ -77,6 +77,39 @@ def test_a_train_folder_of_images_is_a_class(tmp_path):
     assert open_data(write_folder(tmp_path, ["plane", "train"])).dataset.classes == ["plane", "train"]
 
 
+@pytest.mark.parametrize("inner", ["test", "val"])
+def test_the_test_part_of_a_divided_folder_is_beside_its_training_part(tmp_path, inner):
+    write_folder(tmp_path / "pets" / "train")
+    write_folder(tmp_path / "pets" / inner, ["dog", "emu"])
+    opened = open_data(tmp_path / "pets", part="test")
+    assert (opened.name, opened.source, opened.dataset.classes) == ("pets", "folder", ["dog", "emu"])
+    assert open_data(tmp_path / "pets").dataset.classes == ["cat", "dog"]
+
+
+def test_of_two_test_parts_test_is_taken(tmp_path):
+    for inner, names in {"train": ["a"], "val": ["b"], "test": ["c"]}.items():
+        write_folder(tmp_path / inner, names)
+    assert open_data(tmp_path, part="test").dataset.classes == ["c"]
+
+
+@pytest.mark.parametrize("classes", [["cat", "dog"], ["plane", "train"], ["plane", "test"]])
+def test_a_folder_of_class_folders_is_its_own_test_part(tmp_path, classes):
+    assert open_data(write_folder(tmp_path, classes), part="test").dataset.classes == classes
+
+
+def test_a_folder_with_a_training_part_alone_has_no_test_part(tmp_path):
+    write_folder(tmp_path / "pets" / "train")
+    with pytest.raises(
+        ValueError, match=r"pets must hold a folder test or val of class folders beside train, got none"
+    ):
+        open_data(tmp_path / "pets", part="test")
+
+
+def test_another_part_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"part must be one of 'train', 'test', got 'val'\."):
+        open_data(tmp_path, part="val")
+
+
 def test_a_folder_may_be_called_like_a_dataset(tmp_path, monkeypatch):
     write_folder(tmp_path / "mnist")
     monkeypatch.chdir(tmp_path)
@@ -116,12 +149,33 @@ def test_a_root_is_searched_whatever_the_names_case(tmp_path):
     assert len(opened.dataset) == 6
 
 
+def test_the_test_part_of_a_name_is_the_datasets_own(tmp_path):
+    opened = open_data("mnist", part="test", root=write_mnist(tmp_path))
+    assert (opened.name, opened.source, opened.dataset.train) == ("mnist", "torchvision", False)
+    assert len(opened.dataset) == 2
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
 @pytest.mark.parametrize("name", sorted(KNOWN))
-def test_a_root_without_the_data_is_an_error_and_never_the_sample(offline, name):
+def test_a_root_without_the_data_is_an_error_and_never_the_sample(offline, name, part):
     write_mnist(offline / "data")
     (offline / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=f"no {KNOWN[name].class_name} in empty: expected torchvision's layout"):
-        open_data(name, root="empty")
+        open_data(name, part=part, root="empty")
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_a_download_is_of_the_part_asked_for(offline, monkeypatch, name):
+    asked = []
+    monkeypatch.setattr(data, "download", lambda class_name, options, root, timeout: asked.append(options))
+    for part in ("train", "test"):
+        if name == "mnist":
+            open_data(name, part=part)
+        else:
+            with pytest.raises(ConnectionError, match="left nothing"):
+                open_data(name, part=part)
+    key = {"svhn": "split", "stl10": "split", "qmnist": "what"}.get(name, "train")
+    assert [options[key] for options in asked] == ([True, False] if key == "train" else ["train", "test"])
 
 
 def test_data_on_this_machine_is_found_before_a_download(offline, monkeypatch):
@@ -147,6 +201,13 @@ def test_mnist_offline_is_the_bundled_sample_and_says_so(offline, caplog):
     (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert "5,000 of its 60,000 training images" in warning
     assert "no route to host" in warning
+
+
+def test_the_test_part_of_mnist_offline_is_that_of_the_sample(offline, caplog):
+    opened = open_data("mnist", part="test")
+    assert isinstance(opened.dataset, MNISTSample)
+    assert (opened.dataset.train, len(opened.dataset), opened.source) == (False, 1000, "bundled sample")
+    assert "1,000 of its 10,000 test images" in caplog.text
 
 
 @pytest.mark.parametrize("name", sorted(set(KNOWN) - {"mnist"}))

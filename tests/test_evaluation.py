@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -26,6 +27,14 @@ def result():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "TEXTBOOK", replace(TINY, sharing="none", policy="none"))
         return quick(arms=ALL_ARMS, seeds=3, steps=6)
+
+
+def distinct(per_class):
+    """Shapes no two of which are alike."""
+    dataset = Shapes(per_class)
+    places = np.arange(len(dataset))
+    dataset.data[:, 0, 0], dataset.data[:, 0, 1] = places % 256, places // 256
+    return dataset
 
 
 def row(result, arm):
@@ -66,7 +75,7 @@ def pretend(monkeypatch, accuracy, only=None):
 def pretended(monkeypatch, accuracy, dataset=None, **options):
     pretend(monkeypatch, accuracy)
     rounds = len(next(iter(accuracy.values())))
-    return quick(dataset or Shapes(200), per_class=100, arms=tuple(accuracy), seeds=rounds, **options)
+    return quick(dataset or distinct(200), per_class=100, arms=tuple(accuracy), seeds=rounds, **options)
 
 
 # ---- the figures ----
@@ -107,6 +116,8 @@ def test_the_setup_says_how_it_was_measured_without_a_time_or_a_path(result):
         "rounds": 3,
         "steps": 6,
         "seed": 0,
+        "not_measured": [],
+        "test_images_in_dataset": 0,
     }
     assert result.metric == "accuracy"
 
@@ -159,7 +170,7 @@ def test_all_rounds_of_given_test_images_share_what_their_choice_adds(monkeypatc
     assert given.difference("ours", "none") == Difference(**wanted.to_dict())
     pretend(monkeypatch, accuracy)
     # the same labels in each round, but not the same images
-    drawn = quick(Shapes(200), per_class=100, arms=tuple(accuracy))
+    drawn = quick(distinct(200), per_class=100, arms=tuple(accuracy))
     assert drawn.difference("ours", "none") == Difference(10.0, 10.0, 10.0)
 
 
@@ -167,7 +178,7 @@ def test_all_rounds_of_given_test_images_share_what_their_choice_adds(monkeypatc
 
 
 def test_balanced_accuracy_decides_where_classes_are_unequal(monkeypatch):
-    uneven = torch.utils.data.Subset(Shapes(100), [*range(100), *range(100, 120), *range(200, 300)])
+    uneven = torch.utils.data.Subset(distinct(100), [*range(100), *range(100, 120), *range(200, 300)])
     pretend(monkeypatch, {"none": [80.0] * 3, "ours": [0.0, 20.0, 40.0]}, only=1)
     found = quick(uneven, arms=("none", "ours"), seeds=3)
     assert found.metric == "balanced_accuracy"
@@ -179,12 +190,20 @@ def test_balanced_accuracy_decides_where_classes_are_unequal(monkeypatch):
 
 
 def test_the_choice_of_test_images_of_unequal_classes_is_that_of_each_class(monkeypatch):
-    uneven = torch.utils.data.Subset(Shapes(100), [*range(100), *range(100, 120), *range(200, 300)])
+    uneven = torch.utils.data.Subset(distinct(100), [*range(100), *range(100, 120), *range(200, 300)])
     pretend(monkeypatch, {"none": [100.0] * 2, "ours": [50.0] * 2}, only=1)
     found = quick(uneven, test=Shapes(10, seed=1), arms=("none", "ours"))
     change = torch.tensor([0.0] * 5 + [-100.0] * 5, dtype=torch.float64)
     wanted = paired_difference([-50 / 3] * 2, image_variance=change.var().item() / 10 / 9)
     assert vars(found.difference("ours", "none")) == pytest.approx(vars(wanted), abs=1e-3)
+
+
+def test_balanced_accuracy_decides_where_per_class_leaves_unequal_classes_to_test_on(monkeypatch):
+    uneven = torch.utils.data.Subset(distinct(100), [*range(100), *range(100, 120), *range(200, 300)])
+    pretend(monkeypatch, {"none": [80.0] * 2, "ours": [0.0, 20.0]}, only=1)
+    found = quick(uneven, arms=("none", "ours"), per_class=10)
+    assert found.metric == "balanced_accuracy"
+    assert row(found, "ours")["rounds"] == pytest.approx([100 * (2 + r) / 3 for r in (0.0, 0.2)], abs=1e-3)
 
 
 def test_a_class_of_one_image_is_trained_on_and_its_recall_is_not_known():

@@ -5,10 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Subset
 
-from tests.conftest import CONFIG, Shapes
-from vae_augment import FitConfig, evaluate, evaluation, fit, study
+from vae_augment import FitConfig, evaluate, evaluation, study
 from vae_augment.study import HELD_OUT, Study
 
 TINY = FitConfig(steps=2, width=8, latent_dim=2, batch_size=4)
@@ -106,10 +104,84 @@ def test_the_overlap_is_of_rounds_that_divide_the_same_images(per_class, wanted)
 
 @pytest.mark.parametrize(
     ("counts", "per_class", "unequal"),
-    [({0: 20, 1: 20}, None, False), ({0: 40, 1: 12}, None, True), ({0: 40, 1: 20}, 10, False)],
+    [({0: 20, 1: 20}, None, False), ({0: 40, 1: 12}, None, True), ({0: 40, 1: 38}, 10, False)],
 )
 def test_classes_are_unequal_if_one_is_trained_on_twice_as_much(counts, per_class, unequal):
     assert studied(Numbered(counts), per_class=per_class).unequal == unequal
+
+
+@pytest.mark.parametrize(
+    ("counts", "unequal"),
+    [({0: 26, 1: 20}, True), ({0: 25, 1: 20}, False), ({0: 20, 1: 20, 2: 10}, False), ({0: 20, 1: 12, 2: 9}, True)],
+)
+def test_classes_are_unequal_if_per_class_leaves_more_of_one_to_test_on(counts, unequal):
+    dataset = Numbered(counts)
+    assert studied(dataset, per_class=10).unequal == unequal
+    test = Numbered(dict.fromkeys(counts, 5), seed=1, first=1000)
+    assert not studied(dataset, per_class=10 if len(counts) == 2 else 9, test=test).unequal
+
+
+def test_classes_of_which_nothing_is_left_to_test_on_are_warned_of_once_and_listed(caplog):
+    result = quick(Numbered({0: 12, 1: 6, 2: 12, 3: 3}, ("a", "b", "c", "d")), per_class=6, arms=["none"], seeds=3)
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert warning == "no image is left to test on of 'b', 'd': not measured"
+    assert result.setup["not_measured"] == ["b", "d"]
+    assert str(result).splitlines()[-2] == "not measured: b, d"
+    assert [result.rows[0]["recall"][name] for name in "bd"] == [None, None]
+
+
+@pytest.mark.parametrize("options", [{"per_class": 6}, {}])
+def test_fewer_than_two_classes_with_images_to_test_on_are_refused(options):
+    message = r"at least two classes must have an image left to test on, in each round, got 1 of 3: use a smaller"
+    with pytest.raises(ValueError, match=message):
+        quick(Numbered({0: 12, 1: 2, 2: 1}), **options)
+
+
+# ---- identical images ----
+
+
+def copied(dataset, pairs):
+    for i, j in pairs:
+        dataset.data[j] = dataset.data[i]
+    return dataset
+
+
+@pytest.mark.parametrize("options", [{}, {"per_class": 7}])
+def test_identical_images_are_on_the_same_side_of_every_split(options):
+    dataset = copied(Numbered({0: 24, 1: 24}), [(i, i + 24) for i in range(0, 24, 2)])
+    some = studied(dataset, **options)
+    for round_ in range(6):
+        train, held_out = some.split(round_)
+        assert len(train) == some.train_count
+        assert not set(places(train.images)) & set(places(held_out.images))
+        assert len(train) + len(held_out) >= 48 - 14  # of a copy that the share of a class cuts through, or of another
+
+
+def test_copies_of_an_image_in_one_class_are_held_out_together():
+    dataset = Numbered({0: 24, 1: 24})
+    mine = [i for i, label in enumerate(dataset.targets) if label == 0]
+    some = studied(copied(dataset, zip(mine[::2], mine[1::2], strict=True)))
+    for round_ in range(6):
+        train, held_out = some.split(round_)
+        assert (len(train), len(held_out)) == (36, 12)
+        assert set(torch.tensor(places(held_out.images))[held_out.targets == 0].bincount().tolist()) == {0, 2}
+
+
+def test_a_class_of_one_image_many_times_is_not_measured(caplog):
+    dataset = Numbered({0: 12, 1: 12, 2: 12})
+    mine = [i for i, label in enumerate(dataset.targets) if label == 1]
+    result = quick(copied(dataset, [(mine[0], i) for i in mine]), arms=["none"])
+    assert result.setup["not_measured"] == ["1"]
+    assert "no image is left to test on of '1'" in caplog.text
+
+
+def test_copies_do_not_matter_where_test_data_are_given():
+    plain, test = Numbered({0: 24, 1: 24}), Numbered({0: 4, 1: 7}, seed=1, first=1000)
+    chosen = [studied(plain, test=test, per_class=6).split(i)[0].images for i in range(3)]
+    dataset = copied(Numbered({0: 24, 1: 24}), [(i, i + 24) for i in range(0, 24, 2)])
+    of_copies = [studied(dataset, test=test, per_class=6).split(i)[0].images for i in range(3)]
+    origin = {place: place - 24 if place >= 24 and place % 2 == 0 else place for place in range(48)}
+    assert [places(images) for images in of_copies] == [[origin[i] for i in places(images)] for images in chosen]
 
 
 # ---- nothing held out is ever trained on ----
@@ -190,120 +262,3 @@ def test_arms_of_a_round_differ_in_nothing_but_their_images(spied):
     assert torch.equal(weights[0], weights[1])
     assert torch.equal(weights[2], weights[3])
     assert not torch.equal(weights[0], weights[2])
-
-
-# ---- test data ----
-
-NAMES = ("a", "b", "c")
-
-
-def answers(dataset, test):
-    return studied(dataset, test=test).split(0)[1].targets.tolist()
-
-
-def test_a_test_set_may_lack_a_class_and_is_matched_by_name():
-    dataset = Numbered({0: 9, 1: 9, 2: 9}, NAMES)
-    test = Numbered({0: 3, 1: 4}, ("b", "c"), seed=1)
-    assert answers(dataset, test) == [label + 1 for label in test.targets]
-    result = quick(dataset, test=test, arms=["none"])
-    assert result.rows[0]["recall"]["a"] is None
-    assert None not in (result.rows[0]["recall"]["b"], result.rows[0]["recall"]["c"])
-
-
-def test_a_test_set_may_have_its_classes_in_another_order():
-    dataset, test = Numbered({0: 9, 1: 9, 2: 9}, NAMES), Numbered({0: 3, 1: 4, 2: 5}, ("c", "a", "b"), seed=1)
-    assert answers(dataset, test) == [{0: 2, 1: 0, 2: 1}[label] for label in test.targets]
-
-
-@pytest.mark.parametrize("names", [None, ("zero", "one", "two")])
-def test_a_test_set_without_a_name_in_common_goes_by_the_label(names, caplog):
-    dataset, test = Numbered({0: 9, 1: 9, 2: 9}, NAMES), Numbered({0: 3, 2: 5}, names, seed=1)
-    assert answers(dataset, test) == test.targets
-    assert ("no class of test has a name of dataset's; going by the label" in caplog.text) == (names is not None)
-
-
-@pytest.mark.parametrize(
-    ("counts", "names", "unknown"),
-    [({0: 3, 1: 3}, ("a", "d"), "d"), ({0: 3, 3: 3}, None, "3"), ({-1: 3}, None, "-1")],
-)
-def test_a_test_set_with_another_class_is_refused(counts, names, unknown):
-    with pytest.raises(ValueError, match=rf"test has a class that dataset lacks: '{unknown}'\."):
-        quick(Numbered({0: 9, 1: 9, 2: 9}, NAMES), test=Numbered(counts, names))
-
-
-def test_test_images_that_are_trained_on_are_warned_of(caplog):
-    dataset = Numbered({0: 9, 1: 9})
-    studied(dataset, test=Numbered({0: 9, 1: 9}, seed=1))
-    assert caplog.text == ""
-    studied(dataset, test=Subset(dataset, range(5)))
-    assert "5 of the 5 test images are in dataset too: figures look better than they are" in caplog.text
-
-
-def test_test_images_are_read_in_the_datasets_range():
-    def floats(seed):
-        data = Shapes(9, seed=seed)
-        return [
-            (torch.from_numpy(x).float()[None] / 127.5 - 1, y) for x, y in zip(data.data, data.targets, strict=True)
-        ]
-
-    dataset, test = floats(0), floats(1)
-    dataset[0][0][0, 0, :2] = torch.tensor([-1.0, 1.0])
-    read = studied(dataset, test=test).split(0)[1].images[:, 0].int()
-    assert (read - torch.from_numpy(Shapes(9, seed=1).data).int()).abs().max() <= 1
-
-
-# ---- a bank given ----
-
-
-@pytest.fixture(scope="module")
-def fitted():
-    return fit(Shapes(9), config=CONFIG, progress=False)
-
-
-@pytest.fixture
-def fits(monkeypatch):
-    """The options of each fit."""
-    given, fit_ = [], study.fit
-
-    def spy(dataset, *, config, **options):
-        given.append(config)
-        return fit_(dataset, config=replace(config, steps=2), **options)
-
-    monkeypatch.setattr(study, "fit", spy)
-    return given
-
-
-def test_a_bank_given_with_test_data_is_used(fitted, fits, caplog):
-    result = quick(Shapes(9), bank=fitted, test=Numbered({0: 4, 1: 4, 2: 4}), arms=["none", "ours"])
-    assert (fits, caplog.text) == ([], "")
-    assert result.setup["images"] == 27
-
-
-@pytest.mark.parametrize("options", [{}, {"per_class": 4}, {"per_class": 4, "test": Shapes(9, seed=1)}])
-def test_a_bank_that_has_seen_more_than_is_trained_on_gives_its_options_alone(fitted, fits, caplog, options):
-    quick(Shapes(9), bank=fitted, arms=["none", "ours"], **options)
-    assert "the bank given has seen images not trained on" in caplog.text
-    assert [(c.steps, c.width, c.latent_dim) for c in fits] == [(12, 8, 4)] * 2
-
-
-def test_a_bank_fitted_on_other_data_is_warned_of(fitted, caplog):
-    studied(Shapes(9, seed=5), bank=fitted, test=Shapes(9, seed=1))
-    assert "the bank given was fitted on other data" in caplog.text
-
-
-def test_a_bank_given_is_matched_by_label(fitted):
-    three = [(image, (4, 9, 11)[label]) for image, label in (Shapes(9)[i] for i in range(27))]
-    infos = tuple(replace(i, label=n) for i, n in zip(fitted.class_infos, (4, 9, 11), strict=True))
-    bank = type(fitted)(replace(fitted.content, class_infos=infos, data={}))
-    two = [item for item in three if item[1] != 9]
-    some = studied(two, bank=bank, test=two)
-    used = some.banks(["ours"], some.split(0)[0], 0, "cpu")["ours"]
-    assert {info.name: info.label for info in used.class_infos} == {"across": 0, "slanted": 1}
-    assert torch.equal(used.content.stats.mean, fitted.content.stats.mean[[0, 2]])
-    assert bank.class_to_idx == {"across": 4, "down": 9, "slanted": 11}
-
-
-def test_a_bank_that_lacks_a_class_is_refused_at_once(fitted):
-    message = r"bank has no class for label 1 \('down'\) of dataset; it has labels \[0, 2\]\."
-    with pytest.raises(ValueError, match=message):
-        quick(Shapes(9), bank=fitted.subset([0, 2]), test=Shapes(9, seed=1))

@@ -28,6 +28,19 @@ from tests.test_evaluation import pretended, quick
             "hurts here: use the images as they are (-9.3 points over none, interval ",
         ),
         ({"none": [50, 51, 50], "ours": [60, 62, 61]}, "helps: +10.7 points over none, interval "),
+        ({"none": [50, 51, 50], "ours+classical": [60, 62, 61]}, "helps: +10.7 points over none, interval "),
+        (
+            {"none": [50, 51, 50], "ours+classical": [40, 42, 41]},
+            "hurts here: use the images as they are (-9.3 points over none, interval ",
+        ),
+        (
+            {"none": [50, 50], "ours": [60, 60]},
+            "no verdict: the rounds do not differ, run more seeds (+10.0 points over none)",
+        ),
+        (
+            {"classical": [50, 51, 52], "ours": [40, 41, 42]},
+            "no verdict: the rounds do not differ, run more seeds (-10.0 points over classical)",
+        ),
         ({"none": [50], "ours": [90]}, "no verdict from one seed: +40.0 points over none"),
         ({"none": [50, 50], "mixup": [90, 91]}, "no verdict: run an arm of ours beside 'none' or 'classical'"),
         ({"ours": [50, 50]}, "no verdict: run an arm of ours beside 'none' or 'classical'"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vae_augment.images import to_float
 from vae_augment.training import flush_denormals
@@ -55,13 +57,25 @@ class SmallCNN(nn.Module):
 def new_classifier(
     factory: Factory | None, image_shape: tuple[int, int, int], classes: int, seed: int, device: torch.device
 ) -> nn.Module:
-    """A classifier whose initial weights are drawn by `seed`; None makes a `SmallCNN`. The global RNG is left alone."""
+    """A classifier whose initial weights are drawn by `seed`; None makes a `SmallCNN`. The global RNG is left alone.
+
+    Lazy modules, which learn their sizes from the first batch, are given one of black images.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = (factory or SmallCNN)(image_shape, classes)
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"classifier must make a torch.nn.Module, got {type(model).__name__}.")
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"classifier must make a torch.nn.Module, got {type(model).__name__}.")
+        if any(map(is_lazy, chain(model.parameters(), model.buffers()))):
+            _initialise_lazy(model, image_shape)
     return model.to(device, memory_format=_layout(model))  # type: ignore[call-overload,no-any-return]
+
+
+@torch.no_grad()
+def _initialise_lazy(model: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    training = model.training
+    model.eval()(torch.zeros(2, *image_shape, device=next(model.parameters()).device))
+    model.train(training)
 
 
 def _layout(model: nn.Module) -> torch.memory_format:

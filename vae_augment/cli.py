@@ -138,14 +138,19 @@ def fit(
 
 def _check_out(out: Path) -> None:
     """Raise, before any work is done, if a bank and its sheet cannot be written there."""
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"--out: no folder {out.parent}.")
-    if out.is_dir():
-        raise ValueError(f"--out must be a file, {out} is a folder.")
+    _check_file("--out", out)
     if out.suffix == ".png":
         raise ValueError(
             "--out names the bank, for example mnist.safetensors; the .png beside it is the contact sheet."
         )
+
+
+def _check_file(option: str, path: Path) -> None:
+    """Raise if no file can be written to the path that an option names."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{option}: no folder {path.parent}.")
+    if path.is_dir():
+        raise ValueError(f"{option} must be a file, {path} is a folder.")
 
 
 def _fit_and_write(
@@ -201,8 +206,8 @@ def generate(
 
 @main.command()
 @click.option("--data", required=True, metavar="NAME|FOLDER", help="As in fit.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset.")
-@click.option("--test", metavar="NAME|FOLDER", help="Images to measure on. [default: some of --data, held out]")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named datasets.")
+@click.option("--test", metavar="NAME|FOLDER", help="Measure on its test part. [default: some of --data, held out]")
 @click.option("--bank", type=click.Path(path_type=Path), help="Fitted on --data already. [default: fit one a seed]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Train on this many images of each class.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often to repeat it.")
@@ -226,29 +231,28 @@ def evaluate(
     **options: Any,
 ) -> None:
     """Train classifiers with and without augmentation, and say whether it helps on images held out."""
-    from vae_augment.bank import VAEBank
+    for option, path in (("--json", json_file), ("--plot", plot)):
+        if path is not None:
+            _check_file(option, path)
     from vae_augment.data import open_data
     from vae_augment.evaluation import evaluate as run
     from vae_augment.files import atomic_write
 
-    for path in (json_file, plot):
-        if path is not None and not path.parent.is_dir():
-            raise FileNotFoundError(f"no folder {path.parent}.")
     result = run(
         open_data(data, root=root).dataset,
-        test=None if test is None else open_data(test).dataset,
-        bank=None if bank is None else VAEBank.load(bank),
+        test=None if test is None else open_data(test, part="test", root=root).dataset,
+        bank=bank,
         arms=[arm.strip() for arm in arms.split(",")],
         config=FitConfig(preset=preset),
         **options,
     )
+    click.echo(str(result))
     if json_file is not None:
         atomic_write(json_file, result.to_json().encode())
     if plot is not None:
         from vae_augment.report.differences import differences_png
 
         atomic_write(plot, differences_png(result))
-    click.echo(str(result))
 
 
 @main.command()

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ class Evaluation:
             or None; "rounds", the metric of each round.
         verdict: one sentence.
         metric: "accuracy", or "balanced_accuracy" where classes are unequal: what differences are of.
-        setup: how it was measured: images, rounds, steps, seed, held-out images.
+        setup: how it was measured: images, rounds, steps, seed, held-out images; "not_measured", the classes without
+            any; "test_images_in_dataset", how many of the test images are in `dataset` too.
     """
 
     rows: list[dict[str, Any]]
@@ -68,13 +70,15 @@ class Evaluation:
         headers = ["arm", "accuracy %", "balanced %", "over none", "over classical"]
         of = self.metric.replace("_", " ")
         note = f"Differences are of {of}, in points, with 95 % intervals over {self.setup['rounds']} rounds."
-        return f"{tabulate(table, headers, floatfmt='.1f')}\n\n{note}\n{self.verdict}"
+        lacking = self.setup.get("not_measured")
+        notes = [note, *([f"not measured: {', '.join(lacking)}"] if lacking else []), self.verdict]
+        return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", *notes])
 
 
 def evaluate(
     dataset: Dataset[Any],
     *,
-    bank: VAEBank | None = None,
+    bank: VAEBank | str | Path | None = None,
     test: Dataset[Any] | None = None,
     per_class: int | None = None,
     seeds: int = 5,
@@ -99,10 +103,11 @@ def evaluate(
 
     Args:
         dataset: as in `fit`.
-        bank: with `test` and without `per_class`: fitted on `dataset` already, so that rounds differ in the classifiers
-            alone. Otherwise its options are used and a bank is fitted in each round, because the given one has seen
-            images that are not trained on.
-        test: images that are used to measure alone, of the same classes: by their names, if both have names.
+        bank: or its path. With `test` and without `per_class`: fitted on `dataset` already, so that rounds differ in
+            the classifiers alone. Otherwise its options are used and a bank is fitted in each round, because the given
+            one has seen images that are not trained on.
+        test: images that are used to measure alone, of the same classes: by their names, if both have names. Without
+            it identical images of `dataset` are either trained on or held out.
         per_class: train on this many images of each class, drawn anew in each round.
         seeds: rounds.
         arms: "none", "classical", "ours", "oversampling", "mixup", "textbook" (a VAE per class from scratch, drawn from
@@ -112,7 +117,9 @@ def evaluate(
         steps: of each classifier's training, batches of 64; None: ten epochs, 600 at least and 5,000 at most.
         seed: of everything random here.
         progress: show a progress bar, if standard error is a terminal.
-        config: of the banks, where none is given.
+        config: of the banks that are fitted. With `bank` its own options hold where these are the default's, and
+            `invariances` of the caller's must be given again. The arm "textbook" has its preset, `steps`, `latent_dim`
+            and `width`.
         classical: the augmentation of the classical arms, of (float images [B, C, H, W] in [0, 1], a CPU generator) to
             the same shape. None: rotations of 15 degrees, shifts and scalings of 10 %, and for colour images brightness
             and contrast by 20 %.
@@ -121,8 +128,8 @@ def evaluate(
 
     Raises:
         TypeError: as `fit`.
-        ValueError: an unknown arm, fewer than two classes, no image left to test on, test data of other classes, or a
-            bank that lacks a class.
+        ValueError: an unknown arm, fewer than two classes, or fewer than two with an image left to test on, test data
+            of other classes, of another scale or all in `dataset` too, or a bank that lacks a class.
     """
     arms = tuple(dict.fromkeys(arms))
     for arm in arms:
@@ -130,10 +137,11 @@ def evaluate(
     if seeds < 1 or (steps is not None and steps < 1) or not arms:
         raise ValueError(f"seeds and steps must be at least 1 and arms not empty, got {seeds}, {steps}, {arms}.")
     study = Study(dataset, bank, test, per_class, config, seed)
+    not_measured = study.unmeasured(seeds)
     if sampling_strategy is not None:
         wanted_totals(sampling_strategy, study.split(0)[0].targets)  # raises now and not after hours
     per_round = steps or min(max(LEAST_STEPS, EPOCHS * study.train_count // BATCH), MOST_STEPS)
-    recipe = classical or default_classical(study.shape[0])
+    recipe = classical or default_classical(study.channels)
     torch_device = choose_device(device)
     predictions: dict[str, list[Tensor]] = {arm: [] for arm in arms}
     answers: list[Tensor] = []
@@ -162,16 +170,19 @@ def evaluate(
                 )
                 train_classifier(model, images, steps=per_round, seed=round_seed, on_step=bar.update)
                 predictions[arm].append(predict(model, held_out.images))
-    setup = {
+    described = {"rounds": seeds, "steps": per_round, "seed": seed, "not_measured": not_measured}
+    return _summary(predictions, answers, study, _setup(study, len(answers[0])) | described)
+
+
+def _setup(study: Study, held_out: int) -> dict[str, Any]:
+    """What is said of the images."""
+    return {
         "images": study.train_count,
-        "held_out": len(answers[0]),
+        "held_out": held_out,
         "classes": len(study.names),
         "image_shape": list(study.shape),
-        "rounds": seeds,
-        "steps": per_round,
-        "seed": seed,
+        "test_images_in_dataset": study.shared,
     }
-    return _summary(predictions, answers, study, setup)
 
 
 def _summary(
@@ -233,6 +244,7 @@ def _verdict(evaluation: Evaluation) -> str:
         ("ours+classical", CLASSICAL, "classical alone"),
         ("ours", CLASSICAL, "classical alone"),
         ("ours", "none", "the images as they are"),
+        ("ours+classical", "none", "the images as they are"),
     ):
         difference = evaluation.difference(arm, over) if arm in arms else None
         if difference is not None:
@@ -244,6 +256,8 @@ def _sentence(difference: Difference, over: str, instead: str, rounds: int) -> s
     figures = f"{difference.mean:+.1f} points over {over}"
     if difference.low is None:
         return f"no verdict from one seed: {figures}"
+    if difference.mean and difference.low == difference.high:
+        return f"no verdict: the rounds do not differ, run more seeds ({figures})"
     figures += f", interval {difference.low:+.1f} to {difference.high:+.1f}, {rounds} seeds"
     if difference.above:
         return f"helps: {figures}"
