@@ -27,7 +27,10 @@ from tests.benchmarks.ways import (
     carried,
     certainty,
     coloured,
+    erased,
     evidence,
+    flipped,
+    followed,
     generated,
     interpolated,
     jitter,
@@ -35,6 +38,7 @@ from tests.benchmarks.ways import (
     pooled,
     posterior,
     screened,
+    thickened,
 )
 from vae_augment import FitConfig, VAEBank, fit, fitter
 from vae_augment.arms import InMemory, batches, default_classical
@@ -85,20 +89,28 @@ def common_alone(progress: float, counts: Tensor) -> Tensor:
 
 HALF, MOST, NEARLY_ALL = constant(0.5), constant(0.75), constant(0.85)
 JITTER = jitter(0.8, detail=False)
+MOVED_JITTER = jitter(0.4, detail=True, moves=ELASTIC)
+MOVED_IN_COLOUR = jitter(0.8, detail=True, moves=ELASTIC_COLOUR)
 # name: (bank, how images are made, their share of a batch)
 GREY = {
     "moved affinely": (None, moved(AFFINE), MOST),
     "moved elastically": (None, moved(ELASTIC), MOST),
+    "moved elastically, strokes thinned or thickened": (None, followed(moved(ELASTIC), thickened), MOST),
+    "moved elastically, half of them partly erased": (None, followed(moved(ELASTIC), erased), MOST),
     "textbook: a VAE per class from scratch, prior": ("textbook", generated("prior"), HALF),
     "shared start, prior": ("plain", generated("prior"), HALF),
     "shared start, jitter 0.8": ("plain", JITTER, HALF),
     "VAE of affine copies, jitter 0.8": ("affine", JITTER, HALF),
-    "the same, class's own covariance": ("affine", coloured("own_factors", 0.8), HALF),
-    "the same, covariance pooled over classes": ("affine", coloured("pooled_factors", 0.8), HALF),
-    "the same, scale 0.4": ("affine", jitter(0.4, detail=False), HALF),
-    "the same, scale 1.2": ("affine", jitter(1.2, detail=False), HALF),
-    "the same, one VAE for all classes": ("affine, not tuned", JITTER, HALF),
-    "the same, classes tuned for longer": ("affine, tuned for longer", JITTER, HALF),
+    "VAE of affine copies, jitter 0.8 by the class's own covariance": ("affine", coloured("own_factors", 0.8), HALF),
+    "VAE of affine copies, jitter 0.8 by the covariance of all classes": (
+        "affine",
+        coloured("pooled_factors", 0.8),
+        HALF,
+    ),
+    "VAE of affine copies, jitter 0.4": ("affine", jitter(0.4, detail=False), HALF),
+    "VAE of affine copies, jitter 1.2": ("affine", jitter(1.2, detail=False), HALF),
+    "one VAE of affine copies for all classes, jitter 0.8": ("affine, not tuned", JITTER, HALF),
+    "VAE of affine copies, classes tuned for longer, jitter 0.8": ("affine, tuned for longer", JITTER, HALF),
     "VAE of elastic copies, jitter 0.8": ("elastic", JITTER, HALF),
     "jitter 0.8, detail kept": ("elastic", jitter(0.8, detail=True), HALF),
     "jitter 0.8, share falling": ("elastic", JITTER, falling),
@@ -113,11 +125,8 @@ GREY = {
     "differences of other classes carried over": ("elastic", carried, HALF),
     "drawn from the posterior": ("elastic", posterior, HALF),
     "moved, then jittered 0.4": ("elastic", jitter(0.4, detail=False, moves=ELASTIC), NEARLY_ALL),
-    "moved, then jittered 0.4, detail kept (the default)": (
-        "elastic",
-        jitter(0.4, detail=True, moves=ELASTIC),
-        NEARLY_ALL,
-    ),
+    "moved, then jittered 0.4, detail kept, VAE of elastic copies": ("elastic", MOVED_JITTER, NEARLY_ALL),
+    "moved, then jittered 0.4, detail kept (the default)": ("affine", MOVED_JITTER, NEARLY_ALL),
     "moved, then jittered 0.8, detail kept": ("elastic", jitter(0.8, detail=True, moves=ELASTIC), NEARLY_ALL),
 }
 COLOURED = {
@@ -129,11 +138,9 @@ COLOURED = {
     "interpolated within the class": ("elastic-colour", interpolated, HALF),
     "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
     "moved, then jittered 0.4, detail kept": ("elastic-colour", jitter(0.4, detail=True, moves=ELASTIC_COLOUR), MOST),
-    "moved, then jittered 0.8, detail kept (the default)": (
-        "elastic-colour",
-        jitter(0.8, detail=True, moves=ELASTIC_COLOUR),
-        MOST,
-    ),
+    "moved, then jittered 0.8, detail kept (the default)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
+    "the default, and half of them flipped": ("elastic-colour", followed(MOVED_IN_COLOUR, flipped), MOST),
+    "the default, and half of them partly erased": ("elastic-colour", followed(MOVED_IN_COLOUR, erased), MOST),
 }
 LONG_TAILED = {
     "all classes moved elastically, p 0.1": (None, moved(ELASTIC), constant(0.1)),

@@ -20,6 +20,7 @@ POOL = 300  # latents a class that are drawn ahead, where a draw takes long
 COMPONENTS = 10  # of a Gaussian mixture, as pythae has it, and no more than a third of the images
 FLOW_LAYERS, FLOW_WIDTH, FLOW_STEPS = 6, 64, 1_000
 CHAIN_STEPS, LEAPFROGS, STEP_SIZE = 100, 10, 0.05  # Hamiltonian Monte Carlo
+ERASED = 0.3  # of the side
 METRIC_FLOOR = 1e-2  # lambda of the metric far from all codes
 
 
@@ -169,6 +170,38 @@ def posterior(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -
     """Drawn from each image's own posterior: what the VAE itself takes for the same image."""
     mean, logvar = known.bank.encode_rows(x, rows)
     return known.bank.decode_rows(mean + (logvar / 2).exp() * normal(known, len(x), random), rows)
+
+
+def followed(make: Make, *others: Make) -> Make:
+    def together(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        for one in (make, *others):
+            x = one(known, x, rows, random)
+        return x
+
+    return together
+
+
+def flipped(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+    """Half of the images mirrored."""
+    some = torch.rand(len(x), 1, 1, 1, generator=random) < 0.5
+    return torch.where(some, x.flip(-1), x)
+
+
+def erased(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+    """Half of the images with a square at the mean of the image (DeVries and Taylor 2017, "Cutout")."""
+    x, side = x.clone(), round(ERASED * x.shape[-1])
+    for image in x:
+        if float(torch.rand((), generator=random)) < 0.5:
+            top, left = (int(torch.randint(size - side + 1, (), generator=random)) for size in image.shape[-2:])
+            image[:, top : top + side, left : left + side] = image.mean((1, 2), keepdim=True)
+    return x
+
+
+def thickened(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+    """Bright strokes between thinned and thickened by a pixel on each side."""
+    thick, thin = nn.functional.max_pool2d(x, 3, 1, 1), -nn.functional.max_pool2d(-x, 3, 1, 1)
+    amount = torch.rand(len(x), 1, 1, 1, generator=random) * 2 - 1
+    return torch.where(amount > 0, x + amount * (thick - x), x - amount * (thin - x))
 
 
 def screened(make: Make, score: Callable[[Fitted, Tensor, Tensor], Tensor]) -> Make:
