@@ -83,8 +83,8 @@ NATURAL_SCALE, NATURAL_MOST = 0.8, 0.75  # scale, and the largest p_jitter, for 
 def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
     """The default for a dataset's size and kind, the same for rare and for common classes.
 
-    Where rare classes alone are moved, a classifier takes what is bent for rare, and its balanced accuracy falls by
-    about a point beside classical augmentation (docs/what_helps.md). `sampling_strategy` is what rare classes need.
+    Where rare classes are moved more often, balanced accuracy falls beside classical augmentation
+    (docs/what_helps.md). `sampling_strategy` is what rare classes need.
 
     Args:
         counts: images of each class.

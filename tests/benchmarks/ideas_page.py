@@ -28,9 +28,12 @@ Made by `python -m tests.benchmarks.ideas`; raw results are in [results](results
 READING = """## Reading
 
 - Moves come first: slanting and bending digits is worth more than anything drawn from a VAE, alone and beside classical
-  augmentation. On the test sets of digits ours cannot be told from its moves alone; on photographs latent jitter adds
-  to them ([results](results.md), rows *moves* and *moves+classical*).
+  augmentation. On the test sets of digits ours cannot be told from its moves alone; on ten photographs a class latent
+  jitter adds to them ([results](results.md), rows *moves* and *moves+classical*).
 - Drawing from the prior or from posteriors, or half-way between two images of a class, is behind jitter around images.
+- Where classes are unequal nothing is clearly better than classical augmentation as long as the numbers stay unequal, and
+  the means are the lower, the more often rare classes are moved. Filling the rare classes up does help
+  ([results](results.md), *balanced*).
 """
 
 
