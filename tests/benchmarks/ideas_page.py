@@ -31,8 +31,8 @@ READING = """## Reading
   augmentation. On the test sets of digits ours cannot be told from its moves alone; on ten photographs a class latent
   jitter adds to them ([results](results.md), rows *moves* and *moves+classical*).
 - Drawing from the prior or from posteriors, or half-way between two images of a class, is behind jitter around images.
-- Where classes are unequal nothing is clearly better than classical augmentation as long as the numbers stay so, and the
-  means are the lower, the more often rare classes are moved. Filling the rare classes up does help
+- Where classes are unequal nothing is clearly better than classical augmentation as long as the numbers stay so, and
+  the means are the lower, the more often rare classes are moved. Filling the rare classes up does help
   ([results](results.md), *balanced*).
 """
 
