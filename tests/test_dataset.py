@@ -291,6 +291,16 @@ def test_a_seeded_epoch_stays_until_it_is_set(bank, tensors):
     assert all_values(ds) == all_values(ds)
 
 
+def test_it_may_be_made_and_read_in_inference_mode(bank_path, tensors):
+    ds = VAEAugmentedDataset(tensors, bank_path, seed=3, **MIXED)
+    with torch.inference_mode():
+        other = VAEAugmentedDataset(tensors, bank_path, seed=3, **MIXED)
+        assert all_values(other) == all_values(ds)
+    for one in (ds, other):
+        one.set_epoch(1)
+    assert all_values(other) == all_values(ds)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_unseeded_items_follow_the_global_generator_and_are_fresh_each_epoch(bank, tensors, workers):
     ds = VAEAugmentedDataset(tensors, bank, **ALL_GENERATED)

@@ -110,12 +110,14 @@ def test_differences_are_paired_and_corrected_for_rounds_that_share_images(resul
 def test_the_setup_says_how_it_was_measured_without_a_time_or_a_path(result):
     assert result.setup == {
         "images": 27,
+        "images_per_class": [9, 9],
         "held_out": 9,
         "classes": 3,
         "image_shape": [1, 12, 12],
         "rounds": 3,
         "steps": 6,
         "seed": 0,
+        "sampling_strategy": None,
         "not_measured": [],
         "test_images_in_dataset": 0,
     }
@@ -187,6 +189,23 @@ def test_balanced_accuracy_decides_where_classes_are_unequal(monkeypatch):
     assert row(found, "none")["accuracy"] == pytest.approx(100 * 54 / 55, abs=1e-3)
     assert found.difference("ours", "none").mean == pytest.approx(-20, abs=1e-3)
     assert "balanced accuracy" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "said"),
+    [
+        ((40, 9, 40), {}, True),
+        ((40, 9, 40), {"arms": ("none", "ours+classical")}, True),
+        ((40, 9, 40), {"arms": ("none", "mixup")}, False),
+        ((40, 9, 40), {"sampling_strategy": "not majority"}, False),
+        ((40, 40, 40), {}, False),
+    ],
+)
+def test_a_strategy_is_recommended_where_classes_are_unequal_and_none_is_given(counts, options, said):
+    images = [40 * label + i for label, count in enumerate(counts) for i in range(count)]
+    found = quick(torch.utils.data.Subset(distinct(40), images), **{"arms": ("none", "ours"), "seeds": 1, **options})
+    note = "Classes are unequal (7 to 30 images): try sampling_strategy='not majority' too."
+    assert (note in str(found).splitlines()) == said
 
 
 def test_the_choice_of_test_images_of_unequal_classes_is_that_of_each_class(monkeypatch):

@@ -155,6 +155,13 @@ def test_the_global_seed_changes_nothing():
     assert len(hashes) == 1
 
 
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_it_trains_where_gradients_are_switched_off(context):
+    expected = serialize(quick(Shapes()).content)
+    with context():
+        assert serialize(quick(Shapes()).content) == expected
+
+
 def test_without_sharing_there_is_no_start_and_classes_are_on_their_own():
     config = replace(CONFIG, sharing="none")
     bank = quick(Shapes(), config)

@@ -40,10 +40,37 @@ def test_fewer_images_are_never_augmented_less(channels, method):
 
 
 @every_kind
-def test_rare_and_common_classes_are_augmented_alike(channels, method):
-    policy = default_policy(COUNTS, channels=channels, method=method)
+@pytest.mark.parametrize("counts", [(1, 2, 10, 20, 99, 500), (400, 500, 3_000), COUNTS])
+def test_rare_and_common_classes_are_augmented_alike(channels, method, counts):
+    policy = default_policy(counts, channels=channels, method=method)
     assert policy.tiers == ()
-    assert len({policy.shares(n) for n in COUNTS}) == 1
+    assert len({policy.shares(n) for n in counts}) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "off"),
+    [
+        ((40, 101, 400), True),
+        ((40, 101, 399), False),
+        ((10, 100, 1_000), False),  # a typical class has so few images that augmenting gains more than it costs
+        ((10, 102, 102, 1_000), True),
+        ((200, 200, 1_999), False),
+    ],
+)
+@every_kind
+def test_many_images_of_very_unequal_classes_are_left_alone(counts, off, channels, method):
+    policy = default_policy(counts, channels=channels, method=method)
+    assert policy.off == off
+    if off:
+        assert policy.origin.endswith(
+            f" images, {counts[0]} to {counts[-1]} a class: do not augment classes so unequal, "
+            "even them out by sampling_strategy='not majority'"
+        )
+        assert (policy.scale, policy.keep_detail, policy.moves) == (
+            even(250, channels=channels).scale,
+            even(250, channels=channels).keep_detail,
+            even(250, channels=channels).moves,
+        )
 
 
 def test_colour_images_keep_their_detail_and_are_not_drawn_anew():

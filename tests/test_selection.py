@@ -189,13 +189,16 @@ def test_a_default_that_decodes_anew_is_compared_with_detail_kept(monkeypatch, f
         (FEW_HELD_OUT, DEFAULT, ["off", "default"]),
         (MANY_HELD_OUT, DEFAULT, ["off", "default", "without detail"]),
         (MANY_HELD_OUT, replace(DEFAULT, p_jitter=0.0, tiers=()), ["off", "default"]),
+        (MANY_HELD_OUT, replace(DEFAULT, p_generate=0.0, p_jitter=0.0, tiers=()), ["off"]),
     ],
 )
 def test_fewer_held_out_images_compare_fewer_candidates(monkeypatch, fitted, held_out, default, wanted):
     policy, _, trained = chosen(monkeypatch, fitted, dict.fromkeys(wanted, 0.6), default=default, held_out=held_out)
     assert len(trained) == len(wanted)
     assert policy == replace(default, origin=policy.origin)
-    if wanted == ["off"]:
+    if default.off:
+        assert policy.origin == "default"
+    elif wanted == ["off"]:
         assert policy.origin == f"default; {held_out} held-out images are too few to check it"
 
 
@@ -217,9 +220,10 @@ def test_what_is_held_out_is_never_trained_on(monkeypatch, fitted):
     marked = replace(parts, held_out=replace(parts.held_out, images=torch.full_like(parts.held_out.images, 77)))
     parts.train.images.zero_()  # moved and averaged black is black
     trained = pretend(monkeypatch, RIGHT, parts.held_out.labels)
-    choose(fitted, replace(DEFAULT, p_generate=0.0, p_jitter=0.0, tiers=()), marked, steps=5, seed=3, device=CPU)
-    assert len(trained) == 2
-    assert all(bool((images == 0).all()) for _, _, _, (images, _) in trained)
+    unchanging = Policy(0.0, 1.0, scale=0.0, keep_detail=True)
+    choose(fitted, unchanging, marked, steps=5, seed=3, device=CPU)
+    assert len(trained) == 3
+    assert all(bool((images == 0).all()) for _, _, _, (images, _) in trained[:2])  # the third decodes anew
 
 
 def test_labels_may_be_any_integers(monkeypatch, fitted):

@@ -59,6 +59,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         FileNotFoundError: no bank at the path.
     """
 
+    @torch.inference_mode(False)  # else set_epoch would be refused later
     def __init__(
         self,
         base_ds: Dataset[Any],

@@ -22,7 +22,7 @@ from vae_augment.classifier import BATCH, Factory, new_classifier, predict, trai
 from vae_augment.config import FitConfig
 from vae_augment.seeding import derive
 from vae_augment.statistics import Difference, paired_difference, recalls
-from vae_augment.study import Study
+from vae_augment.study import UNEQUAL, Study
 from vae_augment.training import choose_device
 
 LEAST_STEPS, MOST_STEPS, EPOCHS = 600, 5_000, 10
@@ -38,8 +38,9 @@ class Evaluation:
             or None; "rounds", the metric of each round.
         verdict: one sentence.
         metric: "accuracy", or "balanced_accuracy" where classes are unequal: what differences are of.
-        setup: how it was measured: images, rounds, steps, seed, held-out images; "not_measured", the classes without
-            any; "test_images_in_dataset", how many of the test images are in `dataset` too.
+        setup: how it was measured: images, rounds, steps, seed, held-out images; "images_per_class", the fewest and
+            the most that are trained on; "sampling_strategy"; "not_measured", the classes without a held-out image;
+            "test_images_in_dataset", how many of the test images are in `dataset` too.
     """
 
     rows: list[dict[str, Any]]
@@ -70,11 +71,23 @@ class Evaluation:
         headers = ["arm", "accuracy %", "balanced %", "over none", "over classical"]
         of = self.metric.replace("_", " ")
         note = f"Differences are of {of}, in points, with 95 % intervals over {self.setup['rounds']} rounds."
-        lacking = self.setup.get("not_measured")
-        notes = [note, *([f"not measured: {', '.join(lacking)}"] if lacking else []), self.verdict]
-        return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", *notes])
+        return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", note, *self._notes(), self.verdict])
+
+    def _notes(self) -> list[str]:
+        """What is to be known of the data."""
+        notes, lacking = [], self.setup["not_measured"]
+        if lacking:
+            notes.append(f"not measured: {', '.join(lacking)}")
+        fewest, most = self.setup["images_per_class"]
+        ours = any(parse(row["arm"])[0] == "ours" for row in self.rows)
+        if ours and most > UNEQUAL * fewest and self.setup["sampling_strategy"] is None:
+            notes.append(
+                f"Classes are unequal ({fewest} to {most} images): try sampling_strategy='not majority' too."
+            )
+        return notes
 
 
+@torch.inference_mode(False)  # gradients, wherever it is called
 def evaluate(
     dataset: Dataset[Any],
     *,
@@ -170,14 +183,16 @@ def evaluate(
                 )
                 train_classifier(model, images, steps=per_round, seed=round_seed, on_step=bar.update)
                 predictions[arm].append(predict(model, held_out.images))
-    described = {"rounds": seeds, "steps": per_round, "seed": seed, "not_measured": not_measured}
-    return _summary(predictions, answers, study, _setup(study, len(answers[0])) | described)
+    described = {"rounds": seeds, "steps": per_round, "seed": seed, "sampling_strategy": sampling_strategy}
+    setup = {**_setup(study, len(answers[0])), **described, "not_measured": not_measured}
+    return _summary(predictions, answers, study, setup)
 
 
 def _setup(study: Study, held_out: int) -> dict[str, Any]:
     """What is said of the images."""
     return {
         "images": study.train_count,
+        "images_per_class": study.fewest_and_most,
         "held_out": held_out,
         "classes": len(study.names),
         "image_shape": list(study.shape),

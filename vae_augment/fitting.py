@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -24,9 +25,10 @@ from vae_augment.training import choose_device
 
 logger = logging.getLogger(__name__)
 
-RECIPE = 3  # of a fit: another number where the same data, options and seed come to give another bank
+RECIPE = 4  # of a fit: another number where the same data, options and seed come to give another bank
 
 
+@torch.inference_mode(False)  # gradients, wherever it is called
 def fit(
     dataset: Dataset[Any],
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -78,13 +78,14 @@ class Policy:
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).
 DEFAULTS = ((20, 0.0, 0.85, 0.4), (100, 0.0, 0.5, 0.4), (1_000, 0.0, 0.25, 0.4), (float("inf"), 0.05, 0.1, 0.8))
 NATURAL_SCALE, NATURAL_MOST = 0.8, 0.75  # scale, and the largest p_jitter, for photographs
+UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and images of a typical one
 
 
 def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
     """The default for a dataset's size and kind, the same for rare and for common classes.
 
-    Where rare classes are moved more often, balanced accuracy falls beside classical augmentation
-    (docs/what_helps.md). `sampling_strategy` is what rare classes need.
+    Many images in very unequal classes are left alone, since balanced accuracy falls where rare classes are moved as
+    often as common ones or more often (docs/what_helps.md). `sampling_strategy` is what they need.
 
     Args:
         counts: images of each class.
@@ -95,15 +96,21 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
     typical, natural = median(counts), channels >= 3
     moves = default_moves(typical, channels)
     _, p_generate, p_jitter, scale = next(row for row in DEFAULTS if typical <= row[0])
-    return Policy(
+    kind = f"default for {'colour' if natural else 'grey'} images"
+    policy = Policy(
         0.0 if natural or moves != "none" else p_generate,
         min(p_jitter, NATURAL_MOST) if natural else p_jitter,
         NATURAL_SCALE if natural else scale,
         keep_detail=natural or moves != "none",
         method=method,
         moves=moves,
-        origin=f"default for {'colour' if natural else 'grey'} images, about {typical:.0f} a class",
+        origin=f"{kind}, about {typical:.0f} a class",
     )
+    fewest, most = min(counts), max(counts)
+    if typical <= ENOUGH or most < UNEQUAL * fewest:
+        return policy
+    why = "do not augment classes so unequal, even them out by sampling_strategy='not majority'"
+    return replace(policy, p_generate=0.0, p_jitter=0.0, origin=f"{kind}, {fewest} to {most} a class: {why}")
 
 
 def silent_policy(method: str) -> Policy:

@@ -82,6 +82,11 @@ class Study:
         return sum(self._kept)
 
     @property
+    def fewest_and_most(self) -> list[int]:
+        """Images of the smallest and of the largest class that are trained on."""
+        return [min(self._kept), max(self._kept)]
+
+    @property
     def same_test_images(self) -> bool:
         """Whether all rounds are measured on the same images."""
         return self._test is not None

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tests.benchmarks.ideas_page import write_page
 from tests.benchmarks.usefulness import CELLS as USEFULNESS
-from tests.benchmarks.usefulness import RESULTS, images_of
+from tests.benchmarks.usefulness import RESULTS, Cell, images_of
 from tests.benchmarks.ways import (
     Fitted,
     carried,
@@ -48,7 +48,11 @@ from vae_augment.seeding import derive, generator
 from vae_augment.statistics import recalls
 
 BESIDE = ("alone", "with classical")
-CELLS = ("mnist-10", "mnist-50", "sign-digits-10", "mnist-long-tail")
+SHORT_TAIL = (100, 60, 40, 30, 20, 15, 10, 8, 6, 5)  # of the ten digits
+CELLS = {
+    **{name: USEFULNESS[name] for name in ("mnist-10", "mnist-50", "sign-digits-10", "mnist-long-tail")},
+    "mnist-short-tail": Cell("mnist", SHORT_TAIL, 600, ()),
+}
 HELD_OUT = 5_000  # images of the training data, the same for all seeds
 # options, and the share of the steps that one VAE of all classes takes before each class has its own
 BANKS = {
@@ -121,8 +125,8 @@ GREY = {
     "drawn from a Gaussian mixture": ("elastic", pooled("mixture_pool"), HALF),
     "drawn from a flow": ("elastic", pooled("flow_pool"), HALF),
     "drawn by the metric of posteriors": ("elastic", pooled("metric_pool"), HALF),
-    "interpolated within the class": ("elastic", interpolated, HALF),
-    "differences of other classes carried over": ("elastic", carried, HALF),
+    "interpolated within the class": ("elastic", interpolated(detail=False), HALF),
+    "differences of other classes carried over": ("elastic", carried(detail=False), HALF),
     "drawn from the posterior": ("elastic", posterior, HALF),
     "moved, then jittered 0.4": ("elastic", jitter(0.4, detail=False, moves=ELASTIC), NEARLY_ALL),
     "moved, then jittered 0.4, detail kept, VAE of elastic copies": ("elastic", MOVED_JITTER, NEARLY_ALL),
@@ -135,17 +139,27 @@ COLOURED = {
     "shared start, jitter 0.8": ("plain", JITTER, HALF),
     "VAE of moved copies, jitter 0.8": ("elastic-colour", JITTER, HALF),
     "jitter 0.8, detail kept": ("elastic-colour", jitter(0.8, detail=True), HALF),
-    "interpolated within the class": ("elastic-colour", interpolated, HALF),
+    "interpolated within the class": ("elastic-colour", interpolated(detail=False), HALF),
     "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
     "moved, then jittered 0.4, detail kept": ("elastic-colour", jitter(0.4, detail=True, moves=ELASTIC_COLOUR), MOST),
     "moved, then jittered 0.8, detail kept (the default)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
+    "moved, then interpolated within the class, detail kept": (
+        "elastic-colour",
+        followed(moved(ELASTIC_COLOUR), interpolated(detail=True)),
+        MOST,
+    ),
+    "moved, then differences of other classes carried over, detail kept": (
+        "elastic-colour",
+        followed(moved(ELASTIC_COLOUR), carried(detail=True)),
+        MOST,
+    ),
     "the default, and half of them flipped": ("elastic-colour", followed(MOVED_IN_COLOUR, flipped), MOST),
     "the default, and half of them partly erased": ("elastic-colour", followed(MOVED_IN_COLOUR, erased), MOST),
 }
+SHORT_TAILED = {f"all classes moved elastically, p {p}": (None, moved(ELASTIC), constant(p)) for p in (0.25, 0.5, 0.85)}
 LONG_TAILED = {
     "all classes moved elastically, p 0.1": (None, moved(ELASTIC), constant(0.1)),
-    "all classes moved elastically, p 0.25": (None, moved(ELASTIC), constant(0.25)),
-    "all classes moved elastically, p 0.5": (None, moved(ELASTIC), HALF),
+    **SHORT_TAILED,
     "rare classes moved more often than common ones": (None, moved(ELASTIC), rare_more),
     "rare classes moved alone": (None, moved(ELASTIC), rare_alone),
     "common classes moved alone": (None, moved(ELASTIC), common_alone),
@@ -153,14 +167,16 @@ LONG_TAILED = {
 
 
 def ideas_of(cell: str) -> dict[str, tuple]:
-    if USEFULNESS[cell].data == "sign-digits":
+    if CELLS[cell].data == "sign-digits":
         return COLOURED
-    return GREY if USEFULNESS[cell].balanced else LONG_TAILED
+    if CELLS[cell].balanced:
+        return GREY
+    return SHORT_TAILED if cell == "mnist-short-tail" else LONG_TAILED
 
 
 def split(name: str, seed: int) -> tuple[InMemory, InMemory]:
     """Training and held-out images, both of the training data."""
-    cell = USEFULNESS[name]
+    cell = CELLS[name]
     everything = images_of(cell.data, True)
     order = torch.randperm(len(everything), generator=generator(0, "ideas"))
     held = order[: min(HELD_OUT, len(order) // 2)]
@@ -186,7 +202,7 @@ class Round:
     """One cell and seed: its images, and what is fitted on them when it is first asked for."""
 
     def __init__(self, cell: str, seed: int) -> None:
-        self.seed, self.steps, self.balanced = seed, USEFULNESS[cell].steps, USEFULNESS[cell].balanced
+        self.seed, self.steps, self.balanced = seed, CELLS[cell].steps, CELLS[cell].balanced
         self.train, self.held_out = split(cell, seed)
         self._known: dict[str | None, Fitted] = {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 
@@ -10,6 +9,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
+from tests.benchmarks.densities import fitted_flow, metric_draws
 from vae_augment import VAEBank
 from vae_augment.arms import InMemory
 from vae_augment.latent import covariance, pooled_covariance
@@ -18,10 +18,7 @@ from vae_augment.seeding import generator
 
 POOL = 300  # latents a class that are drawn ahead, where a draw takes long
 COMPONENTS = 10  # of a Gaussian mixture, as pythae has it, and no more than a third of the images
-FLOW_LAYERS, FLOW_WIDTH, FLOW_STEPS = 6, 64, 1_000
-CHAIN_STEPS, LEAPFROGS, STEP_SIZE = 100, 10, 0.05  # Hamiltonian Monte Carlo
 ERASED = 0.3  # of the side
-METRIC_FLOOR = 1e-2  # lambda of the metric far from all codes
 
 
 class Fitted:
@@ -90,7 +87,7 @@ class Fitted:
     @cached_property
     def metric_pool(self) -> Tensor:
         """[K, POOL, L], uniform with regard to the metric of each class's posteriors."""
-        return torch.stack([metric_draws(mean, logvar) for mean, logvar in self.posteriors])
+        return torch.stack([metric_draws(mean, logvar, POOL) for mean, logvar in self.posteriors])
 
 
 Make = Callable[[Fitted, Tensor, Tensor, torch.Generator], Tensor]  # float images, class positions -> float images
@@ -152,18 +149,34 @@ def partners(known: Fitted, labels: Tensor, random: torch.Generator) -> Tensor:
     return known.data.images[torch.stack(picks)].float() / 255
 
 
-def interpolated(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+def shifted(known: Fitted, x: Tensor, rows: Tensor, shift: Callable[[Tensor], Tensor], detail: bool) -> Tensor:
+    """Decoded from the images' codes and the shift of these; or the difference that it makes, added to the images."""
+    z = known.bank.encode_rows(x, rows)[0]
+    made = known.bank.decode_rows(z + shift(z), rows)
+    return x + made - known.bank.decode_rows(z, rows) if detail else made
+
+
+def interpolated(*, detail: bool) -> Make:
     """Up to half-way to another image of the class, in latent space."""
-    z, other = (known.bank.encode_rows(y, rows)[0] for y in (x, partners(known, rows, random)))
-    return known.bank.decode_rows(z + torch.rand(len(x), 1, generator=random) / 2 * (other - z), rows)
+
+    def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        other = known.bank.encode_rows(partners(known, rows, random), rows)[0]
+        share = torch.rand(len(x), 1, generator=random) / 2
+        return shifted(known, x, rows, lambda z: share * (other - z), detail)
+
+    return make
 
 
-def carried(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+def carried(*, detail: bool) -> Make:
     """Moved by the difference of two images of another class (as Schwartz et al. 2018 do with deltas)."""
-    classes = len(known.items)
-    others = (rows + torch.randint(1, classes, (len(rows),), generator=random)) % classes
-    a, b = (known.bank.encode_rows(partners(known, others, random), others)[0] for _ in range(2))
-    return known.bank.decode_rows(known.bank.encode_rows(x, rows)[0] + 0.5 * (a - b), rows)
+
+    def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        classes = len(known.items)
+        others = (rows + torch.randint(1, classes, (len(rows),), generator=random)) % classes
+        a, b = (known.bank.encode_rows(partners(known, others, random), others)[0] for _ in range(2))
+        return shifted(known, x, rows, lambda z: 0.5 * (a - b), detail)
+
+    return make
 
 
 def posterior(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
@@ -225,91 +238,3 @@ def evidence(known: Fitted, images: Tensor, rows: Tensor) -> Tensor:
     mean, logvar = known.bank.encode_rows(images, rows)
     error = (known.bank.decode_rows(mean, rows) - images).square().sum((1, 2, 3)) / (2 * 0.1**2)
     return -error - 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(1)
-
-
-class Flow(nn.Module):
-    """Affine couplings conditioned on the class (Dinh et al. 2017, "Density estimation using Real NVP")."""
-
-    def __init__(self, latent_dim: int, classes: int) -> None:
-        super().__init__()
-        self.half, self.classes = latent_dim // 2, classes
-        inputs, outputs = self.half + classes, 2 * (latent_dim - self.half)
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(inputs, FLOW_WIDTH), nn.ReLU(), nn.Linear(FLOW_WIDTH, outputs))
-            for _ in range(FLOW_LAYERS)
-        )
-
-    def _coupling(self, layer: nn.Module, fixed: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        classes = nn.functional.one_hot(rows, self.classes).float()
-        shift, log_scale = layer(torch.cat([fixed, classes], 1)).chunk(2, 1)
-        return shift, log_scale.tanh()
-
-    def loss(self, z: Tensor, rows: Tensor) -> Tensor:
-        """Mean negative log-likelihood, but for a constant."""
-        log_det = torch.zeros(len(z))
-        for layer in self.layers:
-            fixed, moving = z[:, : self.half], z[:, self.half :]
-            shift, log_scale = self._coupling(layer, fixed, rows)
-            z = torch.cat([(moving - shift) * (-log_scale).exp(), fixed], 1)
-            log_det = log_det - log_scale.sum(1)
-        return (0.5 * z.square().sum(1) - log_det).mean()
-
-    def sample(self, noise: Tensor, rows: Tensor) -> Tensor:
-        z = noise
-        for layer in reversed(self.layers):
-            moving, fixed = z[:, : -self.half], z[:, -self.half :]
-            shift, log_scale = self._coupling(layer, fixed, rows)
-            z = torch.cat([fixed, moving * log_scale.exp() + shift], 1)
-        return z
-
-
-def fitted_flow(codes: list[Tensor]) -> Flow:
-    """A flow trained on codes with a little noise, without which so few points would pull it to spikes."""
-    z, rows = torch.cat(codes), torch.repeat_interleave(torch.tensor([len(c) for c in codes]))
-    random = generator(0, "flow", "training")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        flow = Flow(z.shape[1], len(codes))
-    optimizer = torch.optim.AdamW(flow.parameters(), 1e-3, weight_decay=1e-2)
-    for _ in range(FLOW_STEPS):
-        some = torch.randint(len(z), (128,), generator=random)
-        noisy = z[some] + 0.3 * torch.randn(len(some), z.shape[1], generator=random)
-        optimizer.zero_grad()
-        flow.loss(noisy, rows[some]).backward()
-        optimizer.step()
-    return flow
-
-
-def metric_draws(mean: Tensor, logvar: Tensor) -> Tensor:
-    """[POOL, L] by Hamiltonian Monte Carlo, uniform with regard to a metric made of posterior covariances.
-
-    Chadebec and Allassonniere (2022), "A Geometric Perspective on Variational Autoencoders": G(z) is the sum of the
-    posteriors' inverse covariances, each weighted by how near z is to its mean, and the density is sqrt(det G).
-    """
-    random = generator(0, "metric")
-    precision = (-logvar).exp()  # [N, L]
-    distances = torch.cdist(mean, mean).fill_diagonal_(math.inf)
-    reach = distances.min(1).values.max().square()
-
-    def log_density(z: Tensor) -> Tensor:
-        squared = ((z[:, None] - mean).square() * precision).sum(2)  # [POOL, N]
-        metric = torch.einsum("bn,nl->bl", (-squared / reach).exp(), precision) + METRIC_FLOOR
-        return 0.5 * metric.log().sum(1)
-
-    def slope(z: Tensor) -> Tensor:
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            return torch.autograd.grad(log_density(z).sum(), z)[0]
-
-    z = mean[torch.randint(len(mean), (POOL,), generator=random)]
-    for _ in range(CHAIN_STEPS):
-        momentum = torch.randn(z.shape, generator=random)
-        energy = log_density(z) - 0.5 * momentum.square().sum(1)
-        moved_to, speed = z, momentum + STEP_SIZE / 2 * slope(z)
-        for leap in range(LEAPFROGS):
-            moved_to = moved_to + STEP_SIZE * speed
-            speed = speed + STEP_SIZE * (0.5 if leap == LEAPFROGS - 1 else 1.0) * slope(moved_to)
-        gained = log_density(moved_to) - 0.5 * speed.square().sum(1) - energy
-        accepted = torch.rand(POOL, generator=random).log() < gained
-        z = torch.where(accepted[:, None], moved_to, z)
-    return z
