@@ -81,9 +81,7 @@ class Evaluation:
         fewest, most = self.setup["images_per_class"]
         ours = any(parse(row["arm"])[0] == "ours" for row in self.rows)
         if ours and most > UNEQUAL * fewest and self.setup["sampling_strategy"] is None:
-            notes.append(
-                f"Classes are unequal ({fewest} to {most} images): try sampling_strategy='not majority' too."
-            )
+            notes.append(f"Classes are unequal ({fewest} to {most} images): try sampling_strategy='not majority' too.")
         return notes
 
 
