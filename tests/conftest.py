@@ -1,4 +1,4 @@
-"""One tiny dataset and one bank fitted on it, made once for the whole test run."""
+"""One tiny dataset and one bank fitted on it, made once for the whole test run; and a folder to run commands in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_augment import FitConfig, VAEBank, fit
+from vae_augment import FitConfig, VAEBank, config, data, fit
 
 os.environ.pop("VAE_AUGMENT_DATA", None)
 torch.set_num_threads(1)  # models this small only lose time to a second one
@@ -78,3 +78,32 @@ def bank_path(bank, tmp_path_factory) -> Path:
 def own_cache(tmp_path, monkeypatch):
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("VAE_AUGMENT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working folder with class folders, a file and an empty folder in it, no data, no network and a quick preset."""
+
+    def download(*arguments):
+        raise ConnectionError("no route to host")
+
+    for i, label in enumerate(Shapes(per_class=3).targets):
+        folder = tmp_path / "bars" / Shapes.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(Shapes(per_class=3).data[i]).save(folder / f"{i}.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("hello")
+    tiny = {"steps": 30, "latent_dim": 4, "width": 8, "image_size": 32}
+    monkeypatch.setitem(config.PRESETS, "fast", tiny)
+    monkeypatch.setitem(config.PRESETS, "default", tiny)
+    monkeypatch.setattr(data, "download", download)
+    monkeypatch.delenv("VAE_AUGMENT_DATA", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def with_bank(here, bank_path):
+    (here / "bars.safetensors").write_bytes(bank_path.read_bytes())
+    return here
