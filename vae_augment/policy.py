@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -85,7 +85,8 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
     """The default for a dataset's size and kind, the same for rare and for common classes.
 
     Many images in very unequal classes are left alone, since balanced accuracy falls where rare classes are moved as
-    often as common ones or more often (docs/what_helps.md). `sampling_strategy` is what they need.
+    often as common ones or more often (docs/what_helps.md). `sampling_strategy` is what they need, and the scale and
+    the moves are for the items that it adds.
 
     Args:
         counts: images of each class.
@@ -94,23 +95,24 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
         method: the sampler that the bank can serve.
     """
     typical, natural = median(counts), channels >= 3
-    moves = default_moves(typical, channels)
+    fewest, most = min(counts), max(counts)
     _, p_generate, p_jitter, scale = next(row for row in DEFAULTS if typical <= row[0])
-    kind = f"default for {'colour' if natural else 'grey'} images"
-    policy = Policy(
+    moves = default_moves(typical, channels)
+    origin = f"about {typical:.0f} a class"
+    if typical > ENOUGH and most >= UNEQUAL * fewest:
+        # Items that even classes out are moved as people move images: a rare class would be known by its bends.
+        moves, p_generate, p_jitter = "colour" if natural else "affine", 0.0, 0.0
+        why = "do not augment classes so unequal, even them out by sampling_strategy='not majority'"
+        origin = f"{fewest} to {most} a class: {why}"
+    return Policy(
         0.0 if natural or moves != "none" else p_generate,
         min(p_jitter, NATURAL_MOST) if natural else p_jitter,
         NATURAL_SCALE if natural else scale,
         keep_detail=natural or moves != "none",
         method=method,
         moves=moves,
-        origin=f"{kind}, about {typical:.0f} a class",
+        origin=f"default for {'colour' if natural else 'grey'} images, {origin}",
     )
-    fewest, most = min(counts), max(counts)
-    if typical <= ENOUGH or most < UNEQUAL * fewest:
-        return policy
-    why = "do not augment classes so unequal, even them out by sampling_strategy='not majority'"
-    return replace(policy, p_generate=0.0, p_jitter=0.0, origin=f"{kind}, {fewest} to {most} a class: {why}")
 
 
 def silent_policy(method: str) -> Policy:

@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -62,12 +63,19 @@ BANKS = {
     "elastic": (FitConfig(invariances="elastic", policy="none"), fitter.WARM_SHARE),
     "elastic-colour": (FitConfig(invariances="elastic-colour", policy="none"), fitter.WARM_SHARE),
     "affine, tuned for longer": (FitConfig(invariances="affine", policy="none"), 0.4),
+    "default": (FitConfig(), fitter.WARM_SHARE),
     "affine, not tuned": (FitConfig(invariances="affine", policy="none"), 1.0),
 }
 
 
 # The share of a batch that is made, from the progress of the training and the real images of each item's class [B].
 Share = Callable[[float, Tensor], Tensor | float]
+
+
+class Evened(NamedTuple):
+    """Classes filled up to the largest: by the wrapper with changes of its policy, or None: with the same images."""
+
+    changes: dict | None
 
 
 def constant(share: float) -> Share:
@@ -163,10 +171,14 @@ LONG_TAILED = {
     "rare classes moved more often than common ones": (None, moved(ELASTIC), rare_more),
     "rare classes moved alone": (None, moved(ELASTIC), rare_alone),
     "common classes moved alone": (None, moved(ELASTIC), common_alone),
+    "classes evened out by repeating images": Evened(None),
+    "classes evened out, added images jittered": Evened({"moves": "none"}),
+    "classes evened out, added images moved elastically, then jittered": Evened({"moves": "elastic"}),
+    "classes evened out, added images moved affinely, then jittered (the default)": Evened({}),
 }
 
 
-def ideas_of(cell: str) -> dict[str, tuple]:
+def ideas_of(cell: str) -> dict[str, tuple | Evened]:
     if CELLS[cell].data == "sign-digits":
         return COLOURED
     if CELLS[cell].balanced:
@@ -211,9 +223,12 @@ class Round:
             self._known[kind] = Fitted(None if kind is None else self._bank(kind), self.train, self._judge)
         return self._known[kind]
 
-    def accuracy(self, idea: tuple | None, classical: bool) -> float:
+    def accuracy(self, idea: tuple | Evened | None, classical: bool) -> float:
         """Of held-out images, in percent; the mean over classes where these are unequal in training."""
-        stream = self._plain(classical) if idea is None else self._mixed(idea, classical)
+        if isinstance(idea, Evened):
+            stream = self._evened(idea, classical)
+        else:
+            stream = self._plain(classical) if idea is None else self._mixed(idea, classical)
         model, truth = trained(self.train, stream, self.steps, self.seed), self.held_out.targets
         predicted = predict(model, self.held_out.images)
         right = (predicted == truth).double().mean() if self.balanced else recalls(predicted, truth, 10).mean()
@@ -231,6 +246,12 @@ class Round:
             if bool(some.any()):
                 images[some] = make(known, images[some], labels[some], draws).clamp(0, 1)
             yield (recipe(images, moves) if classical else images), labels
+
+    def _evened(self, idea: Evened, classical: bool) -> Iterator:
+        bank = None if idea.changes is None else self.known("default").bank.with_policy(**idea.changes)
+        arm = ("oversampling" if bank is None else "ours") + ("+classical" if classical else "")
+        options = plain_options(self.train, self.seed) | {"sampling_strategy": "not majority"}
+        return batches(arm, self.train, bank, **options)
 
     def _bank(self, kind: str) -> VAEBank:
         config, warm_share = BANKS[kind]
