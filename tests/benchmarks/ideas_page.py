@@ -28,19 +28,23 @@ Made by `python -m tests.benchmarks.ideas`; raw results are in [results](results
 
 READING = """## Reading
 
-- Moves come first: slanting and bending digits is worth more than anything drawn from a VAE, alone and beside classical
-  augmentation, and what follows them on digits (jitter, erasing, thinned strokes) is within the noise. On ten photographs
-  a class latent jitter adds to them; flips, erasing and differences of other classes take away.
-- Jitter around real images beats every way of drawing new ones: from the prior, a Gaussian, a mixture, a flow or the metric
-  of posteriors. Posteriors are so narrow, and images half-way between two so few, that they change next to nothing.
+- Moves come first: slanting and bending digits is worth more than anything drawn from a VAE, alone and beside
+  classical augmentation, and what may follow them on digits (jitter, erasing, thinned strokes) is within the noise.
+  On ten photographs a class latent jitter adds to them ([results](results.md), rows *moves* and *moves+classical*);
+  flips take away.
+- Jitter around real images beats every way of drawing new ones: from the prior, a Gaussian, a mixture, a flow or the
+  metric of posteriors. Draws from an image's own posterior and images half-way to another of the class are behind it
+  too.
 - How the jitter's covariance is made (of the class, of all classes, shrunk between them), how long classes are tuned,
   screening by a classifier or by the evidence bound, and a share that falls during training differ by less than these
-  seeds can tell. A VAE trained on moved copies is what it takes for jitter to be worth its name.
-- Detail kept matters little without moves, and much with them: a moved image that is decoded anew is blurred on top.
-- Few images of unequal classes gain as few of equal ones do. Of many, nothing is clearly better than classical augmentation as
-  long as the numbers stay so, and the means are the lower, the more often rare classes are moved. Filling the rare classes
-  up helps most, and more if what is added is jittered than if images are repeated; moved elastically as well, a rare class
-  is known by its bends, and classical augmentation on top makes it worse.
+  seeds can tell. A VAE that is trained on moved copies makes jitter better.
+- Detail kept matters little without moves and much with them: on digits a moved image that is decoded anew loses most
+  of what the move had gained.
+- Few images of unequal classes gain as few of equal ones do. Of many, nothing is clearly better than classical
+  augmentation as long as the numbers stay so, and the means are the lower, the more often rare classes are moved.
+- Filling the rare classes up helps most of all, and more if what is added is jittered than if images are repeated.
+  Moved elastically as well, which common classes are not, it is worth less beside classical augmentation than moved
+  affinely.
 """
 
 
