@@ -77,7 +77,7 @@ class Cell:
 
 CELLS = {
     "mnist-10": Cell("mnist", (10,), 600, (*EVERYWHERE, *TEXTBOOK_ARMS, *with_classical(*PEERS, "pyraug-rhvae"))),
-    "mnist-50": Cell("mnist", (50,), 600, (*EVERYWHERE, *TEXTBOOK_ARMS, *with_classical(*PEERS))),
+    "mnist-50": Cell("mnist", (50,), 600, (*EVERYWHERE, *TEXTBOOK_ARMS, *with_classical(*PEERS, "pyraug-rhvae"))),
     "mnist-200": Cell("mnist", (200,), 600, EVERYWHERE),
     "mnist-long-tail": Cell("mnist", LONG_TAIL, 1500, (*UNEQUAL, *BALANCING, *with_classical("smote", "deepsmote"))),
     "sign-digits-10": Cell("sign-digits", (10,), 600, EVERYWHERE),

@@ -1,0 +1,60 @@
+"""The fixed CNN in whose features generated digits are compared with real ones.
+
+    VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.digit_features
+
+trains it on MNIST's training images and writes its weights, which come with the benchmarks.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torchvision.datasets import MNIST
+
+from vae_augment.arms import InMemory, batches, default_classical
+from vae_augment.classifier import SmallCNN, features, predict, train_classifier
+from vae_augment.quality import frechet_distance
+
+WEIGHTS = Path(__file__).with_name("digit_features.safetensors")
+SHAPE, CLASSES, STEPS = (1, 28, 28), 10, 6_000
+
+
+def mnist(train: bool) -> InMemory:
+    dataset = MNIST(os.environ["VAE_AUGMENT_DATA"], train=train)
+    return InMemory(dataset.data[:, None], dataset.targets)
+
+
+def make() -> None:
+    torch.manual_seed(0)
+    data = mnist(train=True)
+    stream = batches("classical", data, None, classical=default_classical(1), sampling_strategy=None, seed=0)
+    model = train_classifier(SmallCNN(SHAPE, CLASSES), stream, steps=STEPS)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, WEIGHTS)
+    test = mnist(train=False)
+    print(f"test accuracy {(predict(model, test.images) == test.targets).double().mean() * 100:.2f} %")
+
+
+@cache
+def network() -> SmallCNN:
+    model = SmallCNN(SHAPE, CLASSES)
+    model.load_state_dict(load_file(WEIGHTS))
+    return model.eval()
+
+
+@cache
+def test_features() -> Tensor:
+    return features(network(), mnist(train=False).images)
+
+
+def distance_to_test_set(images: Tensor) -> float:
+    """Frechet distance of uint8 images [N, 1, 28, 28] to MNIST's test images (Heusel et al. 2017), in our features."""
+    return frechet_distance(features(network(), images), test_features())
+
+
+if __name__ == "__main__":
+    make()

@@ -1,0 +1,90 @@
+"""How long a fit of all of MNIST takes to a quality, beside pythae's VAE: one model per class, the same threads.
+
+    VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.fit_against_peer [--json FILE]
+
+Quality is the Frechet distance of 10,000 generated digits to the test images, in the features of a fixed CNN
+(tests.benchmarks.digit_features). pythae's VAE, with its defaults and Gaussian mixtures, trains until ten epochs better
+its distance by less than 2 %; what it draws with does not count as time. Ours is fitted with shares of the default's
+steps, each a fit from nothing, and the time is all that `fit` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from tests.benchmarks.digit_features import CLASSES, distance_to_test_set, mnist
+from tests.benchmarks.peers.environment import peer_python
+from vae_augment import FitConfig, fit
+
+WORKER = Path(__file__).resolve().with_name("peers") / "pythae_curve.py"
+PER_CLASS, TURN, PLATEAU = 1_000, 10, 0.02  # images, epochs, share by which a turn must better the distance
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the default's steps
+METHODS = ("exemplar", "gaussian")
+
+
+def at_plateau(distances: list[float]) -> bool:
+    return len(distances) > 1 and distances[-1] > (1 - PLATEAU) * min(distances[:-1])
+
+
+def peer_curve(seed: int = 0) -> list[dict]:
+    """Epochs, seconds of training and distance after each turn, to the plateau."""
+    data, rows = mnist(train=True), []
+    python = peer_python(Path(os.environ.get("VAE_AUGMENT_PEERS", ".venv-peers")))
+    options = ["--epochs", str(TURN), "--per-class", str(PER_CLASS), "--seed", str(seed)]
+    settings = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "CUDA_VISIBLE_DEVICES": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder, "in.npz"), images=data.images.numpy(), labels=data.targets.numpy())
+        command = [str(python), str(WORKER), str(Path(folder, "in.npz")), folder, *options]
+        with subprocess.Popen(command, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+            for turn, line in enumerate(peer.stdout or (), 1):
+                with np.load(Path(folder, f"{turn}.npz")) as made:
+                    distance = distance_to_test_set(torch.from_numpy(made["images"]))
+                rows.append({"epochs": TURN * turn, "seconds": float(line), "distance": distance})
+                print("pythae", rows[-1], flush=True)
+                print("stop" if at_plateau([row["distance"] for row in rows]) else "go", file=peer.stdin, flush=True)
+    if peer.returncode:
+        raise RuntimeError(f"pythae ended with {peer.returncode}.")
+    return rows
+
+
+def our_curve(policy: str, shares: tuple[float, ...] = SHARES, seed: int = 0) -> list[dict]:
+    """Steps, seconds and distance of a fit with each share of the default's steps."""
+    data = mnist(train=True)
+    steps = FitConfig().resolve(len(data)).steps or 0
+    labels = torch.arange(CLASSES).repeat_interleave(PER_CLASS)
+    rows = []
+    for share in shares:
+        started = time.perf_counter()
+        bank = fit(data, config=FitConfig(steps=round(steps * share), policy=policy), seed=seed)
+        row = {"share": share, "policy": policy, "seconds": time.perf_counter() - started}
+        for method in METHODS:
+            random = torch.Generator().manual_seed(seed)
+            row[method] = distance_to_test_set(bank.sample(labels, method=method, generator=random))
+        rows.append(row)
+        print("ours", row, flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    peer = peer_curve()
+    ours = our_curve("none") + our_curve("auto", shares=(1.0,))
+    print(tabulate(peer, "keys", floatfmt=".2f"), tabulate(ours, "keys", floatfmt=".2f"), sep="\n\n")
+    if options.json:
+        options.json.write_text(json.dumps({"pythae": peer, "ours": ours}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
