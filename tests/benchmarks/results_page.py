@@ -58,8 +58,8 @@ Made by `python -m tests.benchmarks.usefulness`; the raw results are in [results
 COST = """## Cost
 
 Seconds to fit all classes, the choice of our policy included, and for the peers to draw from them: on one thread of a
-CPU, the median, and of how many seeds. From 10 to 50 images a class pyraug takes 4 minutes more; at that rate the 6,000
-a class of all of MNIST would take 10 hours.
+CPU, the median, and of how many seeds. From 10 to 50 images a class pyraug takes 3 minutes more; at that rate the 6,000
+a class of all of MNIST would take 7 hours.
 """
 
 
