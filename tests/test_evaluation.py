@@ -176,6 +176,13 @@ def test_all_rounds_of_given_test_images_share_what_their_choice_adds(monkeypatc
     assert drawn.difference("ours", "none") == Difference(10.0, 10.0, 10.0)
 
 
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_it_trains_where_gradients_are_switched_off(context):
+    expected = quick(arms=("classical", "ours"), seeds=1).to_json()
+    with context():
+        assert quick(arms=("classical", "ours"), seeds=1).to_json() == expected
+
+
 # ---- unequal classes ----
 
 

@@ -83,7 +83,6 @@ def _layout(model: nn.Module) -> torch.memory_format:
     return torch.channels_last if isinstance(model, SmallCNN) else torch.contiguous_format
 
 
-@torch.inference_mode(False)  # gradients, wherever it is called
 def train_classifier(
     model: nn.Module,
     batches: Iterator[tuple[Tensor, Tensor]],

@@ -7,16 +7,15 @@ trains it on MNIST's training images and writes its weights, which come with the
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.datasets import MNIST
 
-from vae_augment.arms import InMemory, batches, default_classical
+from tests.benchmarks.usefulness import images_of
+from vae_augment.arms import batches, default_classical
 from vae_augment.classifier import SmallCNN, features, predict, train_classifier
 from vae_augment.quality import frechet_distance
 
@@ -24,18 +23,13 @@ WEIGHTS = Path(__file__).with_name("digit_features.safetensors")
 SHAPE, CLASSES, STEPS = (1, 28, 28), 10, 6_000
 
 
-def mnist(train: bool) -> InMemory:
-    dataset = MNIST(os.environ["VAE_AUGMENT_DATA"], train=train)
-    return InMemory(dataset.data[:, None], dataset.targets)
-
-
 def make() -> None:
     torch.manual_seed(0)
-    data = mnist(train=True)
+    data = images_of("mnist", True)
     stream = batches("classical", data, None, classical=default_classical(1), sampling_strategy=None, seed=0)
     model = train_classifier(SmallCNN(SHAPE, CLASSES), stream, steps=STEPS)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, WEIGHTS)
-    test = mnist(train=False)
+    test = images_of("mnist", False)
     print(f"test accuracy {(predict(model, test.images) == test.targets).double().mean() * 100:.2f} %")
 
 
@@ -48,7 +42,7 @@ def network() -> SmallCNN:
 
 @cache
 def test_features() -> Tensor:
-    return features(network(), mnist(train=False).images)
+    return features(network(), images_of("mnist", False).images)
 
 
 def distance_to_test_set(images: Tensor) -> float:

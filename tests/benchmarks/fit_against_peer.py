@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -22,8 +21,9 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from tests.benchmarks.digit_features import CLASSES, distance_to_test_set, mnist
-from tests.benchmarks.peers.environment import peer_python
+from tests.benchmarks.digit_features import CLASSES, distance_to_test_set
+from tests.benchmarks.peers.environment import peer_python, settings
+from tests.benchmarks.usefulness import PEERS_FOLDER, images_of
 from vae_augment import FitConfig, fit
 
 WORKER = Path(__file__).resolve().with_name("peers") / "pythae_curve.py"
@@ -38,14 +38,14 @@ def at_plateau(distances: list[float]) -> bool:
 
 def peer_curve(seed: int = 0) -> list[dict]:
     """Epochs, seconds of training and distance after each turn, to the plateau."""
-    data, rows = mnist(train=True), []
-    python = peer_python(Path(os.environ.get("VAE_AUGMENT_PEERS", ".venv-peers")))
+    data, rows = images_of("mnist", True), []
+    python = peer_python(PEERS_FOLDER)
     options = ["--epochs", str(TURN), "--per-class", str(PER_CLASS), "--seed", str(seed)]
-    settings = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "CUDA_VISIBLE_DEVICES": ""}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder, "in.npz"), images=data.images.numpy(), labels=data.targets.numpy())
         command = [str(python), str(WORKER), str(Path(folder, "in.npz")), folder, *options]
-        with subprocess.Popen(command, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+        with subprocess.Popen(command, env=settings(), **pipes) as peer:
             for turn, line in enumerate(peer.stdout or (), 1):
                 with np.load(Path(folder, f"{turn}.npz")) as made:
                     distance = distance_to_test_set(torch.from_numpy(made["images"]))
@@ -59,7 +59,7 @@ def peer_curve(seed: int = 0) -> list[dict]:
 
 def our_curve(policy: str, shares: tuple[float, ...] = SHARES, seed: int = 0) -> list[dict]:
     """Steps, seconds and distance of a fit with each share of the default's steps."""
-    data = mnist(train=True)
+    data = images_of("mnist", True)
     steps = FitConfig().resolve(len(data)).steps or 0
     labels = torch.arange(CLASSES).repeat_interleave(PER_CLASS)
     rows = []

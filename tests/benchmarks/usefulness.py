@@ -35,6 +35,7 @@ from vae_augment.statistics import recalls
 from vae_augment.study import TEXTBOOK
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+PEERS_FOLDER = Path(os.environ.get("VAE_AUGMENT_PEERS", ".venv-peers"))
 LONG_TAIL = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)  # of the ten digits
 POOL = 300  # images a class that a peer makes
 PYTHAE_RATE = (
@@ -180,7 +181,7 @@ class Round:
                 self.train.targets,
                 per_class=POOL if self.cell.balanced else (present.max() - present).tolist(),
                 seed=self.seed,
-                python=peer_python(Path(os.environ.get("VAE_AUGMENT_PEERS", ".venv-peers"))),
+                python=peer_python(PEERS_FOLDER),
                 learning_rate=PYTHAE_RATE if method.startswith("pythae") else None,
             )
             self.record.setdefault("fit_seconds", {})[method] = round(self._pools[method].seconds, 1)

@@ -88,8 +88,12 @@ def run_peer(
             )
 
 
+def settings() -> dict[str, str]:
+    """The environment variables of a peer: as many threads as torch uses here, and no GPU."""
+    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "CUDA_VISIBLE_DEVICES": ""}
+
+
 def _call(command: list[str], cwd: str | None = None) -> None:
-    settings = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=cwd, env=os.environ | settings, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=cwd, env=settings(), capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
