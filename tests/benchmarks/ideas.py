@@ -11,40 +11,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
 from tests.benchmarks.ideas_page import write_page
+from tests.benchmarks.ideas_tried import BANKS, IDEAS, Evened
 from tests.benchmarks.usefulness import CELLS as USEFULNESS
 from tests.benchmarks.usefulness import RESULTS, Cell, images_of
-from tests.benchmarks.ways import (
-    Fitted,
-    carried,
-    certainty,
-    coloured,
-    erased,
-    evidence,
-    flipped,
-    followed,
-    generated,
-    interpolated,
-    jitter,
-    moved,
-    pooled,
-    posterior,
-    screened,
-    thickened,
-)
-from vae_augment import FitConfig, VAEBank, fit, fitter
+from tests.benchmarks.ways import Fitted
+from vae_augment import VAEBank, fit, fitter
 from vae_augment.arms import InMemory, batches, default_classical
 from vae_augment.classifier import new_classifier, predict, train_classifier
-from vae_augment.moves import AFFINE, COLOUR, ELASTIC, ELASTIC_COLOUR
 from vae_augment.seeding import derive, generator
 from vae_augment.statistics import recalls
 
@@ -52,138 +32,11 @@ BESIDE = ("alone", "with classical")
 SHORT_TAIL = (100, 60, 40, 30, 20, 15, 10, 8, 6, 5)  # of the ten digits
 CELLS = {
     **{name: USEFULNESS[name] for name in ("mnist-10", "mnist-50", "sign-digits-10", "mnist-long-tail")},
+    "mnist-50-closely": USEFULNESS["mnist-50"],
     "mnist-short-tail": Cell("mnist", SHORT_TAIL, 600, ()),
 }
 HELD_OUT = 5_000  # images of the training data, the same for all seeds
-# options, and the share of the steps that one VAE of all classes takes before each class has its own
-BANKS = {
-    "textbook": (FitConfig(sharing="none", invariances="none", policy="none"), 0.0),
-    "plain": (FitConfig(invariances="none", policy="none"), fitter.WARM_SHARE),
-    "affine": (FitConfig(invariances="affine", policy="none"), fitter.WARM_SHARE),
-    "elastic": (FitConfig(invariances="elastic", policy="none"), fitter.WARM_SHARE),
-    "elastic-colour": (FitConfig(invariances="elastic-colour", policy="none"), fitter.WARM_SHARE),
-    "affine, tuned for longer": (FitConfig(invariances="affine", policy="none"), 0.4),
-    "default": (FitConfig(), fitter.WARM_SHARE),
-    "affine, not tuned": (FitConfig(invariances="affine", policy="none"), 1.0),
-}
-
-
-# The share of a batch that is made, from the progress of the training and the real images of each item's class [B].
-Share = Callable[[float, Tensor], Tensor | float]
-
-
-class Evened(NamedTuple):
-    """Classes filled up to the largest: by the wrapper with changes of its policy, or None: with the same images."""
-
-    changes: dict | None
-
-
-def constant(share: float) -> Share:
-    return lambda progress, counts: share
-
-
-def falling(progress: float, counts: Tensor) -> float:
-    return 0.9 * (1 + math.cos(math.pi * progress)) / 2
-
-
-def rare_more(progress: float, counts: Tensor) -> Tensor:
-    few, several = counts <= 100, counts <= 1000
-    return torch.where(few, 0.5, torch.where(several, 0.3, 0.1))
-
-
-def rare_alone(progress: float, counts: Tensor) -> Tensor:
-    return torch.where(counts <= 100, 0.5, 0.0)
-
-
-def common_alone(progress: float, counts: Tensor) -> Tensor:
-    return torch.where(counts > 200, 0.3, 0.0)
-
-
-HALF, MOST, NEARLY_ALL = constant(0.5), constant(0.75), constant(0.85)
-JITTER = jitter(0.8, detail=False)
-MOVED_JITTER = jitter(0.4, detail=True, moves=ELASTIC)
-MOVED_IN_COLOUR = jitter(0.8, detail=True, moves=ELASTIC_COLOUR)
-# name: (bank, how images are made, their share of a batch)
-GREY = {
-    "moved affinely": (None, moved(AFFINE), MOST),
-    "moved elastically": (None, moved(ELASTIC), MOST),
-    "moved elastically, strokes thinned or thickened": (None, followed(moved(ELASTIC), thickened), MOST),
-    "moved elastically, half of them partly erased": (None, followed(moved(ELASTIC), erased), MOST),
-    "textbook: a VAE per class from scratch, prior": ("textbook", generated("prior"), HALF),
-    "shared start, prior": ("plain", generated("prior"), HALF),
-    "shared start, jitter 0.8": ("plain", JITTER, HALF),
-    "VAE of affine copies, jitter 0.8": ("affine", JITTER, HALF),
-    "VAE of affine copies, jitter 0.8 by the class's own covariance": ("affine", coloured("own_factors", 0.8), HALF),
-    "VAE of affine copies, jitter 0.8 by the covariance of all classes": (
-        "affine",
-        coloured("pooled_factors", 0.8),
-        HALF,
-    ),
-    "VAE of affine copies, jitter 0.4": ("affine", jitter(0.4, detail=False), HALF),
-    "VAE of affine copies, jitter 1.2": ("affine", jitter(1.2, detail=False), HALF),
-    "one VAE of affine copies for all classes, jitter 0.8": ("affine, not tuned", JITTER, HALF),
-    "VAE of affine copies, classes tuned for longer, jitter 0.8": ("affine, tuned for longer", JITTER, HALF),
-    "VAE of elastic copies, jitter 0.8": ("elastic", JITTER, HALF),
-    "jitter 0.8, detail kept": ("elastic", jitter(0.8, detail=True), HALF),
-    "jitter 0.8, share falling": ("elastic", JITTER, falling),
-    "jitter 0.8, screened by a classifier": ("elastic", screened(JITTER, certainty), HALF),
-    "jitter 0.8, screened by the evidence bound": ("elastic", screened(JITTER, evidence), HALF),
-    "drawn around exemplars": ("elastic", generated("exemplar"), HALF),
-    "drawn from a Gaussian": ("elastic", generated("gaussian"), HALF),
-    "drawn from a Gaussian mixture": ("elastic", pooled("mixture_pool"), HALF),
-    "drawn from a flow": ("elastic", pooled("flow_pool"), HALF),
-    "drawn by the metric of posteriors": ("elastic", pooled("metric_pool"), HALF),
-    "interpolated within the class": ("elastic", interpolated(detail=False), HALF),
-    "differences of other classes carried over": ("elastic", carried(detail=False), HALF),
-    "drawn from the posterior": ("elastic", posterior, HALF),
-    "moved, then jittered 0.4": ("elastic", jitter(0.4, detail=False, moves=ELASTIC), NEARLY_ALL),
-    "moved, then jittered 0.4, detail kept, VAE of elastic copies": ("elastic", MOVED_JITTER, NEARLY_ALL),
-    "moved, then jittered 0.4, detail kept (the default)": ("affine", MOVED_JITTER, NEARLY_ALL),
-    "moved, then jittered 0.8, detail kept": ("elastic", jitter(0.8, detail=True, moves=ELASTIC), NEARLY_ALL),
-}
-COLOURED = {
-    "moved affinely, with colour": (None, moved(COLOUR), MOST),
-    "moved elastically, with colour": (None, moved(ELASTIC_COLOUR), MOST),
-    "shared start, jitter 0.8": ("plain", JITTER, HALF),
-    "VAE of moved copies, jitter 0.8": ("elastic-colour", JITTER, HALF),
-    "jitter 0.8, detail kept": ("elastic-colour", jitter(0.8, detail=True), HALF),
-    "interpolated within the class": ("elastic-colour", interpolated(detail=False), HALF),
-    "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
-    "moved, then jittered 0.4, detail kept": ("elastic-colour", jitter(0.4, detail=True, moves=ELASTIC_COLOUR), MOST),
-    "moved, then jittered 0.8, detail kept (the default)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
-    "moved, then interpolated within the class, detail kept": (
-        "elastic-colour",
-        followed(moved(ELASTIC_COLOUR), interpolated(detail=True)),
-        MOST,
-    ),
-    "moved, then differences of other classes carried over, detail kept": (
-        "elastic-colour",
-        followed(moved(ELASTIC_COLOUR), carried(detail=True)),
-        MOST,
-    ),
-    "the default, and half of them flipped": ("elastic-colour", followed(MOVED_IN_COLOUR, flipped), MOST),
-    "the default, and half of them partly erased": ("elastic-colour", followed(MOVED_IN_COLOUR, erased), MOST),
-}
-SHORT_TAILED = {f"all classes moved elastically, p {p}": (None, moved(ELASTIC), constant(p)) for p in (0.25, 0.5, 0.85)}
-LONG_TAILED = {
-    "all classes moved elastically, p 0.1": (None, moved(ELASTIC), constant(0.1)),
-    **SHORT_TAILED,
-    "rare classes moved more often than common ones": (None, moved(ELASTIC), rare_more),
-    "rare classes moved alone": (None, moved(ELASTIC), rare_alone),
-    "common classes moved alone": (None, moved(ELASTIC), common_alone),
-    "classes evened out by repeating images": Evened(None),
-    "classes evened out, added images jittered": Evened({"moves": "none"}),
-    "classes evened out, added images moved elastically, then jittered": Evened({"moves": "elastic"}),
-    "classes evened out, added images moved affinely, then jittered (the default)": Evened({}),
-}
-
-
-def ideas_of(cell: str) -> dict[str, tuple | Evened]:
-    if CELLS[cell].data == "sign-digits":
-        return COLOURED
-    if CELLS[cell].balanced:
-        return GREY
-    return SHORT_TAILED if cell == "mnist-short-tail" else LONG_TAILED
+HELD_OUT_CLOSELY = 20_000  # where ideas differ by little
 
 
 def split(name: str, seed: int) -> tuple[InMemory, InMemory]:
@@ -191,7 +44,7 @@ def split(name: str, seed: int) -> tuple[InMemory, InMemory]:
     cell = CELLS[name]
     everything = images_of(cell.data, True)
     order = torch.randperm(len(everything), generator=generator(0, "ideas"))
-    held = order[: min(HELD_OUT, len(order) // 2)]
+    held = order[: min(HELD_OUT_CLOSELY if name.endswith("closely") else HELD_OUT, len(order) // 2)]
     rest = order[len(held) :]
     chosen = []
     for label in range(10):
@@ -268,7 +121,7 @@ class Round:
 def run(cell: str, wanted: list[str], beside: list[str], seeds: int) -> None:
     path = RESULTS / f"ideas-{cell}.json"
     content = json.loads(path.read_text()) if path.exists() else {}
-    ideas = {"nothing": None, **ideas_of(cell)}
+    ideas = {"nothing": None, **IDEAS[cell]}
     chosen = [name for name in ideas if name == "nothing" or not wanted or any(text in name for text in wanted)]
     for seed in range(seeds):
         current = Round(cell, seed)

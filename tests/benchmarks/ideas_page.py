@@ -13,6 +13,7 @@ from vae_augment.statistics import paired_difference
 TITLES = {
     "mnist-10": "MNIST, 10 images a class",
     "mnist-50": "MNIST, 50 images a class",
+    "mnist-50-closely": "MNIST, 50 images a class, 20,000 held out",
     "mnist-long-tail": "Long-tailed MNIST, 4000 to 40 images a class, balanced accuracy",
     "mnist-short-tail": "Short-tailed MNIST, 100 to 5 images a class, balanced accuracy",
     "sign-digits-10": "Sign digits, 64x64 colour photographs, 10 images a class",

@@ -194,6 +194,16 @@ def followed(make: Make, *others: Make) -> Make:
     return together
 
 
+def either(make: Make, other: Make) -> Make:
+    """Each image made in one way or the other, as often."""
+
+    def one_or_other(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+        first = torch.rand(len(x), 1, 1, 1, generator=random) < 0.5
+        return torch.where(first, make(known, x, rows, random), other(known, x, rows, random))
+
+    return one_or_other
+
+
 def flipped(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
     """Half of the images mirrored."""
     some = torch.rand(len(x), 1, 1, 1, generator=random) < 0.5

@@ -1,0 +1,187 @@
+"""The ideas that `tests.benchmarks.ideas` measures: how images are made, and what share of a batch they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tests.benchmarks.ways import (
+    carried,
+    certainty,
+    coloured,
+    either,
+    erased,
+    evidence,
+    flipped,
+    followed,
+    generated,
+    interpolated,
+    jitter,
+    moved,
+    pooled,
+    posterior,
+    screened,
+    thickened,
+)
+from vae_augment import FitConfig, fitter
+from vae_augment.moves import AFFINE, COLOUR, ELASTIC, ELASTIC_COLOUR
+
+# options, and the share of the steps that one VAE of all classes takes before each class has its own
+BANKS = {
+    "textbook": (FitConfig(sharing="none", invariances="none", policy="none"), 0.0),
+    "plain": (FitConfig(invariances="none", policy="none"), fitter.WARM_SHARE),
+    "affine": (FitConfig(invariances="affine", policy="none"), fitter.WARM_SHARE),
+    "elastic": (FitConfig(invariances="elastic", policy="none"), fitter.WARM_SHARE),
+    "elastic-colour": (FitConfig(invariances="elastic-colour", policy="none"), fitter.WARM_SHARE),
+    "affine, tuned for longer": (FitConfig(invariances="affine", policy="none"), 0.4),
+    "default": (FitConfig(), fitter.WARM_SHARE),
+    "affine, not tuned": (FitConfig(invariances="affine", policy="none"), 1.0),
+}
+
+
+# The share of a batch that is made, from the progress of the training and the real images of each item's class [B].
+Share = Callable[[float, Tensor], Tensor | float]
+
+
+class Evened(NamedTuple):
+    """Classes filled up to the largest: by the wrapper with changes of its policy, or None: with the same images."""
+
+    changes: dict | None
+
+
+def constant(share: float) -> Share:
+    return lambda progress, counts: share
+
+
+def falling(progress: float, counts: Tensor) -> float:
+    return 0.9 * (1 + math.cos(math.pi * progress)) / 2
+
+
+def rare_more(progress: float, counts: Tensor) -> Tensor:
+    few, several = counts <= 100, counts <= 1000
+    return torch.where(few, 0.5, torch.where(several, 0.3, 0.1))
+
+
+def rare_alone(progress: float, counts: Tensor) -> Tensor:
+    return torch.where(counts <= 100, 0.5, 0.0)
+
+
+def common_alone(progress: float, counts: Tensor) -> Tensor:
+    return torch.where(counts > 200, 0.3, 0.0)
+
+
+HALF, MOST, NEARLY_ALL = constant(0.5), constant(0.75), constant(0.85)
+JITTER = jitter(0.8, detail=False)
+KEPT_JITTER = jitter(0.8, detail=True)
+MOVED_JITTER = jitter(0.4, detail=True, moves=ELASTIC)
+MOVED_IN_COLOUR = jitter(0.8, detail=True, moves=ELASTIC_COLOUR)
+# name: (bank, how images are made, their share of a batch)
+GREY = {
+    "moved affinely": (None, moved(AFFINE), MOST),
+    "moved elastically": (None, moved(ELASTIC), MOST),
+    "moved elastically, strokes thinned or thickened": (None, followed(moved(ELASTIC), thickened), MOST),
+    "moved elastically, half of them partly erased": (None, followed(moved(ELASTIC), erased), MOST),
+    "textbook: a VAE per class from scratch, prior": ("textbook", generated("prior"), HALF),
+    "shared start, prior": ("plain", generated("prior"), HALF),
+    "shared start, jitter 0.8": ("plain", JITTER, HALF),
+    "VAE of affine copies, jitter 0.8": ("affine", JITTER, HALF),
+    "VAE of affine copies, jitter 0.8 by the class's own covariance": ("affine", coloured("own_factors", 0.8), HALF),
+    "VAE of affine copies, jitter 0.8 by the covariance of all classes": (
+        "affine",
+        coloured("pooled_factors", 0.8),
+        HALF,
+    ),
+    "VAE of affine copies, jitter 0.4": ("affine", jitter(0.4, detail=False), HALF),
+    "VAE of affine copies, jitter 1.2": ("affine", jitter(1.2, detail=False), HALF),
+    "one VAE of affine copies for all classes, jitter 0.8": ("affine, not tuned", JITTER, HALF),
+    "VAE of affine copies, classes tuned for longer, jitter 0.8": ("affine, tuned for longer", JITTER, HALF),
+    "VAE of elastic copies, jitter 0.8": ("elastic", JITTER, HALF),
+    "jitter 0.8, detail kept": ("elastic", KEPT_JITTER, HALF),
+    "jitter 0.8, share falling": ("elastic", JITTER, falling),
+    "jitter 0.8, screened by a classifier": ("elastic", screened(JITTER, certainty), HALF),
+    "jitter 0.8, screened by the evidence bound": ("elastic", screened(JITTER, evidence), HALF),
+    "drawn around exemplars": ("elastic", generated("exemplar"), HALF),
+    "drawn from a Gaussian": ("elastic", generated("gaussian"), HALF),
+    "drawn from a Gaussian mixture": ("elastic", pooled("mixture_pool"), HALF),
+    "drawn from a flow": ("elastic", pooled("flow_pool"), HALF),
+    "drawn by the metric of posteriors": ("elastic", pooled("metric_pool"), HALF),
+    "interpolated within the class": ("elastic", interpolated(detail=False), HALF),
+    "differences of other classes carried over": ("elastic", carried(detail=False), HALF),
+    "drawn from the posterior": ("elastic", posterior, HALF),
+    "moved, then jittered 0.4": ("elastic", jitter(0.4, detail=False, moves=ELASTIC), NEARLY_ALL),
+    "moved, then jittered 0.4, detail kept, VAE of elastic copies": ("elastic", MOVED_JITTER, NEARLY_ALL),
+    "moved, then jittered 0.4, detail kept (the default)": ("affine", MOVED_JITTER, NEARLY_ALL),
+    "moved, then jittered 0.8, detail kept": ("elastic", jitter(0.8, detail=True, moves=ELASTIC), NEARLY_ALL),
+}
+COLOURED = {
+    "moved affinely, with colour": (None, moved(COLOUR), MOST),
+    "moved elastically, with colour": (None, moved(ELASTIC_COLOUR), MOST),
+    "shared start, jitter 0.8": ("plain", JITTER, HALF),
+    "VAE of moved copies, jitter 0.8": ("elastic-colour", JITTER, HALF),
+    "jitter 0.8, detail kept": ("elastic-colour", jitter(0.8, detail=True), HALF),
+    "interpolated within the class": ("elastic-colour", interpolated(detail=False), HALF),
+    "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
+    "moved, then jittered 0.4, detail kept": ("elastic-colour", jitter(0.4, detail=True, moves=ELASTIC_COLOUR), MOST),
+    "moved, then jittered 0.8, detail kept (the default)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
+    "moved, then interpolated within the class, detail kept": (
+        "elastic-colour",
+        followed(moved(ELASTIC_COLOUR), interpolated(detail=True)),
+        MOST,
+    ),
+    "moved, then differences of other classes carried over, detail kept": (
+        "elastic-colour",
+        followed(moved(ELASTIC_COLOUR), carried(detail=True)),
+        MOST,
+    ),
+    "the default, and half of them flipped": ("elastic-colour", followed(MOVED_IN_COLOUR, flipped), MOST),
+    "the default, and half of them partly erased": ("elastic-colour", followed(MOVED_IN_COLOUR, erased), MOST),
+}
+SLANTED_AND_BENT = replace(ELASTIC, rotation=0.0, shift=0.0, scaling=0.0)
+GREY_CLOSELY = {
+    "moved elastically, p 0.5": (None, moved(ELASTIC), HALF),
+    "moved elastically, p 0.85": (None, moved(ELASTIC), NEARLY_ALL),
+    "moved elastically, bent by 6 % instead of 9 %, p 0.5": (None, moved(replace(ELASTIC, elastic=0.06)), HALF),
+    "moved elastically, bent by 12 %, p 0.5": (None, moved(replace(ELASTIC, elastic=0.12)), HALF),
+    "slanted and bent, not turned, shifted or scaled, p 0.85": (None, moved(SLANTED_AND_BENT), NEARLY_ALL),
+    "moved elastically, then jittered 0.4, detail kept, p 0.5 (the default)": ("affine", MOVED_JITTER, HALF),
+    "jitter 0.8, detail kept, p 0.5": ("affine", KEPT_JITTER, HALF),
+    "the default or jitter 0.8 with detail kept, p 0.85": (
+        "affine",
+        either(MOVED_JITTER, KEPT_JITTER),
+        NEARLY_ALL,
+    ),
+    "slanted and bent, then jittered 0.8, detail kept, p 0.85": (
+        "affine",
+        jitter(0.8, detail=True, moves=SLANTED_AND_BENT),
+        NEARLY_ALL,
+    ),
+}
+SHORT_TAILED = {f"all classes moved elastically, p {p}": (None, moved(ELASTIC), constant(p)) for p in (0.25, 0.5, 0.85)}
+LONG_TAILED = {
+    "all classes moved elastically, p 0.1": (None, moved(ELASTIC), constant(0.1)),
+    **SHORT_TAILED,
+    **{f"all classes moved affinely, p {p}": (None, moved(AFFINE), constant(p)) for p in (0.25, 0.5)},
+    **{f"all classes jittered 0.8, detail kept, p {p}": ("affine", KEPT_JITTER, constant(p)) for p in (0.25, 0.5)},
+    "rare classes moved more often than common ones": (None, moved(ELASTIC), rare_more),
+    "rare classes moved alone": (None, moved(ELASTIC), rare_alone),
+    "common classes moved alone": (None, moved(ELASTIC), common_alone),
+    "classes evened out by repeating images": Evened(None),
+    "classes evened out, added images jittered": Evened({"moves": "none"}),
+    "classes evened out, added images moved elastically, then jittered": Evened({"moves": "elastic"}),
+    "classes evened out, added images moved affinely, then jittered (the default)": Evened({}),
+}
+
+
+IDEAS: dict[str, dict[str, tuple | Evened]] = {
+    "mnist-10": GREY,
+    "mnist-50": GREY,
+    "mnist-50-closely": GREY_CLOSELY,
+    "sign-digits-10": COLOURED,
+    "mnist-long-tail": LONG_TAILED,
+    "mnist-short-tail": SHORT_TAILED,
+}
