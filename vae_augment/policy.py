@@ -84,9 +84,9 @@ UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and images of 
 def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
     """The default for a dataset's size and kind, the same for rare and for common classes.
 
-    Many images in very unequal classes are left alone, since balanced accuracy falls where rare classes are moved as
-    often as common ones or more often (docs/what_helps.md). `sampling_strategy` is what they need, and the scale and
-    the moves are for the items that it adds.
+    Many images in very unequal classes are moved affinely, as people move them, and not bent: balanced accuracy falls
+    beside classical augmentation where they are bent, since a rare class comes to be known by its bends, and more so
+    where `sampling_strategy` adds to it (docs/what_helps.md).
 
     Args:
         counts: images of each class.
@@ -98,12 +98,10 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
     fewest, most = min(counts), max(counts)
     _, p_generate, p_jitter, scale = next(row for row in DEFAULTS if typical <= row[0])
     moves = default_moves(typical, channels)
-    origin = f"about {typical:.0f} a class"
+    size = f"about {typical:.0f} a class"
     if typical > ENOUGH and most >= UNEQUAL * fewest:
-        # Items that even classes out are moved as people move images: a rare class would be known by its bends.
-        moves, p_generate, p_jitter = "colour" if natural else "affine", 0.0, 0.0
-        why = "do not augment classes so unequal, even them out by sampling_strategy='not majority'"
-        origin = f"{fewest} to {most} a class: {why}"
+        moves = "colour" if natural else "affine"
+        size = f"{fewest} to {most} a class, which sampling_strategy='not majority' would even out"
     return Policy(
         0.0 if natural or moves != "none" else p_generate,
         min(p_jitter, NATURAL_MOST) if natural else p_jitter,
@@ -111,7 +109,7 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
         keep_detail=natural or moves != "none",
         method=method,
         moves=moves,
-        origin=f"default for {'colour' if natural else 'grey'} images, {origin}",
+        origin=f"default for {'colour' if natural else 'grey'} images, {size}",
     )
 
 

@@ -59,7 +59,7 @@ def choose(
     Each candidate is added to classical augmentation and compared with it, or with the default, on the same held-out
     images, every class counting the same (balanced accuracy). The default stands unless the 95 % interval of a paired
     difference excludes zero: it is switched off where it does harm, and replaced by the best of the candidates that are
-    better. On few held-out images it stands untried, and so does one that augments nothing.
+    better. On few held-out images it stands untried.
 
     Args:
         bank: a trial, fitted on the training part alone.
@@ -91,8 +91,6 @@ def _weights(labels: Tensor) -> Tensor:
 def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
     """What is compared: the less, the fewer images there are to compare it on."""
     candidates = {"off": replace(default, p_generate=0.0, p_jitter=0.0, tiers=())}
-    if default.off:
-        return candidates
     if held_out >= FEW_HELD_OUT:
         candidates["default"] = default
     if held_out >= MANY_HELD_OUT and default.p_jitter:
@@ -103,8 +101,6 @@ def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
 
 def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Tensor], weights: Tensor) -> Policy:
     """What the intervals leave, with the figures as its origin."""
-    if default.off:
-        return default
     if "default" not in candidates:
         return replace(default, origin=f"{default.origin}; {len(right['off'])} held-out images are too few to check it")
     figures = {name: _interval(right[name] - right["off"], weights) for name in candidates if name != "off"}

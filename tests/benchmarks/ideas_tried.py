@@ -80,10 +80,13 @@ JITTER = jitter(0.8, detail=False)
 KEPT_JITTER = jitter(0.8, detail=True)
 MOVED_JITTER = jitter(0.4, detail=True, moves=ELASTIC)
 MOVED_IN_COLOUR = jitter(0.8, detail=True, moves=ELASTIC_COLOUR)
+SLANTED_AND_BENT = replace(ELASTIC, rotation=0.0, shift=0.0, scaling=0.0)
+LESS_AFFINE = replace(ELASTIC, rotation=10.0, shift=0.05, scaling=0.1)
 # name: (bank, how images are made, their share of a batch)
 GREY = {
     "moved affinely": (None, moved(AFFINE), MOST),
     "moved elastically": (None, moved(ELASTIC), MOST),
+    "slanted and bent, not turned, shifted or scaled": (None, moved(SLANTED_AND_BENT), NEARLY_ALL),
     "moved elastically, strokes thinned or thickened": (None, followed(moved(ELASTIC), thickened), MOST),
     "moved elastically, half of them partly erased": (None, followed(moved(ELASTIC), erased), MOST),
     "textbook: a VAE per class from scratch, prior": ("textbook", generated("prior"), HALF),
@@ -116,6 +119,16 @@ GREY = {
     "moved, then jittered 0.4": ("elastic", jitter(0.4, detail=False, moves=ELASTIC), NEARLY_ALL),
     "moved, then jittered 0.4, detail kept, VAE of elastic copies": ("elastic", MOVED_JITTER, NEARLY_ALL),
     "moved, then jittered 0.4, detail kept (the default)": ("affine", MOVED_JITTER, NEARLY_ALL),
+    "slanted and bent, then jittered 0.4, detail kept": (
+        "affine",
+        jitter(0.4, detail=True, moves=SLANTED_AND_BENT),
+        NEARLY_ALL,
+    ),
+    "turned, shifted and scaled half as far, then jittered 0.4, detail kept": (
+        "affine",
+        jitter(0.4, detail=True, moves=LESS_AFFINE),
+        NEARLY_ALL,
+    ),
     "moved, then jittered 0.8, detail kept": ("elastic", jitter(0.8, detail=True, moves=ELASTIC), NEARLY_ALL),
 }
 COLOURED = {
@@ -141,20 +154,46 @@ COLOURED = {
     "the default, and half of them flipped": ("elastic-colour", followed(MOVED_IN_COLOUR, flipped), MOST),
     "the default, and half of them partly erased": ("elastic-colour", followed(MOVED_IN_COLOUR, erased), MOST),
 }
-SLANTED_AND_BENT = replace(ELASTIC, rotation=0.0, shift=0.0, scaling=0.0)
 GREY_CLOSELY = {
     "moved elastically, p 0.5": (None, moved(ELASTIC), HALF),
     "moved elastically, p 0.85": (None, moved(ELASTIC), NEARLY_ALL),
+    "moved elastically, p 0.25": (None, moved(ELASTIC), constant(0.25)),
     "moved elastically, bent by 6 % instead of 9 %, p 0.5": (None, moved(replace(ELASTIC, elastic=0.06)), HALF),
     "moved elastically, bent by 12 %, p 0.5": (None, moved(replace(ELASTIC, elastic=0.12)), HALF),
     "slanted and bent, not turned, shifted or scaled, p 0.85": (None, moved(SLANTED_AND_BENT), NEARLY_ALL),
+    "slanted and bent, not turned, shifted or scaled, p 0.5": (None, moved(SLANTED_AND_BENT), HALF),
     "moved elastically, then jittered 0.4, detail kept, p 0.5 (the default)": ("affine", MOVED_JITTER, HALF),
+    "moved elastically, then jittered 0.4, detail kept, p 0.25": ("affine", MOVED_JITTER, constant(0.25)),
+    "moved elastically, then jittered 0.2, detail kept, p 0.5": (
+        "affine",
+        jitter(0.2, detail=True, moves=ELASTIC),
+        HALF,
+    ),
     "jitter 0.8, detail kept, p 0.5": ("affine", KEPT_JITTER, HALF),
+    "the default or jitter 0.8 with detail kept, p 0.5": ("affine", either(MOVED_JITTER, KEPT_JITTER), HALF),
     "the default or jitter 0.8 with detail kept, p 0.85": (
         "affine",
         either(MOVED_JITTER, KEPT_JITTER),
         NEARLY_ALL,
     ),
+    "turned, shifted and scaled half as far, p 0.5": (None, moved(LESS_AFFINE), HALF),
+    "turned, shifted and scaled half as far, p 0.85": (None, moved(LESS_AFFINE), NEARLY_ALL),
+    **{
+        f"turned, shifted and scaled half as far, then jittered {scale}, detail kept, p {p}": (
+            "affine",
+            jitter(scale, detail=True, moves=LESS_AFFINE),
+            constant(p),
+        )
+        for scale, p in ((0.2, 0.5), (0.4, 0.5), (0.2, 0.85), (0.4, 0.85))
+    },
+    **{
+        f"slanted and bent, then jittered {scale}, detail kept, p {p}": (
+            "affine",
+            jitter(scale, detail=True, moves=SLANTED_AND_BENT),
+            constant(p),
+        )
+        for scale, p in ((0.2, 0.85), (0.4, 0.85), (0.4, 0.5))
+    },
     "slanted and bent, then jittered 0.8, detail kept, p 0.85": (
         "affine",
         jitter(0.8, detail=True, moves=SLANTED_AND_BENT),
@@ -162,18 +201,33 @@ GREY_CLOSELY = {
     ),
 }
 SHORT_TAILED = {f"all classes moved elastically, p {p}": (None, moved(ELASTIC), constant(p)) for p in (0.25, 0.5, 0.85)}
+ADDED_ALONE = {"p_generate": 0.0, "p_jitter": 0.0, "scale": 0.4, "keep_detail": True}
 LONG_TAILED = {
     "all classes moved elastically, p 0.1": (None, moved(ELASTIC), constant(0.1)),
     **SHORT_TAILED,
     **{f"all classes moved affinely, p {p}": (None, moved(AFFINE), constant(p)) for p in (0.25, 0.5)},
     **{f"all classes jittered 0.8, detail kept, p {p}": ("affine", KEPT_JITTER, constant(p)) for p in (0.25, 0.5)},
+    **{
+        f"all classes moved affinely, then jittered {scale}, detail kept, p 0.25{note}": (
+            "affine",
+            jitter(scale, detail=True, moves=AFFINE),
+            constant(0.25),
+        )
+        for scale, note in ((0.4, " (the default)"), (0.8, ""))
+    },
+    "all classes moved affinely or jittered 0.8 with detail kept, p 0.5": (
+        "affine",
+        either(moved(AFFINE), KEPT_JITTER),
+        constant(0.5),
+    ),
     "rare classes moved more often than common ones": (None, moved(ELASTIC), rare_more),
     "rare classes moved alone": (None, moved(ELASTIC), rare_alone),
     "common classes moved alone": (None, moved(ELASTIC), common_alone),
     "classes evened out by repeating images": Evened(None),
-    "classes evened out, added images jittered": Evened({"moves": "none"}),
-    "classes evened out, added images moved elastically, then jittered": Evened({"moves": "elastic"}),
-    "classes evened out, added images moved affinely, then jittered (the default)": Evened({}),
+    "classes evened out, added images jittered": Evened(ADDED_ALONE | {"moves": "none"}),
+    "classes evened out, added images moved elastically, then jittered": Evened(ADDED_ALONE | {"moves": "elastic"}),
+    "classes evened out, added images moved affinely, then jittered": Evened(ADDED_ALONE | {"moves": "affine"}),
+    "classes evened out, a quarter of the others moved too (the default)": Evened({}),
 }
 
 

@@ -45,8 +45,7 @@ number of steps. Test sets are whole. Differences are paired by seed, with 95 % 
 Made by `python -m tests.benchmarks.usefulness`; the raw results are in [results](results).
 
 - *classical*: random rotation of 15 degrees, shift and scaling of 10 %; for colour brightness and contrast by 20 %.
-- *ours*: `VAEAugmentedDataset(train_ds)` with nothing set: classes as unequal as those of the long tail are served as
-  they are. *balanced*: with `sampling_strategy="not majority"`.
+- *ours*: `VAEAugmentedDataset(train_ds)` with nothing set. *balanced*: with `sampling_strategy="not majority"`.
 - *moves*: ours without the VAE: the images moved as our policy moves them, as often, and nothing else.
 - *textbook*: a VAE per class from random weights, half of each batch drawn from the prior.
 - *mixup* with alpha 0.2; *oversampling*: every class as often in a batch as any other.

@@ -45,7 +45,6 @@ PEER_SHARE = 0.5  # of a batch is taken from its pool
 DEVICE = torch.device("cpu")
 
 EVERYWHERE = ("none", "classical", "ours", "ours+classical", "moves", "moves+classical", "mixup", "mixup+classical")
-UNEQUAL = tuple(arm for arm in EVERYWHERE if not arm.startswith("moves"))
 TEXTBOOK_ARMS = ("textbook", "textbook+classical")
 PEERS = ("smote", "deepsmote", "pythae-normal", "pythae-gmm")
 BALANCING = ("oversampling", "oversampling+classical", "balanced", "balanced+classical")
@@ -80,7 +79,7 @@ CELLS = {
     "mnist-10": Cell("mnist", (10,), 600, (*EVERYWHERE, *TEXTBOOK_ARMS, *with_classical(*PEERS, "pyraug-rhvae"))),
     "mnist-50": Cell("mnist", (50,), 600, (*EVERYWHERE, *TEXTBOOK_ARMS, *with_classical(*PEERS, "pyraug-rhvae"))),
     "mnist-200": Cell("mnist", (200,), 600, EVERYWHERE),
-    "mnist-long-tail": Cell("mnist", LONG_TAIL, 1500, (*UNEQUAL, *BALANCING, *with_classical("smote", "deepsmote"))),
+    "mnist-long-tail": Cell("mnist", LONG_TAIL, 1500, (*EVERYWHERE, *BALANCING, *with_classical("smote", "deepsmote"))),
     "sign-digits-10": Cell("sign-digits", (10,), 600, EVERYWHERE),
     "sign-digits-40": Cell("sign-digits", (40,), 600, EVERYWHERE),
 }
