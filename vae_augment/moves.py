@@ -90,8 +90,8 @@ class Moves:
 
 AFFINE = Moves(rotation=15.0, shift=0.1, scaling=0.1)
 COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0.2)
-# Handwriting and drawings slant and bend by more than people rotate them.
-ELASTIC = Moves(rotation=20.0, shift=0.1, scaling=0.2, shear=20.0, elastic=0.09, points=5)
+# Handwriting and drawings slant and bend by more than people turn and shift them.
+ELASTIC = Moves(rotation=10.0, shift=0.05, scaling=0.1, shear=20.0, elastic=0.09, points=5)
 
 ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
 MOVES: dict[str, Moves | None] = {

@@ -18,13 +18,14 @@ from unittest.mock import patch
 import torch
 
 from tests.benchmarks.ideas_page import write_page
-from tests.benchmarks.ideas_tried import BANKS, IDEAS, Evened
+from tests.benchmarks.ideas_tried import BANKS, ELASTIC, IDEAS, Evened
 from tests.benchmarks.usefulness import CELLS as USEFULNESS
 from tests.benchmarks.usefulness import RESULTS, Cell, images_of
 from tests.benchmarks.ways import Fitted
 from vae_augment import VAEBank, fit, fitter
 from vae_augment.arms import InMemory, batches, default_classical
 from vae_augment.classifier import new_classifier, predict, train_classifier
+from vae_augment.moves import MOVES
 from vae_augment.seeding import derive, generator
 from vae_augment.statistics import recalls
 
@@ -76,6 +77,7 @@ class Round:
             self._known[kind] = Fitted(None if kind is None else self._bank(kind), self.train, self._judge)
         return self._known[kind]
 
+    @patch.dict(MOVES, elastic=ELASTIC)  # what "elastic" was when ideas were first measured
     def accuracy(self, idea: tuple | Evened | None, classical: bool) -> float:
         """Of held-out images, in percent; the mean over classes where these are unequal in training."""
         if isinstance(idea, Evened):

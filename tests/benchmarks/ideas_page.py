@@ -33,6 +33,11 @@ READING = """## Reading
   classical augmentation, and what may follow them on digits (jitter, erasing, thinned strokes) is within the noise.
   On ten photographs a class latent jitter adds to them ([results](results.md), rows *moves* and *moves+classical*);
   flips take away.
+- Moved *elastically* is turned and slanted by up to 20 degrees, shifted by 10 %, scaled by 20 % and bent by 9 % of the
+  sides. The default turns, shifts and scales half as far: beside classical augmentation, which does these already, that
+  was better in all five seeds of 50 images a class, by 0.2 points, and alone it is as good. How much is left of it, how
+  far images bend, how often they are moved and whether they are jittered too, differ by 0.3 at most.
+- At 50 images a class the policy moves half of all items; in the first of the two tables it is 85 % of them.
 - Jitter around real images beats every way of drawing new ones: from the prior, a Gaussian, a mixture, a flow or the
   metric of posteriors. Draws from an image's own posterior and images half-way to another of the class are behind it
   too.
@@ -42,7 +47,9 @@ READING = """## Reading
 - Detail kept matters little without moves and much with them: on digits a moved image that is decoded anew loses most
   of what the move had gained.
 - Few images of unequal classes gain as few of equal ones do. Of many, nothing is clearly better than classical
-  augmentation as long as the numbers stay so, and the means are the lower, the more often rare classes are moved.
+  augmentation as long as the numbers stay so. Bends cost accuracy beside it, the more of them the more, and the rare
+  classes that are moved alone cost most: they come to be known by their bends. So images are moved affinely there, a
+  quarter of them, which is worth 1.3 points alone and nothing beside classical augmentation, which does the same.
 - Filling the rare classes up helps most of all, and more if what is added is jittered than if images are repeated.
   Moved elastically as well, which common classes are not, it is worth less beside classical augmentation than moved
   affinely.

@@ -29,7 +29,10 @@ from tests.benchmarks.ways import (
     thickened,
 )
 from vae_augment import FitConfig, fitter
-from vae_augment.moves import AFFINE, COLOUR, ELASTIC, ELASTIC_COLOUR
+from vae_augment.moves import AFFINE, COLOUR, ELASTIC_COLOUR, Moves
+from vae_augment.moves import ELASTIC as DEFAULT
+
+ELASTIC = Moves(rotation=20.0, shift=0.1, scaling=0.2, shear=20.0, elastic=0.09, points=5)  # the default was, at first
 
 # options, and the share of the steps that one VAE of all classes takes before each class has its own
 BANKS = {
@@ -81,7 +84,8 @@ KEPT_JITTER = jitter(0.8, detail=True)
 MOVED_JITTER = jitter(0.4, detail=True, moves=ELASTIC)
 MOVED_IN_COLOUR = jitter(0.8, detail=True, moves=ELASTIC_COLOUR)
 SLANTED_AND_BENT = replace(ELASTIC, rotation=0.0, shift=0.0, scaling=0.0)
-LESS_AFFINE = replace(ELASTIC, rotation=10.0, shift=0.05, scaling=0.1)
+LESS_AFFINE_IN_COLOUR = replace(ELASTIC_COLOUR, rotation=7.5, shift=0.05, scaling=0.05)
+SLANTED_IN_COLOUR = replace(LESS_AFFINE_IN_COLOUR, shear=10.0)
 # name: (bank, how images are made, their share of a batch)
 GREY = {
     "moved affinely": (None, moved(AFFINE), MOST),
@@ -118,15 +122,15 @@ GREY = {
     "drawn from the posterior": ("elastic", posterior, HALF),
     "moved, then jittered 0.4": ("elastic", jitter(0.4, detail=False, moves=ELASTIC), NEARLY_ALL),
     "moved, then jittered 0.4, detail kept, VAE of elastic copies": ("elastic", MOVED_JITTER, NEARLY_ALL),
-    "moved, then jittered 0.4, detail kept (the default)": ("affine", MOVED_JITTER, NEARLY_ALL),
+    "moved, then jittered 0.4, detail kept": ("affine", MOVED_JITTER, NEARLY_ALL),
     "slanted and bent, then jittered 0.4, detail kept": (
         "affine",
         jitter(0.4, detail=True, moves=SLANTED_AND_BENT),
         NEARLY_ALL,
     ),
-    "turned, shifted and scaled half as far, then jittered 0.4, detail kept": (
+    "turned, shifted and scaled half as far, then jittered 0.4, detail kept (the default)": (
         "affine",
-        jitter(0.4, detail=True, moves=LESS_AFFINE),
+        jitter(0.4, detail=True, moves=DEFAULT),
         NEARLY_ALL,
     ),
     "moved, then jittered 0.8, detail kept": ("elastic", jitter(0.8, detail=True, moves=ELASTIC), NEARLY_ALL),
@@ -151,6 +155,21 @@ COLOURED = {
         followed(moved(ELASTIC_COLOUR), carried(detail=True)),
         MOST,
     ),
+    "turned, shifted and scaled half as far, then jittered 0.8, detail kept": (
+        "elastic-colour",
+        jitter(0.8, detail=True, moves=LESS_AFFINE_IN_COLOUR),
+        MOST,
+    ),
+    "turned, shifted and scaled half as far, slanted, then jittered 0.8, detail kept": (
+        "elastic-colour",
+        jitter(0.8, detail=True, moves=SLANTED_IN_COLOUR),
+        MOST,
+    ),
+    "turned, shifted and scaled half as far, bent by 6 %, then jittered 0.8, detail kept": (
+        "elastic-colour",
+        jitter(0.8, detail=True, moves=replace(LESS_AFFINE_IN_COLOUR, elastic=0.06)),
+        MOST,
+    ),
     "the default, and half of them flipped": ("elastic-colour", followed(MOVED_IN_COLOUR, flipped), MOST),
     "the default, and half of them partly erased": ("elastic-colour", followed(MOVED_IN_COLOUR, erased), MOST),
 }
@@ -162,7 +181,7 @@ GREY_CLOSELY = {
     "moved elastically, bent by 12 %, p 0.5": (None, moved(replace(ELASTIC, elastic=0.12)), HALF),
     "slanted and bent, not turned, shifted or scaled, p 0.85": (None, moved(SLANTED_AND_BENT), NEARLY_ALL),
     "slanted and bent, not turned, shifted or scaled, p 0.5": (None, moved(SLANTED_AND_BENT), HALF),
-    "moved elastically, then jittered 0.4, detail kept, p 0.5 (the default)": ("affine", MOVED_JITTER, HALF),
+    "moved elastically, then jittered 0.4, detail kept, p 0.5": ("affine", MOVED_JITTER, HALF),
     "moved elastically, then jittered 0.4, detail kept, p 0.25": ("affine", MOVED_JITTER, constant(0.25)),
     "moved elastically, then jittered 0.2, detail kept, p 0.5": (
         "affine",
@@ -170,21 +189,30 @@ GREY_CLOSELY = {
         HALF,
     ),
     "jitter 0.8, detail kept, p 0.5": ("affine", KEPT_JITTER, HALF),
-    "the default or jitter 0.8 with detail kept, p 0.5": ("affine", either(MOVED_JITTER, KEPT_JITTER), HALF),
-    "the default or jitter 0.8 with detail kept, p 0.85": (
+    "moved elastically, then jittered 0.4, or jittered 0.8, detail kept, p 0.5": (
+        "affine",
+        either(MOVED_JITTER, KEPT_JITTER),
+        HALF,
+    ),
+    "moved elastically, then jittered 0.4, or jittered 0.8, detail kept, p 0.85": (
         "affine",
         either(MOVED_JITTER, KEPT_JITTER),
         NEARLY_ALL,
     ),
-    "turned, shifted and scaled half as far, p 0.5": (None, moved(LESS_AFFINE), HALF),
-    "turned, shifted and scaled half as far, p 0.85": (None, moved(LESS_AFFINE), NEARLY_ALL),
+    "turned, shifted and scaled half as far, p 0.5": (None, moved(DEFAULT), HALF),
+    "turned, shifted and scaled half as far, p 0.85": (None, moved(DEFAULT), NEARLY_ALL),
     **{
-        f"turned, shifted and scaled half as far, then jittered {scale}, detail kept, p {p}": (
+        f"turned, shifted and scaled half as far, then jittered {scale}, detail kept, p {p}{note}": (
             "affine",
-            jitter(scale, detail=True, moves=LESS_AFFINE),
+            jitter(scale, detail=True, moves=DEFAULT),
             constant(p),
         )
-        for scale, p in ((0.2, 0.5), (0.4, 0.5), (0.2, 0.85), (0.4, 0.85))
+        for scale, p, note in (
+            (0.2, 0.5, ""),
+            (0.4, 0.5, " (the default)"),
+            (0.2, 0.85, ""),
+            (0.4, 0.85, ""),
+        )
     },
     **{
         f"slanted and bent, then jittered {scale}, detail kept, p {p}": (
