@@ -48,9 +48,9 @@ READING = """## Reading
 - Detail kept matters little without moves and much with them: on digits a moved image that is decoded anew loses most
   of what the move had gained.
 - Few images of unequal classes gain as few of equal ones do. Of many, nothing is clearly better than classical
-  augmentation as long as the numbers stay so. Bends cost accuracy beside it, the more of them the more, and the rare
-  classes that are moved alone cost most: they come to be known by their bends. So images are moved affinely there, a
-  quarter of them, which is worth 1.3 points alone and nothing beside classical augmentation, which does the same.
+  augmentation as long as the numbers stay so. Bends cost accuracy beside it, the more of them the more, and no less
+  where rare classes alone bend: they come to be known by it. So images are moved affinely there, a quarter of them,
+  which is worth 1.3 points alone and nothing beside classical augmentation, which does the same.
 - Filling the rare classes up helps most of all, and more if what is added is jittered than if images are repeated.
   Moved elastically as well, which common classes are not, it is worth less beside classical augmentation than moved
   affinely.
