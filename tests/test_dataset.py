@@ -124,8 +124,9 @@ def tensors():
 def test_labels_never_change_and_images_keep_their_kind(bank, base, shares):
     ds = VAEAugmentedDataset(base, bank, seed=0, return_source=True, **shares)
     real = [np.asarray(base[i][0]) for i in range(len(base))]
-    darkest, lightest = min(a.min() for a in real), max(a.max() for a in real)
-    black, white = next(r for r in ((0, 1), (-1, 1), (0, 255), (0, 65_535)) if r[0] <= darkest and lightest <= r[1])
+    darkest, lightest = min(float(a.min()) for a in real), max(float(a.max()) for a in real)
+    usual = [(0, white) for white in (1, 255, 65_535) if darkest >= 0 and lightest <= white]
+    black, white = usual[0] if usual else (darkest, lightest)
     assert len(ds) == len(base)
     for i in range(len(base)):
         (image, label, *rest, source), (real_image, real_label, *real_rest) = ds[i], base[i]

@@ -78,7 +78,7 @@ class Policy:
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).
 DEFAULTS = ((20, 0.0, 0.85, 0.4), (100, 0.0, 0.5, 0.4), (1_000, 0.0, 0.25, 0.4), (float("inf"), 0.05, 0.1, 0.8))
 NATURAL_SCALE, NATURAL_MOST = 0.8, 0.75  # scale, and the largest p_jitter, for photographs
-UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and images of a typical one
+VERY_UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and images of a typical one
 
 
 def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
@@ -99,7 +99,7 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
     _, p_generate, p_jitter, scale = next(row for row in DEFAULTS if typical <= row[0])
     moves = default_moves(typical, channels)
     size = f"about {typical:.0f} a class"
-    if typical > ENOUGH and most >= UNEQUAL * fewest:
+    if typical > ENOUGH and most >= VERY_UNEQUAL * fewest:
         moves = "colour" if natural else "affine"
         size = f"{fewest} to {most} a class, which sampling_strategy='not majority' would even out"
     return Policy(

@@ -36,8 +36,7 @@ CELLS = {
     "mnist-50-closely": USEFULNESS["mnist-50"],
     "mnist-short-tail": Cell("mnist", SHORT_TAIL, 600, ()),
 }
-HELD_OUT = 5_000  # images of the training data, the same for all seeds
-HELD_OUT_CLOSELY = 20_000  # where ideas differ by little
+HELD_OUT = dict.fromkeys(CELLS, 5_000) | {"mnist-50-closely": 20_000}  # images, at most half; the same for all seeds
 
 
 def split(name: str, seed: int) -> tuple[InMemory, InMemory]:
@@ -45,7 +44,7 @@ def split(name: str, seed: int) -> tuple[InMemory, InMemory]:
     cell = CELLS[name]
     everything = images_of(cell.data, True)
     order = torch.randperm(len(everything), generator=generator(0, "ideas"))
-    held = order[: min(HELD_OUT_CLOSELY if name.endswith("closely") else HELD_OUT, len(order) // 2)]
+    held = order[: min(HELD_OUT[name], len(order) // 2)]
     rest = order[len(held) :]
     chosen = []
     for label in range(10):

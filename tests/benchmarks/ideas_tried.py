@@ -78,6 +78,10 @@ def common_alone(progress: float, counts: Tensor) -> Tensor:
     return torch.where(counts > 200, 0.3, 0.0)
 
 
+def moved_then_jittered(moves: Moves, scale: float, share: Share, bank: str = "affine") -> tuple:
+    return bank, jitter(scale, detail=True, moves=moves), share
+
+
 HALF, MOST, NEARLY_ALL = constant(0.5), constant(0.75), constant(0.85)
 JITTER = jitter(0.8, detail=False)
 KEPT_JITTER = jitter(0.8, detail=True)
@@ -123,17 +127,11 @@ GREY = {
     "moved, then jittered 0.4": ("elastic", jitter(0.4, detail=False, moves=ELASTIC), NEARLY_ALL),
     "moved, then jittered 0.4, detail kept, VAE of elastic copies": ("elastic", MOVED_JITTER, NEARLY_ALL),
     "moved, then jittered 0.4, detail kept": ("affine", MOVED_JITTER, NEARLY_ALL),
-    "slanted and bent, then jittered 0.4, detail kept": (
-        "affine",
-        jitter(0.4, detail=True, moves=SLANTED_AND_BENT),
-        NEARLY_ALL,
+    "slanted and bent, then jittered 0.4, detail kept": moved_then_jittered(SLANTED_AND_BENT, 0.4, NEARLY_ALL),
+    "turned, shifted and scaled half as far, then jittered 0.4, detail kept (the default)": moved_then_jittered(
+        DEFAULT, 0.4, NEARLY_ALL
     ),
-    "turned, shifted and scaled half as far, then jittered 0.4, detail kept (the default)": (
-        "affine",
-        jitter(0.4, detail=True, moves=DEFAULT),
-        NEARLY_ALL,
-    ),
-    "moved, then jittered 0.8, detail kept": ("elastic", jitter(0.8, detail=True, moves=ELASTIC), NEARLY_ALL),
+    "moved, then jittered 0.8, detail kept": moved_then_jittered(ELASTIC, 0.8, NEARLY_ALL, "elastic"),
 }
 COLOURED = {
     "moved affinely, with colour": (None, moved(COLOUR), MOST),
@@ -143,7 +141,7 @@ COLOURED = {
     "jitter 0.8, detail kept": ("elastic-colour", jitter(0.8, detail=True), HALF),
     "interpolated within the class": ("elastic-colour", interpolated(detail=False), HALF),
     "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
-    "moved, then jittered 0.4, detail kept": ("elastic-colour", jitter(0.4, detail=True, moves=ELASTIC_COLOUR), MOST),
+    "moved, then jittered 0.4, detail kept": moved_then_jittered(ELASTIC_COLOUR, 0.4, MOST, "elastic-colour"),
     "moved, then jittered 0.8, detail kept (the default)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
     "moved, then interpolated within the class, detail kept": (
         "elastic-colour",
@@ -155,20 +153,14 @@ COLOURED = {
         followed(moved(ELASTIC_COLOUR), carried(detail=True)),
         MOST,
     ),
-    "turned, shifted and scaled half as far, then jittered 0.8, detail kept": (
-        "elastic-colour",
-        jitter(0.8, detail=True, moves=LESS_AFFINE_IN_COLOUR),
-        MOST,
+    "turned, shifted and scaled half as far, then jittered 0.8, detail kept": moved_then_jittered(
+        LESS_AFFINE_IN_COLOUR, 0.8, MOST, "elastic-colour"
     ),
-    "turned, shifted and scaled half as far, slanted, then jittered 0.8, detail kept": (
-        "elastic-colour",
-        jitter(0.8, detail=True, moves=SLANTED_IN_COLOUR),
-        MOST,
+    "turned, shifted and scaled half as far, slanted, then jittered 0.8, detail kept": moved_then_jittered(
+        SLANTED_IN_COLOUR, 0.8, MOST, "elastic-colour"
     ),
-    "turned, shifted and scaled half as far, bent by 6 %, then jittered 0.8, detail kept": (
-        "elastic-colour",
-        jitter(0.8, detail=True, moves=replace(LESS_AFFINE_IN_COLOUR, elastic=0.06)),
-        MOST,
+    "turned, shifted and scaled half as far, bent by 6 %, then jittered 0.8, detail kept": moved_then_jittered(
+        replace(LESS_AFFINE_IN_COLOUR, elastic=0.06), 0.8, MOST, "elastic-colour"
     ),
     "the default, and half of them flipped": ("elastic-colour", followed(MOVED_IN_COLOUR, flipped), MOST),
     "the default, and half of them partly erased": ("elastic-colour", followed(MOVED_IN_COLOUR, erased), MOST),
@@ -183,11 +175,7 @@ GREY_CLOSELY = {
     "slanted and bent, not turned, shifted or scaled, p 0.5": (None, moved(SLANTED_AND_BENT), HALF),
     "moved elastically, then jittered 0.4, detail kept, p 0.5": ("affine", MOVED_JITTER, HALF),
     "moved elastically, then jittered 0.4, detail kept, p 0.25": ("affine", MOVED_JITTER, constant(0.25)),
-    "moved elastically, then jittered 0.2, detail kept, p 0.5": (
-        "affine",
-        jitter(0.2, detail=True, moves=ELASTIC),
-        HALF,
-    ),
+    "moved elastically, then jittered 0.2, detail kept, p 0.5": moved_then_jittered(ELASTIC, 0.2, HALF),
     "jitter 0.8, detail kept, p 0.5": ("affine", KEPT_JITTER, HALF),
     "moved elastically, then jittered 0.4, or jittered 0.8, detail kept, p 0.5": (
         "affine",
@@ -202,10 +190,8 @@ GREY_CLOSELY = {
     "turned, shifted and scaled half as far, p 0.5": (None, moved(DEFAULT), HALF),
     "turned, shifted and scaled half as far, p 0.85": (None, moved(DEFAULT), NEARLY_ALL),
     **{
-        f"turned, shifted and scaled half as far, then jittered {scale}, detail kept, p {p}{note}": (
-            "affine",
-            jitter(scale, detail=True, moves=DEFAULT),
-            constant(p),
+        f"turned, shifted and scaled half as far, then jittered {scale}, detail kept, p {p}{note}": moved_then_jittered(
+            DEFAULT, scale, constant(p)
         )
         for scale, p, note in (
             (0.2, 0.5, ""),
@@ -215,18 +201,12 @@ GREY_CLOSELY = {
         )
     },
     **{
-        f"slanted and bent, then jittered {scale}, detail kept, p {p}": (
-            "affine",
-            jitter(scale, detail=True, moves=SLANTED_AND_BENT),
-            constant(p),
+        f"slanted and bent, then jittered {scale}, detail kept, p {p}": moved_then_jittered(
+            SLANTED_AND_BENT, scale, constant(p)
         )
         for scale, p in ((0.2, 0.85), (0.4, 0.85), (0.4, 0.5))
     },
-    "slanted and bent, then jittered 0.8, detail kept, p 0.85": (
-        "affine",
-        jitter(0.8, detail=True, moves=SLANTED_AND_BENT),
-        NEARLY_ALL,
-    ),
+    "slanted and bent, then jittered 0.8, detail kept, p 0.85": moved_then_jittered(SLANTED_AND_BENT, 0.8, NEARLY_ALL),
 }
 SHORT_TAILED = {f"all classes moved elastically, p {p}": (None, moved(ELASTIC), constant(p)) for p in (0.25, 0.5, 0.85)}
 ADDED_ALONE = {"p_generate": 0.0, "p_jitter": 0.0, "scale": 0.4, "keep_detail": True}
@@ -236,10 +216,8 @@ LONG_TAILED = {
     **{f"all classes moved affinely, p {p}": (None, moved(AFFINE), constant(p)) for p in (0.25, 0.5)},
     **{f"all classes jittered 0.8, detail kept, p {p}": ("affine", KEPT_JITTER, constant(p)) for p in (0.25, 0.5)},
     **{
-        f"all classes moved affinely, then jittered {scale}, detail kept, p 0.25{note}": (
-            "affine",
-            jitter(scale, detail=True, moves=AFFINE),
-            constant(0.25),
+        f"all classes moved affinely, then jittered {scale}, detail kept, p 0.25{note}": moved_then_jittered(
+            AFFINE, scale, constant(0.25)
         )
         for scale, note in ((0.4, " (the default)"), (0.8, ""))
     },
