@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import io
@@ -13,8 +14,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import vae_augment
-from vae_augment import VAEBank
-from vae_augment.exporting import counts_per_class, encode_png, export
+from vae_augment import VAEBank, exporting
+from vae_augment.exporting import BLOCK, WORTH_A_PROCESS, counts_per_class, encode_pngs, export
 from vae_augment.model import pick
 
 
@@ -67,10 +68,13 @@ def test_exported_images_are_what_the_bank_draws(bank, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
 def test_a_png_holds_every_value(channels, mode):
-    image = torch.randint(0, 256, (channels, 9, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    read = Image.open(io.BytesIO(encode_png(image)))
-    assert read.mode == mode
-    assert np.array_equal(np.asarray(read).reshape(9, 17, channels), image.permute(1, 2, 0).numpy())
+    images = torch.randint(0, 256, (3, channels, 9, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    files = list(encode_pngs(images))
+    assert len(files) == 3
+    for image, file in zip(images, files, strict=True):
+        read = Image.open(io.BytesIO(bytes(file)))
+        assert read.mode == mode
+        assert np.array_equal(np.asarray(read).reshape(9, 17, channels), image.permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,49 @@ def test_the_same_seed_gives_the_same_bytes(bank, bank_path, tmp_path):
     export(bank, tmp_path / "a", per_class=3, seed=7)
     export(VAEBank.load(bank_path), tmp_path / "other" / "b", per_class=3, seed=7)
     assert contents(tmp_path / "a") == contents(tmp_path / "other" / "b")
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more processes than cores, perhaps
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_any_number_of_processes_writes_the_same_bytes(bank, tmp_path, workers):
+    count = 3 * (BLOCK + 5)  # whole blocks and parts of one
+    alone, together = (export(bank, tmp_path / str(n), count=count, workers=n).folder for n in (0, workers))
+    assert len(contents(alone)) == count + 2
+    assert contents(alone) == contents(together)
+
+
+def test_images_do_not_depend_on_the_threads(bank, tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
+    for n in (1, 3):
+        torch.set_num_threads(n)
+        try:
+            export(bank, tmp_path / str(n), count=30, workers=0)
+            assert torch.get_num_threads() == n
+        finally:
+            torch.set_num_threads(threads)
+    assert contents(tmp_path / "1") == contents(tmp_path / "3")
+
+
+@pytest.mark.parametrize(
+    ("asked", "blocks", "started"),
+    [(None, 1, 0), (None, 2 * WORTH_A_PROCESS - 1, 0), (None, 2 * WORTH_A_PROCESS, 2), (None, 1000, 4), (0, 1000, 0),
+     (1, 1000, 0), (2, 1, 2), (9, 1000, 9)],
+)  # fmt: skip
+def test_processes_are_started_where_there_is_work_for_them(bank, monkeypatch, asked, blocks, started):
+    monkeypatch.setattr(exporting.os, "sched_getaffinity", lambda pid: range(4), raising=False)
+    assert exporting._processes(asked, bank, blocks) == started
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_full_disk_is_told_as_such(bank, tmp_path, monkeypatch, workers):
+    def full(folder, name, content):
+        raise OSError(errno.ENOSPC, "No space left on device", f"{folder}/{name}")
+
+    monkeypatch.setattr(exporting, "write_quickly", full)
+    with pytest.raises(OSError, match=r"^\[Errno 28\] No space left on device: '.*000000.png'$") as caught:
+        export(bank, tmp_path / "out", per_class=2, workers=workers)
+    assert caught.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("option", [{"seed": 8}, {"method": "prior"}])
@@ -172,6 +219,7 @@ def test_class_names_that_no_folder_can_have_are_refused(bank, tmp_path, names):
         ({"per_class": 1, "count": 3}, "give per_class or count, not both"),
         ({"per_class": 0}, "per_class must be at least 1, got 0"),
         ({"count": -1}, "count must be at least 1, got -1"),
+        ({"workers": -1}, "workers must be at least 0, got -1"),
         ({"per_class": 1, "method": "magic"}, "method must be one of 'exemplar', .*, got 'magic'"),
     ],
 )

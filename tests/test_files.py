@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.datasets import EMNIST, FashionMNIST
 
-from vae_augment.files import MAX_NAME_BYTES, RESERVED_NAMES, atomic_write, cache_folder, folder_name, folder_names
+from vae_augment.files import (
+    MAX_NAME_BYTES,
+    RESERVED_NAMES,
+    atomic_write,
+    cache_folder,
+    folder_name,
+    folder_names,
+    write_quickly,
+)
 
 ODD_NAMES = ["a/b", "..", ".", "a\\b", "nul\0byte", "CON", "con.txt", "LPT1", "tail.", "tail ", " head", ".hidden",
              "100%", "%2e", "zwölf", "😀 face", "a:b?*<>|\"", "new\nline", "\x7f"]  # fmt: skip
@@ -17,11 +25,15 @@ ODD_NAMES = ["a/b", "..", ".", "a\\b", "nul\0byte", "CON", "con.txt", "LPT1", "t
 # ---- atomic_write ----
 
 
-@pytest.mark.parametrize("sync", [True, False])
-def test_writing_creates_and_then_replaces_and_leaves_nothing_else(tmp_path, sync):
+def quickly(path, content):
+    write_quickly(str(path.parent), path.name, content)
+
+
+@pytest.mark.parametrize("write", [atomic_write, quickly])
+def test_writing_creates_and_then_replaces_and_leaves_nothing_else(tmp_path, write):
     path = tmp_path / "file"
-    for content in (b"old", b"", b"new" * 1000):
-        atomic_write(path, content, sync=sync)
+    for content in (b"old", b"", b"new" * 10_000):
+        write(path, content)
         assert path.read_bytes() == content
     assert os.listdir(tmp_path) == ["file"]
 
@@ -53,16 +65,18 @@ def test_the_mode_obeys_the_umask(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
 
 
-@pytest.mark.parametrize("failing", ["replace", "fsync"])
+@pytest.mark.parametrize(
+    ("write", "failing"), [(atomic_write, "replace"), (atomic_write, "fsync"), (quickly, "replace")]
+)
 @pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt("stop")], ids=["full disk", "ctrl-c"])
-def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, failing, error):
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, write, failing, error):
     def fail(*_):
         raise error
 
     (tmp_path / "file").write_bytes(b"old")
     monkeypatch.setattr(os, failing, fail)
     with pytest.raises(type(error), match=str(error)):
-        atomic_write(tmp_path / "file", b"new")
+        write(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
@@ -72,9 +86,10 @@ def test_a_long_name_is_written_too(tmp_path):
     assert os.listdir(tmp_path) == ["n" * 255]
 
 
-def test_a_missing_folder_is_an_error(tmp_path):
+@pytest.mark.parametrize("write", [atomic_write, quickly])
+def test_a_missing_folder_is_an_error(tmp_path, write):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        atomic_write(tmp_path / "nowhere" / "file", b"x")
+        write(tmp_path / "nowhere" / "file", b"x")
 
 
 # ---- folder names ----

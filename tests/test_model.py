@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
-from vae_augment.model import LOG_SIGMA_RANGE, LOGVAR_RANGE, VAE, kl_per_dim, pick, stack
+from vae_augment.model import LOG_SIGMA_RANGE, LOGVAR_RANGE, NORM_GROUPS, OVERLAP, VAE, kl_per_dim, pick, stack
 
 SHAPES = [(1, 28, 28), (3, 64, 64), (1, 8, 8), (3, 128, 128), (2, 17, 100)]
 K, B, L = 2, 3, 5
@@ -53,6 +54,39 @@ def test_classes_together_equal_classes_apart(shape):
         ]
         for a, b in zip(together, apart, strict=True):
             torch.testing.assert_close(a[rows], b, rtol=1e-4, atol=1e-5)
+
+
+def textbook_decode(vae, params, z):
+    """The decoder of one class written with torch's own layers: [B, C, H, W] of z [B, L]."""
+    p = {name: tensor[0] for name, tensor in params.items()}
+    h = F.silu(z @ p["decoder.in.weight"] + p["decoder.in.bias"]).unflatten(1, (-1, *vae.grid))
+    for i in reversed(range(vae.stages)):
+        h = F.pixel_shuffle(F.conv2d(h, p[f"decoder.{i}.weight"], p[f"decoder.{i}.bias"]), 2)
+        h = F.silu(F.group_norm(h, NORM_GROUPS, p[f"decoder.{i}.norm.weight"], p[f"decoder.{i}.norm.bias"]))
+    patches = torch.einsum("cp,bchw->bphw", p["decoder.patch.weight"], h).flatten(2)
+    size, side = (h.shape[2] * vae.patch, h.shape[3] * vae.patch), vae.patch + 2 * OVERLAP
+    h = F.fold(patches, size, side, padding=OVERLAP, stride=vae.patch) + p["decoder.patch.bias"][:, None, None]
+    left, _, top, _ = vae.padding
+    return h[:, :, top : top + vae.image_shape[1], left : left + vae.image_shape[2]].sigmoid()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_decoding_is_made_of_the_usual_layers(shape):
+    vae, params, images, noise = made(shape)
+    for tensor in params.values():  # norms and biases that do something
+        tensor += 0.3 * torch.randn(tensor.shape, generator=gen(3))
+    ours = {name: tensor.clone().requires_grad_() for name, tensor in params.items()}
+    decoded = vae.decode(ours, noise)
+    (decoded - images).square().sum().backward()
+    for k in range(K):
+        theirs = {name: tensor.clone().requires_grad_() for name, tensor in pick(params, [k]).items()}
+        wanted = textbook_decode(vae, theirs, noise[k])
+        assert torch.allclose(decoded[k], wanted, atol=1e-6)
+        (wanted - images[k]).square().sum().backward()
+        for name, tensor in theirs.items():
+            if tensor.grad is not None:
+                scale = tensor.grad.abs().max()
+                assert torch.allclose(ours[name].grad[k] / scale, tensor.grad[0] / scale, atol=1e-4), name
 
 
 def test_a_class_has_no_gradient_from_another():

@@ -180,7 +180,8 @@ def _fit_and_write(
 @click.option("--count", type=click.IntRange(min=1), help="Instead, images in all, split evenly.")
 @click.option("--method", help="exemplar, gaussian or prior. [default: the bank's policy]")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True)
+@click.option("--workers", type=click.IntRange(min=0), help="Processes. [default: one a core, for many images]")
+@click.option("--device", default="cpu", show_default=True, help="PNGs take longer to encode than to draw.")
 def generate(
     bank: Path,
     out: Path,
@@ -188,6 +189,7 @@ def generate(
     count: int | None,
     method: str | None,
     seed: int,
+    workers: int | None,
     device: str,
 ) -> None:
     """Write generated images to OUT/<class>/<number>.png, with a manifest."""
@@ -200,7 +202,16 @@ def generate(
     loaded = VAEBank.load(bank, device=choose_device(device))
     total = sum(counts_per_class(len(loaded.classes), per_class=per_class, count=count))
     with tqdm(total=total, unit="image", disable=None) as bar:
-        done = export(loaded, out, per_class=per_class, count=count, method=method, seed=seed, on_images=bar.update)
+        done = export(
+            loaded,
+            out,
+            per_class=per_class,
+            count=count,
+            method=method,
+            seed=seed,
+            workers=workers,
+            on_images=bar.update,
+        )
     click.echo(f"{done.total} images of {len(done.counts)} classes written to {done.folder}.")
 
 

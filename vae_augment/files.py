@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -17,15 +19,15 @@ MAX_NAME_BYTES = 200
 MANIFEST, CLASSES = "manifest.json", "classes.json"  # stand beside class folders
 
 
-def atomic_write(path: str | Path, content: bytes, *, sync: bool = True) -> None:
+def atomic_write(path: str | Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader, or a crash at any instant, sees the old file or the new one.
 
-    A symlink is followed, so that its target is replaced and the link stays. The file's mode follows the umask.
+    A symlink is followed, so that its target is replaced and the link stays. The file's mode follows the umask. File
+    and folder are on disk when it returns.
 
     Args:
         path: the file; its folder must exist.
         content: all of its bytes.
-        sync: wait until file and folder are on disk. Off for many files that a synced manifest lists.
     """
     target = Path(path).resolve()
     partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
@@ -33,15 +35,29 @@ def atomic_write(path: str | Path, content: bytes, *, sync: bool = True) -> None
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    if sync:
-        _sync_folder(target.parent)
+    _sync_folder(target.parent)
+
+
+def write_quickly(folder: str, name: str, content: Any) -> None:
+    """Write `content` (bytes-like) to a new file, which is whole or absent but perhaps not yet on disk.
+
+    For many small files that a synced manifest lists. Nobody else may write a file of that name at the same time.
+    """
+    partial = f"{folder}{os.sep}.{name}.tmp"
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+        os.replace(partial, f"{folder}{os.sep}{name}")
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:
