@@ -31,7 +31,8 @@ def assert_same_classes(bank, of, names):
     for name in names:
         row, other = bank.classes.index(name), of.classes.index(name)
         assert bank.class_infos[row] == of.class_infos[other]
-        assert all(torch.equal(bank.content.params[n][row], t[other]) for n, t in of.content.params.items())
+        ours, theirs = bank.content.weights.params([row]), of.content.weights.params([other])
+        assert all(torch.equal(ours[n], tensor) for n, tensor in theirs.items())
         for part in ("mean", "cov", "exemplars", "counts"):
             assert torch.equal(getattr(bank.content.stats, part)[row], getattr(of.content.stats, part)[other])
 

@@ -16,7 +16,6 @@ from torchvision.datasets import ImageFolder
 import vae_augment
 from vae_augment import VAEBank, exporting
 from vae_augment.exporting import BLOCK, WORTH_A_PROCESS, counts_per_class, encode_pngs, export
-from vae_augment.model import pick
 
 
 def contents(folder):
@@ -34,7 +33,11 @@ def renamed(bank, names):
     rows = [0] * len(names)
     infos = tuple(replace(bank.class_infos[0], name=name, label=label) for label, name in enumerate(names))
     content = replace(
-        bank.content, params=pick(bank.content.params, rows), stats=bank.stats.pick(rows), class_infos=infos, start=None
+        bank.content,
+        weights=bank.content.weights.pick(rows),
+        stats=bank.stats.pick(rows),
+        class_infos=infos,
+        start=None,
     )
     return VAEBank(content)
 

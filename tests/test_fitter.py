@@ -124,8 +124,7 @@ def test_with_few_images_choosing_changes_nothing_but_the_policy_and_the_figures
     assert len(chosen) == 1
     assert silent.policy.off
     assert "quality" not in silent.data
-    for name, tensor in told.content.params.items():
-        assert torch.equal(tensor, silent.content.params[name])
+    assert torch.equal(told.content.weights.values, silent.content.weights.values)
 
 
 def test_with_images_enough_the_warm_start_is_the_trial_and_fine_tuning_sees_all(moves, chosen, monkeypatch):
@@ -136,8 +135,8 @@ def test_with_images_enough_the_warm_start_is_the_trial_and_fine_tuning_sees_all
     assert tuned == [ENOUGH * 3 // 4] * 3 + [ENOUGH] * 3  # of the trial, for no steps, and of the bank
     ((trial, _, _),) = chosen
     shared = bank.content.start.params
-    for name, tensor in trial.content.params.items():
-        assert torch.equal(tensor.float(), shared[name].expand_as(tensor))
+    for name, tensor in trial.content.weights.params().items():
+        assert torch.equal(tensor, shared[name].expand_as(tensor))
     assert bank.policy.origin == "chosen"
     assert [info.images for info in bank.class_infos] == [ENOUGH] * 3
 

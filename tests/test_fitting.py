@@ -49,7 +49,7 @@ def tensors(count=4, size=(12, 12), channels=1):
 
 def assert_all_finite(bank):
     start = bank.content.start
-    parts = [*bank.content.params.values(), *vars(bank.content.stats).values()]
+    parts = [*bank.content.weights.params().values(), *vars(bank.content.stats).values()]
     parts += [] if start is None else [*start.params.values(), start.pooled]
     assert all(torch.isfinite(part).all() for part in parts)
     assert all(np.isfinite([info.rmse, info.kl]).all() for info in bank.class_infos)
@@ -219,7 +219,7 @@ def test_refitting_some_classes_leaves_the_others_as_they_were(bank):
     refitted = refit(Shapes(seed=5), bank, classes=["down"], seed=1)
     assert refitted.classes == bank.classes
     assert_same_classes(refitted, bank, ["across", "slanted"])
-    assert not torch.equal(refitted.content.params["decoder.in.weight"][1], bank.content.params["decoder.in.weight"][1])
+    assert not torch.equal(refitted.content.weights.values[1], bank.content.weights.values[1])
     assert (refitted.config, refitted.policy, refitted.data) == (bank.config, bank.policy, bank.data)
 
 

@@ -19,8 +19,9 @@ from vae_augment.files import atomic_write
 from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.latent import concatenate, draw
 from vae_augment.mixed import Weights, decode_mixed, encode_mixed
-from vae_augment.model import VAE, stack
+from vae_augment.model import VAE
 from vae_augment.policy import Policy
+from vae_augment.stored import join
 
 
 class VAEBank:
@@ -38,7 +39,7 @@ class VAEBank:
     def __init__(self, content: BankContent, device: torch.device | str = "cpu") -> None:
         self.content = content
         self.device = torch.device(device)
-        self._weights = Weights(content.params, self.device)
+        self._weights = Weights(content.weights, self.device)
         self.stats = content.stats.to(self.device)
         self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}
 
@@ -259,7 +260,7 @@ class VAEBank:
         both = replace(
             a,
             policy=a.policy if sampled else replace(a.policy, method="gaussian"),
-            params=stack([a.params, b.params]),
+            weights=join([a.weights, b.weights]),
             stats=concatenate([a.stats, b.stats]),
             class_infos=infos,
             data=bank_file.without_quality(a.data),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from torch import Tensor
 
 from vae_augment.config import FitConfig
 from vae_augment.latent import LatentStats
-from vae_augment.model import NORM_GROUPS, VAE, Params, pick
+from vae_augment.model import NORM_GROUPS, VAE, Params
 from vae_augment.policy import Policy
+from vae_augment.stored import Stored, sizes
 
-FORMAT, VERSION = "vae-augment-bank", 1
+FORMAT, VERSION = "vae-augment-bank", 2
 METADATA_KEY = "vae_augment"
 MAX_CLASSES, MAX_CHANNELS, MAX_LATENT_DIM, MAX_WIDTH = 100_000, 16, 512, 512
 CHECKED_AT_ONCE = 2**16  # numbers
@@ -68,10 +69,13 @@ class Start:
 
 @dataclass(frozen=True)
 class BankContent:
-    """Everything a bank is, on the CPU: weights (float16) and statistics stacked along the class axis, by label."""
+    """Everything a bank is, on the CPU: weights and statistics stacked along the class axis, by label.
+
+    Where there is a start, it is the first of `weights.bases`.
+    """
 
     vae: VAE
-    params: Params
+    weights: Stored
     stats: LatentStats
     class_infos: tuple[ClassInfo, ...]
     config: FitConfig
@@ -93,7 +97,7 @@ class BankContent:
         return replace(
             self,
             data=self.data if len(rows) == len(self.class_infos) else without_quality(self.data),
-            params=pick(self.params, rows),
+            weights=self.weights.pick(rows),
             stats=self.stats.pick(rows),
             class_infos=tuple(self.class_infos[row] for row in rows),
         )
@@ -104,18 +108,16 @@ def without_quality(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name != "quality"}
 
 
-def as_stored(params: Params) -> Params:
-    """Weights in half precision, as a file and a bank in memory keep them."""
-    largest = torch.finfo(torch.float16).max
-    return {name: tensor.clamp(-largest, largest).half() for name, tensor in params.items()}
-
-
 def serialize(content: BankContent) -> bytes:
     """The file's bytes, the same for the same content. Raises ValueError if a number is not finite."""
-    tensors = {f"class.{name}": tensor for name, tensor in content.params.items()}
+    weights = content.weights
+    tensors = {"class.weights": weights.values}
+    if weights.tuned:
+        tensors |= {"class.steps": weights.steps, "class.base": weights.base}
+    if len(weights.bases):
+        tensors["base.weights"] = weights.bases
     tensors |= {f"latent.{name}": tensor for name, tensor in _stats_tensors(content.stats).items()}
     if content.start is not None:
-        tensors |= {f"start.{name}": tensor.half() for name, tensor in content.start.params.items()}
         tensors["start.pooled"] = content.start.pooled
     for name, tensor in tensors.items():
         _require_finite(name, tensor)
@@ -126,6 +128,8 @@ def serialize(content: BankContent) -> bytes:
         "latent_dim": content.vae.latent_dim,
         "width": content.vae.width,
         "exemplars": content.stats.exemplars.shape[1],
+        "tuned": weights.tuned,
+        "bases": len(weights.bases),
         "classes": [asdict(info) for info in content.class_infos],
         "config": content.config.to_dict(),
         "policy": content.policy.to_dict(),
@@ -171,26 +175,78 @@ def _metadata(path: Path, entries: dict[str, str] | None) -> dict[str, Any]:
     return dict(metadata)
 
 
+@dataclass(frozen=True)
+class _Declared:
+    """What a file's metadata says, checked as far as it can be without the tensors."""
+
+    vae: VAE
+    infos: tuple[ClassInfo, ...]
+    exemplars: int
+    tuned: bool
+    bases: int
+    start_steps: int | None
+    config: FitConfig
+    policy: Policy
+    data: dict[str, Any]
+    value_range: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, metadata: dict[str, Any]) -> _Declared:
+        """Raises KeyError, TypeError or ValueError for what a bank cannot say."""
+        declared = cls(
+            _vae(metadata),
+            tuple(ClassInfo(**entry) for entry in metadata["classes"]),
+            metadata["exemplars"],
+            metadata["tuned"],
+            metadata["bases"],
+            metadata["start_steps"],
+            FitConfig.from_dict(metadata["config"]),
+            Policy.from_dict(metadata["policy"]),
+            dict(metadata["data"]),
+            _value_range(metadata["value_range"]),
+        )
+        declared._check()
+        return declared
+
+    def _check(self) -> None:
+        steps, bases = self.start_steps, self.bases
+        if not (steps is None or (type(steps) is int and steps >= 0)):
+            raise ValueError(f"start_steps must be null or a whole number, got {steps!r}")
+        least = 1 if self.tuned or steps is not None else 0
+        if type(self.tuned) is not bool or type(bases) is not int or not least <= bases <= MAX_CLASSES:
+            raise ValueError(f"tuned {self.tuned!r} with {bases!r} bases and start_steps {steps!r}")
+        _check_infos(self.infos, self.exemplars)
+
+    def tensors(self) -> dict[str, tuple[str, list[int]]]:
+        """The type and shape of each tensor that the file must hold."""
+        classes, latent, numbers = len(self.infos), self.vae.latent_dim, sum(sizes(self.vae))
+        tensors = {
+            "class.weights": ("I8" if self.tuned else "F16", [classes, numbers]),
+            "latent.mean": ("F32", [classes, latent]),
+            "latent.cov": ("F32", [classes, latent, latent]),
+            "latent.exemplars": ("F16", [classes, self.exemplars, latent]),
+            "latent.counts": ("I64", [classes]),
+        }
+        if self.tuned:
+            tensors |= {"class.steps": ("F32", [classes, len(self.vae.shapes)]), "class.base": ("I64", [classes])}
+        if self.bases:
+            tensors["base.weights"] = ("F16", [self.bases, numbers])
+        if self.start_steps is not None:
+            tensors["start.pooled"] = ("F32", [latent, latent])
+        return tensors
+
+
 def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequence[str | int] | None) -> BankContent:
     try:
-        vae = _vae(metadata)
-        infos = tuple(ClassInfo(**entry) for entry in metadata["classes"])
-        config = FitConfig.from_dict(metadata["config"])
-        policy = Policy.from_dict(metadata["policy"])
-        exemplars, start_steps = metadata["exemplars"], metadata["start_steps"]
-        if not (start_steps is None or (type(start_steps) is int and start_steps >= 0)):
-            raise ValueError(f"start_steps must be null or a whole number, got {start_steps!r}")
-        data = dict(metadata["data"])
-        value_range = _value_range(metadata["value_range"])
-        _check_infos(infos, exemplars)
+        declared = _Declared.of(metadata)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has damaged metadata: {error}.") from None
-    expected = _expected_shapes(vae, len(infos), exemplars, with_start=start_steps is not None)
-    _check_shapes(path, file, expected)
+    _check_tensors(path, file, declared.tensors())
+    infos = declared.infos
     rows = list(range(len(infos))) if classes is None else find_all(infos, classes)
 
     def load(name: str) -> Tensor:
-        if name.startswith("start.") or len(rows) == len(infos):
+        if not name.startswith(("class.", "latent.")) or len(rows) == len(infos):
             tensor: Tensor = file.get_tensor(name)
         else:
             part = file.get_slice(name)
@@ -199,24 +255,35 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         return tensor
 
     stats = LatentStats(*(load(f"latent.{name}") for name in ("mean", "cov", "exemplars", "counts")))
-    if len(rows) and not bool(((stats.counts >= 0) & (stats.counts <= exemplars)).all()):
+    if len(rows) and not bool(((stats.counts >= 0) & (stats.counts <= declared.exemplars)).all()):
         raise ValueError(f"{path} is damaged: latent.counts is out of range.")
     if not stats.usable():
         raise ValueError(f"{path} is damaged: a matrix in latent.cov is no covariance.")
+    weights = _weights(declared, load)
+    if not bool(((weights.base >= 0) & (weights.base < declared.bases)).all()):
+        raise ValueError(f"{path} is damaged: class.base is out of range.")
     start = None
-    if start_steps is not None:
-        start = Start({n: load(f"start.{n}").float() for n in vae.shapes}, load("start.pooled"), start_steps)
+    if declared.start_steps is not None:
+        start = Start(weights.start(), load("start.pooled"), declared.start_steps)
     return BankContent(
-        vae,
-        {name: load(f"class.{name}") for name in vae.shapes},
+        declared.vae,
+        weights,
         stats,
         tuple(infos[row] for row in rows),
-        config,
-        policy,
-        data,
+        declared.config,
+        declared.policy,
+        declared.data,
         start,
-        value_range,
+        declared.value_range,
     )
+
+
+def _weights(declared: _Declared, load: Callable[[str], Tensor]) -> Stored:
+    values = load("class.weights")
+    bases = load("base.weights") if declared.bases else torch.zeros(0, values.shape[1]).half()
+    if declared.tuned:
+        return Stored(declared.vae, values, load("class.steps"), load("class.base"), bases)
+    return Stored(declared.vae, values, torch.zeros(len(values), 0), torch.zeros(0, dtype=torch.long), bases)
 
 
 def find_all(infos: Sequence[ClassInfo], classes: Sequence[str | int]) -> list[int]:
@@ -266,38 +333,16 @@ def _check_infos(infos: Sequence[ClassInfo], exemplars: int) -> None:
             raise ValueError(f"class {info.name!r} with label {info.label!r} and status {info.status!r}")
 
 
-def _expected_shapes(vae: VAE, classes: int, exemplars: int, *, with_start: bool) -> dict[str, list[int]]:
-    latent = vae.latent_dim
-    shapes = {f"class.{name}": [classes, *shape] for name, shape in vae.shapes.items()}
-    shapes |= {
-        "latent.mean": [classes, latent],
-        "latent.cov": [classes, latent, latent],
-        "latent.exemplars": [classes, exemplars, latent],
-        "latent.counts": [classes],
-    }
-    if with_start:
-        shapes |= {f"start.{name}": [1, *shape] for name, shape in vae.shapes.items()}
-        shapes["start.pooled"] = [latent, latent]
-    return shapes
-
-
-def _dtype(name: str) -> str:
-    if name == "latent.counts":
-        return "I64"
-    return "F32" if name.startswith("latent.") or name == "start.pooled" else "F16"
-
-
-def _check_shapes(path: Path, file: Any, expected: dict[str, list[int]]) -> None:
-    names = set(file.keys())
-    odd = sorted(names ^ set(expected))
+def _check_tensors(path: Path, file: Any, expected: dict[str, tuple[str, list[int]]]) -> None:
+    odd = sorted(set(file.keys()) ^ set(expected))
     if odd:
         what = "lacks" if odd[0] in expected else "has an unknown"
         raise ValueError(f"{path} is damaged: it {what} tensor {odd[0]!r}.")
-    for name, shape in expected.items():
+    for name, (dtype, shape) in expected.items():
         part = file.get_slice(name)
-        if part.get_shape() != shape or part.get_dtype() != _dtype(name):
+        if part.get_shape() != shape or part.get_dtype() != dtype:
             raise ValueError(
-                f"{path} is damaged: tensor {name!r} must be {_dtype(name)} {shape}, "
+                f"{path} is damaged: tensor {name!r} must be {dtype} {shape}, "
                 f"got {part.get_dtype()} {part.get_shape()}."
             )
 
@@ -308,5 +353,7 @@ def _stats_tensors(stats: LatentStats) -> dict[str, Tensor]:
 
 def _require_finite(name: str, tensor: Tensor) -> None:
     # in parts: what a large temporary leaves behind in the heap, each forked worker would come to own a copy of
+    if not tensor.is_floating_point():
+        return
     if not all(bool(torch.isfinite(part).all()) for part in tensor.flatten().split(CHECKED_AT_ONCE)):
         raise ValueError(f"tensor {name!r} of the bank holds a number that is not finite.")

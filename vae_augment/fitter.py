@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank_file import BankContent, ClassInfo, Start, as_stored
+from vae_augment.bank_file import BankContent, ClassInfo, Start
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.fit_data import FitData
 from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
@@ -22,6 +22,7 @@ from vae_augment.policy import Policy, default_policy, silent_policy
 from vae_augment.quality import Quality, measure_quality
 from vae_augment.seeding import generator
 from vae_augment.selection import FEW_HELD_OUT, Split, choose, split
+from vae_augment.stored import Stored, halved, join
 from vae_augment.training import CLASSES_AT_ONCE, Job, Move, posterior, train
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tun
 SMALL_SIDE = 32  # pixels
 SMALL_BATCH = 16  # images a step in fine-tuning at least, and no more than classes have
 WARM_SHARE = 0.75  # of a class's steps are the shared ones
+TUNED_CLASSES = 12  # more of them are each tuned for fewer steps, so that together they take as long as so many
+LEAST_TUNED = 10  # steps
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
@@ -57,7 +60,7 @@ class Fitter:
         """
         steps = self.config.steps or 0
         warm_steps = round(steps * WARM_SHARE) if self.config.sharing == "warm-start" else 0
-        fine_steps = steps - warm_steps
+        fine_steps = self._fine_steps(steps - warm_steps) if warm_steps else steps
         self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
         parts = split(self.data, self.seed) if self.config.policy == "auto" and start is None else None
         chosen = None
@@ -112,20 +115,21 @@ class Fitter:
         )
         if notes[0]:
             logger.warning("warm start stopped early: %s", notes[0])
-        params = {name: tensor.float() for name, tensor in as_stored(params).items()}
+        params = halved(self.vae, params)
         means = posterior(self.vae, params, self.data.images, self.device)[0]
         by_class = [means[self.data.labels == label] for label in self.data.names]
         return Start(params, pooled_covariance(by_class), steps)
 
     def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
         """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
-        params, notes = self._train_classes(labels, start, steps)
-        described = [self._describe(*job, start, steps) for job in zip(labels, _each(params), notes, strict=True)]
+        weights, notes = self._train_classes(labels, start, steps)
+        each = (weights.params([row]) for row in range(len(labels)))
+        described = [self._describe(*job, start, steps) for job in zip(labels, each, notes, strict=True)]
         infos, by_class = zip(*described, strict=True)
         stats = concatenate(by_class)
         return BankContent(
             self.vae,
-            params,
+            weights,
             stats,
             infos,
             FitConfig.from_dict(self.config.to_dict()),  # without a transform, which may not be pickled
@@ -153,9 +157,18 @@ class Fitter:
         train, held_out = ((part.images, part.labels) for part in (parts.train, parts.held_out))
         return policy, measure_quality(bank, judge, train, held_out, seed=self.seed)
 
-    def _train_classes(self, labels: list[int], start: Start | None, steps: int) -> tuple[Params, list[str]]:
+    @property
+    def _fine_batch(self) -> int:
+        return min(self.config.batch_size, max(SMALL_BATCH, len(self.data.images) // len(self.data.names)))
+
+    def _fine_steps(self, steps: int) -> int:
+        """Steps that each class is tuned for, of those that it would be tuned for among few."""
+        share = TUNED_CLASSES * self.config.batch_size / (len(self.data.names) * self._fine_batch)
+        return min(steps, max(LEAST_TUNED, round(steps * share)))
+
+    def _train_classes(self, labels: list[int], start: Start | None, steps: int) -> tuple[Stored, list[str]]:
         at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
-        trained: list[Params] = []
+        trained: list[Stored] = []
         notes: list[str] = []
         for first in range(0, len(labels), at_once):
             group = labels[first : first + at_once]
@@ -167,14 +180,14 @@ class Fitter:
                 stack(own),
                 [self._job(label) for label in group],
                 steps=steps,
-                batch_size=min(self.config.batch_size, max(SMALL_BATCH, len(self.data.images) // len(self.data.names))),
+                batch_size=self._fine_batch,
                 learning_rate=self.config.learning_rate,
                 device=self.device,
                 on_step=partial(self.bar.update, len(group)),
             )
-            trained.append(as_stored(params))
+            trained.append(Stored.pack(self.vae, params, None if start is None else start.params))
             notes += group_notes
-        return stack(trained), notes
+        return join(trained), notes
 
     def _job(self, label: int) -> Job:
         images = self.data.of(label)
@@ -207,11 +220,6 @@ class Fitter:
             return silent_policy(method)
         counts = torch.unique(self.data.labels, return_counts=True)[1].tolist()
         return default_policy(counts, channels=self._channels, method=method)
-
-
-def _each(params: Params) -> list[Params]:
-    """The weights of each class apart (K = 1), in single precision."""
-    return [{name: t[k : k + 1].float() for name, t in params.items()} for k in range(len(params["log_sigma"]))]
 
 
 def _status(images: Tensor, active: int, failure: str) -> tuple[str, str]:

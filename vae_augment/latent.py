@@ -24,7 +24,7 @@ class LatentStats:
     Args:
         mean: [K, L].
         cov: [K, L, L], within-class covariance, shrunk toward the pooled one.
-        exemplars: [K, M, L], posterior means of training images; rows past `counts` are zero.
+        exemplars: float16 [K, M, L], posterior means of training images; rows past `counts` are zero.
         counts: int64 [K], how many exemplars each class has.
     """
 
@@ -87,7 +87,7 @@ def describe(means: Tensor, pooled: Tensor | None, exemplars: int, generator: to
     return LatentStats(
         means.mean(0)[None],
         cov[None],
-        kept[None] if len(kept) else torch.zeros(1, 0, latent_dim),
+        kept.half()[None] if len(kept) else torch.zeros(1, 0, latent_dim, dtype=torch.float16),
         torch.tensor([len(kept)]),
     )
 
@@ -158,7 +158,7 @@ def _exemplar(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, tem
     bandwidth = min(1.0, EXEMPLAR_BANDWIDTH * temperature)
     chosen = (pick * stats.counts[rows]).long()
     mean = stats.mean[rows]
-    pulled = mean + math.sqrt(1 - bandwidth**2) * (stats.exemplars[rows, chosen] - mean)
+    pulled = mean + math.sqrt(1 - bandwidth**2) * (stats.exemplars[rows, chosen].float() - mean)
     return pulled + bandwidth * stats.spread(rows, noise)
 
 

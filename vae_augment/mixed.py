@@ -15,33 +15,29 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from vae_augment.model import VAE, Params
+from vae_augment.stored import Stored
 
 BLOCK = 512  # images a pass at most: bounds memory and stays in the processor's cache
 LARGEST_PASS = 12  # images of a class that a batch's pass decodes together
-EXPANDED_BYTES = 32 * 2**20  # float32 weights on a CPU; larger banks stay in half precision
+EXPANDED_BYTES = 32 * 2**20  # float32 weights on a CPU; larger banks stay as they are stored
 
 
 class Weights:
-    """The weights of K classes, stored in half precision, used in single.
+    """The weights of K classes as they are stored, and in single precision for use.
 
     Those of a small bank, or on a GPU, are expanded once. A large bank's are expanded a class at a time, as they are
     used, so that the file's own pages, which all processes share, are the only copy in memory.
-
-    Args:
-        stored: float16, class axis first.
-        device: to compute on.
     """
 
-    def __init__(self, stored: Params, device: torch.device) -> None:
+    def __init__(self, stored: Stored, device: torch.device) -> None:
         if device.type != "cpu" and get_worker_info() is not None:
             raise RuntimeError(
                 f"a bank cannot be on {device} inside a DataLoader worker. Keep it on the CPU there: "
                 "bank.to('cpu'); or jitter whole batches after the loader, with transforms.torchvision.RandomVAEJitter."
             )
-        self.classes = len(next(iter(stored.values())))
-        size = sum(4 * tensor.numel() for tensor in stored.values())
-        expand = device.type != "cpu" or size <= EXPANDED_BYTES
-        self.expanded = {n: t.to(device, torch.float32) for n, t in stored.items()} if expand else None
+        self.classes = len(stored)
+        expand = device.type != "cpu" or 4 * stored.values.numel() <= EXPANDED_BYTES
+        self.expanded = {n: t.to(device) for n, t in stored.params().items()} if expand else None
         self._stored = stored
         self._views: dict[int, Params] | None = {} if expand else None
         self._largest: int | None = None
@@ -58,7 +54,7 @@ class Weights:
     def of(self, row: int) -> Params:
         """Those of one class, K = 1."""
         if self._views is None:
-            return {name: tensor[row : row + 1].float() for name, tensor in self._stored.items()}
+            return self._stored.params([row])
         if row not in self._views:
             self._views[row] = {name: tensor[row : row + 1] for name, tensor in (self.expanded or {}).items()}
         return self._views[row]

@@ -23,6 +23,7 @@ from vae_augment.bank_file import BankContent, ClassInfo
 from vae_augment.latent import LatentStats
 from vae_augment.model import VAE
 from vae_augment.policy import Policy
+from vae_augment.stored import LARGEST, Stored, flatten
 
 WORKERS, BATCH, IMAGES_PER_CLASS = 4, 32, 4
 
@@ -30,16 +31,23 @@ WORKERS, BATCH, IMAGES_PER_CLASS = 4, 32, 4
 def large_bank(classes: int) -> VAEBank:
     """One of random weights: what it draws does not matter here."""
     vae, generator = VAE((1, 28, 28), 16), torch.Generator().manual_seed(0)
-    params = {name: (torch.randn(classes, *shape) * 0.05).half() for name, shape in vae.shapes.items()}
+    start = flatten(vae, vae.init(generator)).half()
+    weights = Stored(
+        vae,
+        torch.randint(-LARGEST, LARGEST + 1, (classes, start.shape[1]), dtype=torch.int8, generator=generator),
+        torch.full((classes, len(vae.shapes)), 1e-4),
+        torch.zeros(classes, dtype=torch.long),
+        start,
+    )
     stats = LatentStats(
         torch.zeros(classes, 16),
         torch.eye(16).repeat(classes, 1, 1),
-        torch.randn(classes, 512, 16, generator=generator),
+        torch.randn(classes, 512, 16, generator=generator).half(),
         torch.full((classes,), 512),
     )
     infos = tuple(ClassInfo(str(k), k, IMAGES_PER_CLASS, 1, 0.1, 1.0, 16, "ok") for k in range(classes))
     config = FitConfig().resolve(classes * IMAGES_PER_CLASS)
-    return VAEBank(BankContent(vae, params, stats, infos, config, Policy(0.5, 0.5), {"name": "random"}, None))
+    return VAEBank(BankContent(vae, weights, stats, infos, config, Policy(0.5, 0.5), {"name": "random"}, None))
 
 
 def proportional_set_size(pid: int) -> int:
