@@ -54,6 +54,7 @@ class FitConfig:
             global generator, as torchvision's do. "auto": for classes of fewer than 1,000 images affine if they are
             grey, elastic-colour otherwise; else none.
         steps: optimizer steps behind each class's VAE, the shared ones of the warm start (three quarters) included.
+            Where there are more than 12 classes each is tuned for fewer, so that all of them take as long as 12.
         policy: "auto" takes how often and how strongly to augment from the kind and number of images, and checks it
             on held-out ones; "none" stores a bank that augments only where the wrapper is told to.
         width: channels of the finest convolution; the coarser ones have twice as many.

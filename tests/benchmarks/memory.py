@@ -1,9 +1,10 @@
 """How much memory a large bank takes in a DataLoader with four workers, in units of the bank's own size.
 
-    python -m tests.benchmarks.memory [--classes 1600] [--json FILE]
+    python -m tests.benchmarks.memory [--classes 3000] [--json FILE]
 
 The proportional set sizes of the main process and the workers are added up (a page shared by n processes counts 1/n in
-each), with the bank and with one of a single class in its place; the difference is what the bank takes.
+each), with the bank and with one of a single class in its place and as many images in memory; the difference is what
+the bank takes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 from tabulate import tabulate
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank
 from vae_augment.bank_file import BankContent, ClassInfo
@@ -56,11 +57,11 @@ def proportional_set_size(pid: int) -> int:
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
 
 
-def set_size_in_use(path: Path, classes: int, start_method: str) -> int:
+def set_size_in_use(path: Path, classes: int, images: int, start_method: str) -> int:
     """Bytes of the main process and its workers, each of which has served many classes."""
     torch.set_num_threads(1)
-    labels = torch.arange(classes * IMAGES_PER_CLASS) % classes
-    base = TensorDataset(torch.zeros(len(labels), 1, 28, 28, dtype=torch.uint8), labels)
+    held = TensorDataset(torch.zeros(images, 1, 28, 28, dtype=torch.uint8), torch.arange(images) % classes)
+    base = Subset(held, range(classes * IMAGES_PER_CLASS))
     ds = VAEAugmentedDataset(base, path, p_generate=0.5, p_jitter=0.5)
     loader = DataLoader(
         ds, BATCH, num_workers=WORKERS, multiprocessing_context=start_method, persistent_workers=True, shuffle=True
@@ -72,19 +73,19 @@ def set_size_in_use(path: Path, classes: int, start_method: str) -> int:
     return sum(map(proportional_set_size, pids))
 
 
-def in_fresh_process(path: Path, classes: int, start_method: str) -> int:
+def in_fresh_process(path: Path, classes: int, images: int, start_method: str) -> int:
     """`set_size_in_use` in a process that has not done anything else."""
     context = torch.multiprocessing.get_context("spawn")
     answers = context.Queue()
-    process = context.Process(target=_answer, args=(answers, path, classes, start_method))
+    process = context.Process(target=_answer, args=(answers, path, classes, images, start_method))
     process.start()
     answer = answers.get(timeout=110)
     process.join()
     return answer
 
 
-def _answer(answers, path: Path, classes: int, start_method: str) -> None:
-    answers.put(set_size_in_use(path, classes, start_method))
+def _answer(answers, path: Path, classes: int, images: int, start_method: str) -> None:
+    answers.put(set_size_in_use(path, classes, images, start_method))
 
 
 def measure(classes: int, start_method: str, folder: Path) -> dict:
@@ -92,14 +93,15 @@ def measure(classes: int, start_method: str, folder: Path) -> dict:
     if not large.exists():
         large_bank(classes).save(large)
         large_bank(1).save(small)
-    size = large.stat().st_size
-    taken = in_fresh_process(large, classes, start_method) - in_fresh_process(small, 1, start_method)
+    size, images = large.stat().st_size, classes * IMAGES_PER_CLASS
+    taken, without = (in_fresh_process(path, n, images, start_method) for path, n in ((large, classes), (small, 1)))
+    taken -= without
     return {"start method": start_method, "bank, MB": size / 1e6, "taken, MB": taken / 1e6, "ratio": taken / size}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--classes", type=int, default=1600)
+    parser.add_argument("--classes", type=int, default=3000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
