@@ -107,14 +107,14 @@ def test_a_class_larger_than_a_block_is_decoded_whole(bank, monkeypatch):
     torch.testing.assert_close(bank.decode(z, torch.zeros(7, dtype=torch.long)), whole, rtol=1e-4, atol=1e-5)
 
 
-def test_with_a_block_of_fixed_size_items_do_not_depend_on_the_batch(bank):
+def test_as_served_items_do_not_depend_on_the_batch(bank):
     x, rows = images_of().float() / 255, LABELS
     z = bank.encode_rows(x, rows, block=4)[0]
-    decoded = bank.decode_rows(z, rows, block=4)
+    decoded = bank.decode_each(z, rows)
     for i in range(B):
         one = bank.encode_rows(x[i : i + 1], rows[i : i + 1], block=4)[0]
         assert torch.equal(one, z[i : i + 1])
-        assert torch.equal(bank.decode_rows(one, rows[i : i + 1], block=4), decoded[i : i + 1])
+        assert torch.equal(bank.decode_each(one, rows[i : i + 1]), decoded[i : i + 1])
 
 
 @pytest.mark.parametrize("method", ["encode", "reconstruct", "jitter", "interpolate"])

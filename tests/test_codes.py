@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from vae_augment import codes as module
+from vae_augment import shared
 from vae_augment.codes import MOST_BYTES, Codes, Table
 
 ITEMS = torch.tensor([4, 0])
@@ -56,6 +56,6 @@ def test_neighbours_are_of_the_items_own_class_and_each_has_the_same():
 
 
 def test_where_shared_memory_is_short_nothing_is_kept(monkeypatch):
-    monkeypatch.setattr(module, "_free_shared_memory", lambda: 1000)
+    monkeypatch.setattr(shared, "_free", lambda: 1000)
     assert not Table(100, 3).kept
     assert Table(20, 3).kept

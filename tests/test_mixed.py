@@ -7,8 +7,7 @@ import torch
 
 from tests.conftest import Shapes
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank, fit, mixed
-from vae_augment.mixed import LARGEST_PASS, decode_mixed
-from vae_augment.mixing import SERVE_BLOCK
+from vae_augment.mixed import EACH, FEW_CLASSES, decode_each, decode_mixed
 
 ROWS = torch.tensor([2, 0, 0, 1, 2, 2, 2, 2, 2, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2])
 
@@ -28,22 +27,38 @@ def either(request, bank, wide):
     return bank if request.param == "narrow" else wide
 
 
-def test_passes_of_other_sizes_are_used_only_where_they_give_the_same_bits(either):
+def test_what_is_decoded_for_an_item_does_not_depend_on_the_others(either):
     z = latents_of(either)
-    together = either.decode_rows(z, ROWS, block=SERVE_BLOCK)
+    together = either.decode_each(z, ROWS)
     for i in range(len(ROWS)):
-        alone = either.decode_rows(z[i : i + 1], ROWS[i : i + 1], block=SERVE_BLOCK)
-        assert torch.equal(alone[0], together[i])
-    assert 1 <= either._weights.largest_pass(either.vae, SERVE_BLOCK) <= LARGEST_PASS
+        assert torch.equal(either.decode_each(z[i : i + 1], ROWS[i : i + 1])[0], together[i])
+        assert torch.equal(either.decode_each(z[i:], ROWS[i:]), together[i:])
 
 
-def test_where_no_other_pass_rounds_alike_blocks_have_one_size(bank, monkeypatch):
-    weights, sizes = bank._weights, set()
-    monkeypatch.setattr(weights, "_largest", 1)
-    whole = type(bank.vae).decode
-    monkeypatch.setattr(type(bank.vae), "decode", lambda vae, p, z: sizes.add(z.shape[1]) or whole(vae, p, z))
-    bank.decode_rows(latents_of(bank), ROWS, block=SERVE_BLOCK)
-    assert sizes == {SERVE_BLOCK}
+def test_each_by_its_own_classs_model(either, monkeypatch):
+    z, rows = latents_of(either).repeat(5, 1), ROWS.repeat(5)
+    assert len(z) > EACH
+    by_class = either.decode_rows(z, rows)
+    torch.testing.assert_close(either.decode_each(z, rows), by_class, rtol=0, atol=1e-5)
+    monkeypatch.setattr(mixed, "FEW_CLASSES", 0)
+    torch.testing.assert_close(either.decode_each(z, rows), by_class, rtol=0, atol=1e-5)
+    assert len(either.classes) <= FEW_CLASSES
+
+
+def test_where_passes_of_other_sizes_round_otherwise_all_have_one_size(either, monkeypatch):
+    weights, sizes = either._weights, set()
+    monkeypatch.setattr(weights, "_steady", False)
+    whole = mixed.Weights.decode_each
+    monkeypatch.setattr(mixed.Weights, "decode_each", lambda w, v, z, r: sizes.add(len(z)) or whole(w, v, z, r))
+    assert either.decode_each(latents_of(either), ROWS).shape == (len(ROWS), *either.image_shape)
+    assert sizes == {EACH}
+
+
+def test_a_difference_in_rounding_is_found(bank, monkeypatch):
+    weights, whole = bank._weights, mixed.Weights.decode_each
+    assert mixed._try_passes(bank.vae, weights)
+    monkeypatch.setattr(mixed.Weights, "decode_each", lambda w, v, z, r: whole(w, v, z, r) + 1e-7 * (len(z) == 4))
+    assert not mixed._try_passes(bank.vae, weights)
 
 
 def test_a_large_bank_is_expanded_as_it_is_used_and_gives_the_same(bank, monkeypatch):
@@ -51,8 +66,8 @@ def test_a_large_bank_is_expanded_as_it_is_used_and_gives_the_same(bank, monkeyp
     large = VAEBank(bank.content)
     assert (large._weights.expanded, bank._weights.expanded is None) == (None, False)
     z = latents_of(bank)
-    for block in (None, SERVE_BLOCK):
-        assert torch.equal(large.decode_rows(z, ROWS, block=block), bank.decode_rows(z, ROWS, block=block))
+    assert torch.equal(large.decode_rows(z, ROWS), bank.decode_rows(z, ROWS))
+    torch.testing.assert_close(large.decode_each(z, ROWS), bank.decode_each(z, ROWS), rtol=0, atol=1e-6)
 
 
 def test_a_pickled_bank_is_the_same_and_holds_nothing_twice(bank):
@@ -64,7 +79,8 @@ def test_a_pickled_bank_is_the_same_and_holds_nothing_twice(bank):
 
 def test_decoding_none_gives_none(bank):
     none = torch.empty(0, dtype=torch.long)
-    assert decode_mixed(bank.vae, bank._weights, torch.empty(0, bank.latent_dim), none, 4).shape == (0, 1, 12, 12)
+    for decode in (decode_mixed, decode_each):
+        assert decode(bank.vae, bank._weights, torch.empty(0, bank.latent_dim), none).shape == (0, 1, 12, 12)
 
 
 def test_what_is_decoded_can_take_part_in_training(bank):

@@ -18,7 +18,7 @@ from vae_augment.config import FitConfig
 from vae_augment.files import atomic_write
 from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.latent import concatenate, draw
-from vae_augment.mixed import Weights, decode_mixed, encode_mixed
+from vae_augment.mixed import Weights, decode_each, decode_mixed, encode_mixed
 from vae_augment.model import VAE
 from vae_augment.policy import Policy
 from vae_augment.stored import join
@@ -189,13 +189,17 @@ class VAEBank:
         """`encode` of float images of any size, for class positions [B] instead of labels (see vae_augment.mixed)."""
         return encode_mixed(self.vae, self._weights, resize(x, self.image_shape[1:]), rows, block)
 
-    def decode_rows(self, z: Tensor, rows: Tensor, *, block: int | None = None) -> Tensor:
-        """`decode` for class positions [B] instead of labels (see vae_augment.mixed)."""
-        return decode_mixed(self.vae, self._weights, z, rows, block)
+    def decode_rows(self, z: Tensor, rows: Tensor) -> Tensor:
+        """`decode` for class positions [B] instead of labels."""
+        return decode_mixed(self.vae, self._weights, z, rows)
 
-    def prepare(self, block: int) -> None:
-        """Work out what serving blocks needs, once, before workers are started that would each do it again."""
-        self._weights.largest_pass(self.vae, block)
+    def decode_each(self, z: Tensor, rows: Tensor) -> Tensor:
+        """`decode_rows` for a few images of many classes, each the same whatever the others are; on a CPU."""
+        return decode_each(self.vae, self._weights, z, rows)
+
+    def prepare(self) -> None:
+        """Work out what serving needs, once, before workers are started that would each do it again."""
+        self._weights.steady(self.vae)
         _ = self.stats.scale_tril
 
     def draw(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
-MOST_BYTES = 32 * 2**20  # of shared memory a table, and a quarter of what is free; containers often have 64 MB
+from vae_augment.shared import room
+
+MOST_BYTES = 32 * 2**20  # a table
 TOGETHER = 32  # items of a class that are encoded in one pass
 
 
@@ -27,7 +28,7 @@ class Table:
 
     def __init__(self, count: int, width: int, *, dtype: torch.dtype = torch.float32, kept: bool = True) -> None:
         size = count * width * dtype.itemsize
-        kept = kept and size <= MOST_BYTES and 4 * size <= _free_shared_memory()
+        kept = kept and room(size, MOST_BYTES)
         self._step = 1 if width < 1000 else 61  # long rows are written in order, so no gap falls between these
         self._rows = torch.full((count if kept else 0, width), torch.nan, dtype=dtype).share_memory_()
 
@@ -78,12 +79,3 @@ class Codes(Table):
         first = int(self._place[item])
         first -= (first - start) % TOGETHER
         return self._order[first : min(first + TOGETHER, end)]
-
-
-def _free_shared_memory() -> int:
-    """Bytes; writing beyond them ends a process without a word."""
-    try:
-        room = os.statvfs("/dev/shm")
-    except (AttributeError, OSError):  # elsewhere than on Linux
-        return 2**62
-    return room.f_bavail * room.f_frsize

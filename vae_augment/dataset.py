@@ -16,7 +16,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from vae_augment.balance import Strategy, added_items, wanted_totals
 from vae_augment.bank import VAEBank
 from vae_augment.bank_cache import find_bank
-from vae_augment.mixing import REAL, SERVE_BLOCK, Cache, Draws, draw_fresh, draw_seeded, no_draws, synthesise
+from vae_augment.mixing import REAL, Cache, Draws, draw_fresh, draw_seeded, no_draws, synthesise
 from vae_augment.raw import common_range
 from vae_augment.sample import with_source
 from vae_augment.source import Source
@@ -95,6 +95,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         self.return_source = return_source
         added = added_items(totals, self._source.labels)
         self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
+        self._length = len(self._origin)
         self._rows = _rows(self.bank, self._source)[self._origin]
         self._shares = self._share_table(by_class)
         self._cache = Cache(
@@ -103,13 +104,13 @@ class VAEAugmentedDataset(Dataset[Any]):
             kept=self._source.stable,
             together=self._source.in_memory or len(self._source) <= SOON_READ,
         )
-        self.bank.prepare(SERVE_BLOCK)
+        self.bank.prepare()
         self._epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # persistent workers see it change
 
     # ---- what a torchvision dataset has ----
 
     def __len__(self) -> int:
-        return len(self._origin)
+        return self._length
 
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
@@ -198,10 +199,10 @@ class VAEAugmentedDataset(Dataset[Any]):
     # ---- how a batch is made ----
 
     def _index(self, index: Any) -> int:
-        position = operator.index(index)
-        if not -len(self) <= position < len(self):
-            raise IndexError(f"index must be in [{-len(self)}, {len(self)}), got {position}.")
-        return position % len(self)
+        position, length = operator.index(index), self._length
+        if not -length <= position < length:
+            raise IndexError(f"index must be in [{-length}, {length}), got {position}.")
+        return position % length
 
     def _share_table(self, by_class: bool) -> Tensor:
         """Each item's probabilities of being generated and jittered, [N, 2].

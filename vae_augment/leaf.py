@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torchvision.datasets.folder import default_loader
 from torchvision.transforms import Compose, ToTensor
 
 from vae_augment.sample import Sample, put_together, taken_apart
+from vae_augment.shared import Pixels
 from vae_augment.watching import (
     OF_IMAGE,
     OF_ITEM,
@@ -44,6 +46,8 @@ class Leaf:
         dataset: map-style. Not changed.
     """
 
+    _pixels: Pixels | None = None
+
     def __init__(self, dataset: Any) -> None:
         self.leaf = copy.copy(dataset)
         self._after: dict[str, Any] = {}  # transforms assigned later that the dataset itself does not call
@@ -54,6 +58,8 @@ class Leaf:
         self._alike = self._first_of_alike()
         files = len(self.leaf) if _reads_files(self._plain) else 0
         self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while not known
+        with suppress(OSError):  # for whoever reads the item to tell
+            self._pixels = Pixels(files, self._size(0)) if files else None
 
     def copied(self) -> Leaf:
         node = copy.copy(self)
@@ -67,6 +73,12 @@ class Leaf:
         return [self]
 
     def raw(self, index: int) -> Sample:
+        if self._pixels is not None:
+            image, target = self._pixels.get(index), self._plain.samples[index][1]
+            if image is None:
+                image, target = self._plain[index]
+                self._pixels.put(index, image)
+            return Sample(image, target, (image, target))
         return taken_apart(self.leaf[index] if self._plain is None else self._plain[index])
 
     def blank(self, index: int) -> Sample:
@@ -78,14 +90,17 @@ class Leaf:
         folder = self._plain
         if not _reads_files(folder):
             return self.raw(index)
-        path, target = folder.samples[index]
+        image, target = Image.new("RGB", self._size(index)), folder.samples[index][1]
+        return Sample(image, target, (image, target))
+
+    def _size(self, index: int) -> tuple[int, int]:
+        """Width and height of a file's image."""
         width, height = self._sizes[index].tolist()
         if not (width and height):
-            with Image.open(path) as opened:
+            with Image.open(self._plain.samples[index][0]) as opened:
                 width, height = opened.size
             self._sizes[index] = torch.tensor([width, height])
-        image = Image.new("RGB", (width, height))
-        return Sample(image, target, (image, target))
+        return width, height
 
     def items(self, indices: list[int]) -> list[Any]:
         """Whole items, by the dataset's `__getitems__` where it has one."""

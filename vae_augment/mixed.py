@@ -1,11 +1,13 @@
-"""Batches of mixed classes through stacked VAEs: each class is computed once, and results keep the batch's order.
+"""Batches of mixed classes through stacked VAEs; results keep the batch's order.
 
-With `block`, every pass of a class's model holds that many images, or as many as give the very same bits. A result then
-does not depend, not even in its last bit, on what else is in the batch: products of different sizes round differently.
+Many images are computed class by class. `decode_each` is for a few of many classes, as a shuffled batch has them: each
+image by a copy of its own class's weights, all in one pass. Its results do not depend, not even in their last bit, on
+what else is in the batch, though products of different sizes round differently.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +20,10 @@ from vae_augment.model import VAE, Params
 from vae_augment.stored import Stored
 
 BLOCK = 512  # images a pass at most: bounds memory and stays in the processor's cache
-LARGEST_PASS = 12  # images of a class that a batch's pass decodes together
+EACH = 48  # images a pass of `decode_each`: copies of their weights take 100 KB each at 28x28
+EACH_EXPANDED = 2  # the same of a large bank, whose weights are expanded for it
+FEW_CLASSES = 16  # whose first layers are one product, most of it with zeros, in less time than it takes to copy them
+ALIGNED = 64  # numbers: what a processor does to fewer at an end it may do in another way, which rounds differently
 EXPANDED_BYTES = 32 * 2**20  # float32 weights on a CPU; larger banks stay as they are stored
 
 
@@ -37,19 +42,31 @@ class Weights:
             )
         self.classes = len(stored)
         expand = device.type != "cpu" or 4 * stored.values.numel() <= EXPANDED_BYTES
-        self.expanded = {n: t.to(device) for n, t in stored.params().items()} if expand else None
+        self.expanded = {n: t.contiguous().to(device) for n, t in stored.params().items()} if expand else None
         self._stored = stored
         self._views: dict[int, Params] | None = {} if expand else None
-        self._largest: int | None = None
+        self.most = EACH if expand else EACH_EXPANDED
+        self._steady: bool | None = None
 
-    def largest_pass(self, vae: VAE, block: int) -> int:
-        """Passes of 2 to this many images of a class decode to the same bits as blocks of `block`; tried out once.
+    def steady(self, vae: VAE) -> bool:
+        """Whether passes of any size decode an image to the same bits; tried out once. Processors differ in this."""
+        if self._steady is None:
+            self._steady = _try_passes(vae, self)
+        return self._steady
 
-        Processors differ in this. Less than a block: passes of no other size do.
-        """
-        if self._largest is None:
-            self._largest = _try_passes(vae, self, block)
-        return self._largest
+    def decode_each(self, vae: VAE, z: Tensor, rows: Tensor) -> Tensor:
+        """Images [B, C, H, W] of latents [B, L] of the classes `rows` [B], by a copy of its own weights each."""
+        if self.expanded is None:
+            return vae.decode(self._stored.params(rows.tolist()), z[:, None])[:, 0]
+        names = [name for name in self.expanded if name.startswith("decoder.")]
+        if self.classes > FEW_CLASSES:
+            return vae.decode({n: self.expanded[n].index_select(0, rows) for n in names}, z[:, None])[:, 0]
+        weight, bias = self.expanded["decoder.in.weight"], self.expanded["decoder.in.bias"]
+        apart = z.new_zeros(len(z), self.classes, z.shape[1])  # an image's latents in the place of its class
+        apart[torch.arange(len(z)), rows] = z
+        features = torch.addmm(bias.index_select(0, rows), apart.flatten(1), weight.flatten(0, 1))
+        params = {n: self.expanded[n].index_select(0, rows) for n in names if not n.startswith("decoder.in.")}
+        return vae.render(params, features[:, None])[:, 0]
 
     def of(self, row: int) -> Params:
         """Those of one class, K = 1."""
@@ -75,39 +92,48 @@ def encode_mixed(
     return mean, logvar
 
 
-def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor, block: int | None = None) -> Tensor:
+def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor) -> Tensor:
     """Images [B, C, H, W] in [0, 1] of latents z [B, L] by the models of class positions `rows` [B]."""
-    least, most = 1, BLOCK
-    if block is not None:
-        largest = weights.largest_pass(vae, block)
-        least, most = (block, block) if largest < block else (2, largest)
-    order = rows.argsort(stable=True)
-    ordered, images = z[order], torch.empty(len(z), *vae.image_shape, dtype=torch.float32, device=z.device)
-    first = 0
-    for row, count in enumerate(torch.bincount(rows).tolist()):
-        params = weights.of(row) if count else {}
-        for some in ordered[first : first + count].split(most) if count else ():
-            with torch.inference_mode():  # a pass of few images is half overhead, and this is less of it
-                made = vae.decode(params, _padded(some, max(len(some), least))[None])[0]
-                images[order[first : first + len(some)]] = made[: len(some)]
-            first += len(some)
+    images = torch.empty(len(z), *vae.image_shape, dtype=torch.float32, device=z.device)
+    for row, items in _by_class(rows, BLOCK):
+        images[items] = vae.decode(weights.of(row), z[items][None])[0]
+    return images
+
+
+def decode_each(vae: VAE, weights: Weights, z: Tensor, rows: Tensor) -> Tensor:
+    """`decode_mixed` for a few images of many classes, on a CPU: each comes out the same whatever the others are."""
+    images = torch.empty(len(z), *vae.image_shape, dtype=torch.float32)
+    most, whole = weights.most, _whole(vae)
+    with torch.inference_mode():  # a pass of few images is half overhead, and this is less of it
+        for first in range(0, len(z), most):
+            some = slice(first, first + most)
+            count = len(rows[some])
+            length = -(-count // whole) * whole if weights.steady(vae) else most
+            images[some] = weights.decode_each(vae, _padded(z[some], length), _padded(rows[some], length))[:count]
     return images
 
 
 @torch.no_grad()
-def _try_passes(vae: VAE, weights: Weights, block: int) -> int:
-    """Decode the same latents in passes of growing size. They are spread so that a difference in rounding shows."""
-    z = torch.linspace(-3, 3, LARGEST_PASS * vae.latent_dim, dtype=torch.float32).view(LARGEST_PASS, vae.latent_dim)
-    model = weights.of(0)
+def _try_passes(vae: VAE, weights: Weights) -> bool:
+    """Decode the same latents in passes of several sizes. They are spread so that a difference in rounding shows."""
+    most, whole = weights.most, _whole(vae)
+    z = torch.linspace(-3, 3, most * vae.latent_dim, dtype=torch.float32).view(most, vae.latent_dim)
+    rows = torch.arange(most) % weights.classes
 
     def passes(size: int) -> list[Tensor]:
-        return [image for part in z.split(size) if len(part) == size for image in vae.decode(model, part[None])[0]]
+        parts = [some for some in zip(z.split(size), rows.split(size), strict=True) if len(some[0]) == size]
+        return [image for z, rows in parts for image in weights.decode_each(vae, z, rows)]
 
+    if whole >= most:
+        return False
     with single_thread():
-        wanted, largest = passes(block), 1
-        while largest < LARGEST_PASS and all(map(torch.equal, wanted, passes(largest + 1))):
-            largest += 1
-    return largest
+        wanted = passes(most)
+        return all(all(map(torch.equal, wanted, passes(size))) for size in range(whole, most, whole))
+
+
+def _whole(vae: VAE) -> int:
+    """Images whose pixels end where the processor's steps do, and at least two: one is computed in another way."""
+    return max(2, ALIGNED // math.gcd(ALIGNED, math.prod(vae.image_shape)))
 
 
 def _by_class(rows: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:

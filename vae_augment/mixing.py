@@ -33,9 +33,7 @@ from vae_augment.seeding import derive
 from vae_augment.source import Source
 
 REAL, JITTERED, GENERATED = 0, 1, 2
-# Images a pass through a model. A few of one class is what a shuffled batch holds, and one fixed number makes a result
-# the same in every batch: matrix products of different sizes round differently.
-SERVE_BLOCK = 4
+ENCODED_ALONE = 4  # images of a class a pass, always as many: products of different sizes round differently
 CACHED_PIXELS = 2**18  # worked on at a time, so that a batch of large photographs does not need much memory
 
 
@@ -124,7 +122,6 @@ class Cache:
     """
 
     def __init__(self, bank: VAEBank, rows: Tensor, *, kept: bool = True, together: bool = False) -> None:
-        kept = kept and bank.policy.mover is None  # an image is moved otherwise each time
         self.codes = Codes(rows, bank.latent_dim, kept=kept, together=together)
         detail = kept and bank.policy.keep_detail
         self.reconstructions = Table(len(rows), math.prod(bank.image_shape), dtype=torch.float16, kept=detail)
@@ -155,16 +152,12 @@ def synthesise(
         samples, kept = _read(bank, source, items, jittered, known)
         if len(jittered):
             jittering = [samples[i] for i in jittered.tolist()]
-            if bank.policy.mover is not None:
-                jittering = _moved(bank.policy.mover, source, jittering, draws.moves[jittered])
-                for i, sample in zip(jittered.tolist(), jittering, strict=True):
-                    samples[i] = sample
             _encode(bank, source, cache.codes, items[jittered], rows[jittered], jittering, known)
             z[jittered] = bank.moved(known, rows[jittered], draws.noise[jittered], scale)
         detailed = torch.zeros(len(items), dtype=torch.bool)
         detailed[jittered] = torch.tensor(kept, dtype=torch.bool)
         pixels = _decode(bank, cache, items, rows, z, detailed, known[detailed[jittered]])
-        images = _finished(source, samples, pixels, detailed.tolist())
+        images = _finished(source, samples, pixels, detailed.tolist(), bank.policy.mover, draws)
     return [source.finish(i, sample, image) for i, sample, image in zip(items.tolist(), samples, images, strict=True)]
 
 
@@ -183,17 +176,6 @@ def _read(
                 sample = source.raw(item)
         samples.append(sample)
     return samples, kept
-
-
-def _moved(moves: Moves, source: Source, samples: list[Sample], uniform: Tensor) -> list[Sample]:
-    """The samples with their images moved, in the images' own kind."""
-    moved = list(samples)
-    for places in _alike([kind_of(sample.image) for sample in samples], [size_of(s.image) for s in samples]):
-        images = [samples[place].image for place in places]
-        x = moves.apply(all_to_float(images, source.value_range), uniform[places])
-        for place, image in zip(places, like_all(x, images, source.value_range), strict=True):
-            moved[place] = samples[place]._replace(image=image)
-    return moved
 
 
 def _alike(kinds: list[Any], sizes: list[tuple[int, int]]) -> Iterator[list[int]]:
@@ -223,7 +205,7 @@ def _encode(
             codes.put(together, bank.encode_rows(_small(bank, source, images), rows[i].expand(len(together)))[0])
     if alone:
         small = _small(bank, source, [samples[i].image for i in alone])
-        codes_alone = bank.encode_rows(small, rows[alone], block=SERVE_BLOCK)[0]
+        codes_alone = bank.encode_rows(small, rows[alone], block=ENCODED_ALONE)[0]
         known[alone] = codes_alone
         codes.put(items[alone], codes_alone)
     if len(alone) < len(missing):
@@ -238,7 +220,7 @@ def _decode(
     own = cache.reconstructions.get(items[kept])  # [D, C*H*W]
     missing = own[:, :1].isnan().any(1).nonzero()[:, 0] if len(kept) else kept
     at, of = torch.cat([z, codes[missing]]), torch.cat([rows, rows[kept[missing]]])
-    decoded = bank.decode_rows(at, of, block=SERVE_BLOCK)
+    decoded = bank.decode_each(at, of)
     pixels = decoded[: len(items)]
     if len(missing):
         own[missing] = decoded[len(items) :].flatten(1).half()
@@ -257,25 +239,48 @@ def _small(bank: VAEBank, source: Source, images: list[Any]) -> Tensor:
     return torch.cat([resize(match_channels(pixels, channels)[None], size) for pixels in floats])
 
 
-def _finished(source: Source, samples: list[Sample], pixels: Tensor, detailed: list[bool]) -> list[Any]:
-    """Images of the samples' own kind and size, from decoded ones or, where detail is kept, decoded differences."""
+def _finished(
+    source: Source, samples: list[Sample], pixels: Tensor, detailed: list[bool], mover: Moves | None, draws: Draws
+) -> list[Any]:
+    """Images of the samples' own kind and size, from decoded ones or, where detail is kept, decoded differences.
+
+    Jittered ones are moved.
+    """
     images: list[Any] = [None] * len(samples)
     tensors = all(leaf.after_to_tensor() is not None for leaf in source.leaves)
-    kinds = [(kind_of(sample.image), keeps) for sample, keeps in zip(samples, detailed, strict=True)]
+    kinds = [
+        (kind_of(sample.image), keeps, jittered)
+        for sample, keeps, jittered in zip(samples, detailed, (draws.kind == JITTERED).tolist(), strict=True)
+    ]
     for some in _alike(kinds, [size_of(sample.image) for sample in samples]):
         originals = [samples[place].image for place in some]
-        made = _at_size(pixels[some], originals, detailed[some[0]], source.value_range)
+        if mover is not None and kinds[some[0]][-1]:
+            made = _moved(mover, draws.moves[some], pixels[some], originals, detailed[some[0]], source.value_range)
+        else:
+            made = _at_size(pixels[some], originals, detailed[some[0]], source.value_range)
         as_tensors = tensors and getattr(originals[0], "mode", None) in ("L", "RGB")
         if as_tensors:
             channels = match_channels(made, len(originals[0].getbands()))
-            finished: Sequence[Any] = [
-                pixels.to(torch.get_default_dtype()).div_(255) for pixels in to_uint8(channels).contiguous()
-            ]
+            floats = to_uint8(channels).contiguous().to(torch.get_default_dtype()).div_(255)
+            finished: Sequence[Any] = [pixels.clone() for pixels in floats]  # so that an item does not hold its batch
         else:
             finished = like_all(made, originals, source.value_range)
         for place, image in zip(some, finished, strict=True):
             images[place] = image
     return images
+
+
+def _moved(
+    moves: Moves, uniform: Tensor, pixels: Tensor, originals: list[Any], keeps: bool, value_range: Range | None
+) -> Tensor:
+    """`_at_size`, and moved. What is added to an image need not be made as large first: moving does that."""
+    size = size_of(originals[0])
+    if not keeps:
+        return moves.apply(resize(pixels, size), uniform)
+    real = all_to_float(originals, value_range)
+    if pixels.shape[2] > size[0] or pixels.shape[3] > size[1]:
+        pixels = resize(pixels, size)
+    return moves.apply(real, uniform, difference=match_channels(pixels, real.shape[1], alpha=0.0))
 
 
 def _at_size(pixels: Tensor, originals: list[Any], keeps: bool, value_range: Range | None) -> Tensor:

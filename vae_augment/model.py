@@ -146,8 +146,12 @@ class VAE:
 
     def decode(self, params: Params, z: Tensor) -> Tensor:
         """Mean images [K, B, C, H, W] in [0, 1] of latents [K, B, L]."""
-        classes, batch = z.shape[:2]
-        h = F.silu(_linear(params, "decoder.in", z))  # [K, B, F]: channels, then places
+        return self.render(params, _linear(params, "decoder.in", z))
+
+    def render(self, params: Params, features: Tensor) -> Tensor:
+        """`decode` from what the decoder's first layer gives, [K, B, F]."""
+        classes, batch = features.shape[:2]
+        h = F.silu(features)  # channels, then places
         for i in reversed(range(self.stages)):
             h = h.reshape(classes, batch, self.channels[i + 1], -1)
             h = _pointwise(params, f"decoder.{i}", h)  # [K, B, 4*channels, places]
@@ -280,8 +284,11 @@ def _group_norm_blocks(params: Params, name: str, x: Tensor) -> Tensor:
     weight, bias = (params[f"{name}.{what}"].repeat_interleave(4, dim=1) for what in ("weight", "bias"))
     if len(x) == 1:
         return F.group_norm(x[0], NORM_GROUPS, weight[0], bias[0])[None]
-    normed = F.group_norm(x.flatten(0, 1), NORM_GROUPS).view_as(x)
-    return torch.addcmul(bias[:, None, :, None], normed, weight[:, None, :, None])
+    batch, places = x.shape[1], x.shape[3]
+    weight, bias = (t[:, None].expand(-1, batch, -1).flatten() for t in (weight, bias))
+    # all images as one of many channels, so that each has its own class's weights
+    normed = F.group_norm(x.reshape(1, -1, places), len(x) * batch * NORM_GROUPS, weight, bias)
+    return normed.view_as(x)
 
 
 def _linear(params: Params, name: str, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -41,12 +42,15 @@ class Moves:
         """Uniform numbers that an image's move takes."""
         return 7 + (2 * self.points**2 if self.elastic else 0)
 
-    def apply(self, images: Tensor, uniform: Tensor, *, outside: str = "border") -> Tensor:
+    def apply(
+        self, images: Tensor, uniform: Tensor, *, difference: Tensor | None = None, outside: str = "border"
+    ) -> Tensor:
         """Each image moved in its own way.
 
         Args:
             images: float32 [B, C, H, W] in [0, 1].
             uniform: float32 [B, width] in [0, 1), on the CPU.
+            difference: float32 [B, C, h, w] of any height and width, added to the images and moved with them.
             outside: what comes in at the edges: "border" repeats them, "zeros" is black.
 
         Returns:
@@ -55,15 +59,26 @@ class Moves:
         if not len(images):
             return images
         draws = (uniform * 2 - 1).to(images.device)
-        if self.brightness or self.contrast:
-            colours = images.shape[1] - (images.shape[1] in (2, 4))  # the last of two or four channels is alpha
-            brightness = 1 + draws[:, 5] * self.brightness
-            contrast = 1 + draws[:, 6] * self.contrast
-            colour = images[:, :colours] * brightness[:, None, None, None]
-            mean = colour.mean((1, 2, 3), keepdim=True)
-            colour = (mean + (colour - mean) * contrast[:, None, None, None]).clamp_(0, 1)
-            images = torch.cat([colour, images[:, colours:]], dim=1)
-        return F.grid_sample(images, self._grid(images, draws), padding_mode=outside, align_corners=False)
+        grid = self._grid(images, draws)
+        images, difference = self._coloured(images, difference, draws)
+        moved = F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
+        if difference is None:
+            return moved
+        return moved.add_(F.grid_sample(difference, grid, padding_mode=outside, align_corners=False)).clamp_(0, 1)
+
+    def _coloured(self, images: Tensor, difference: Tensor | None, draws: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Both with the images' brightness and contrast changed."""
+        if not (self.brightness or self.contrast):
+            return images, difference
+        brightness, contrast = 1 + draws[:, 5] * self.brightness, 1 + draws[:, 6] * self.contrast
+        gain = (brightness * contrast)[:, None, None, None]
+        colours = images.shape[1] - (images.shape[1] in (2, 4))  # the last of two or four channels is alpha
+        colour = images[:, :colours]
+        # what the mean is once brightness is changed stays as it is
+        offset = (colour.mean((1, 2, 3)) * brightness * (1 - contrast))[:, None, None, None]
+        colour = torch.addcmul(offset, colour, gain).clamp_(0, 1)
+        images = colour if colours == images.shape[1] else torch.cat([colour, images[:, colours:]], dim=1)
+        return images, None if difference is None else difference * gain
 
     def _grid(self, images: Tensor, draws: Tensor) -> Tensor:
         """Where each pixel comes from, [B, H, W, 2], in grid_sample's coordinates from -1 to 1."""
@@ -76,16 +91,35 @@ class Moves:
             torch.stack([cos, (cos * slant - sin) * aspect, shift[:, 0]], dim=1),
             torch.stack([sin / aspect, sin * slant + cos, shift[:, 1]], dim=1),
         ]
-        grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+        affine = torch.stack(rows, dim=1)  # [B, 2, 3]
+        points = self.points if self.elastic else 0
+        (x, bends_x), (y, bends_y) = (_axis(side, points, images.device) for side in (width, height))
+        parts = [
+            affine[:, :, None, :1].expand(-1, -1, height, -1),
+            affine[:, :, None, 1:2] * y + affine[:, :, None, 2:],
+        ]
         if self.elastic:
             coarse = draws[:, 7:].reshape(-1, 2, self.points, self.points) * 2 * self.elastic
-            fine = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
-            grid = grid + fine.permute(0, 2, 3, 1)
-        return grid
+            parts.append(bends_y @ coarse)
+        left = torch.cat(parts, dim=3).flatten(1, 2)  # [B, 2*H, 2 + points], times [2 + points, W]
+        right = torch.cat([x.T, torch.ones_like(x.T), bends_x.T])
+        grid = left.bmm(right.expand(len(images), -1, -1)).view(-1, 2, height, width)
+        return grid.permute(0, 2, 3, 1)
 
     def draw(self, images: Tensor, generator: torch.Generator, *, outside: str = "border") -> Tensor:
         """`apply` with numbers drawn from a CPU generator."""
         return self.apply(images, torch.rand(len(images), self.width, generator=generator), outside=outside)
+
+
+@lru_cache(256)
+def _axis(side: int, points: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Along one side: the pixels' coordinates [side, 1], and the cubic weights there of some points [side, points]."""
+    places = (torch.arange(side, dtype=torch.float32) * 2 + 1) / side - 1
+    weights = torch.empty(side, 0)
+    if points:
+        each = torch.eye(points)[None, None]
+        weights = F.interpolate(each, size=(side, points), mode="bicubic", align_corners=True)[0, 0]
+    return places[:, None].to(device), weights.to(device)
 
 
 AFFINE = Moves(rotation=15.0, shift=0.1, scaling=0.1)

@@ -78,6 +78,10 @@ def common_alone(progress: float, counts: Tensor) -> Tensor:
     return torch.where(counts > 200, 0.3, 0.0)
 
 
+def jittered_then_moved(moves: Moves, scale: float, share: Share, bank: str = "affine") -> tuple:
+    return bank, followed(jitter(scale, detail=True), moved(moves)), share
+
+
 def moved_then_jittered(moves: Moves, scale: float, share: Share, bank: str = "affine") -> tuple:
     return bank, jitter(scale, detail=True, moves=moves), share
 
@@ -132,6 +136,9 @@ GREY = {
         DEFAULT, 0.4, NEARLY_ALL
     ),
     "moved, then jittered 0.8, detail kept": moved_then_jittered(ELASTIC, 0.8, NEARLY_ALL, "elastic"),
+    "jittered 0.4, detail kept, then turned, shifted and scaled half as far": jittered_then_moved(
+        DEFAULT, 0.4, NEARLY_ALL
+    ),
 }
 COLOURED = {
     "moved affinely, with colour": (None, moved(COLOUR), MOST),
@@ -143,6 +150,7 @@ COLOURED = {
     "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
     "moved, then jittered 0.4, detail kept": moved_then_jittered(ELASTIC_COLOUR, 0.4, MOST, "elastic-colour"),
     "moved, then jittered 0.8, detail kept (the default)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
+    "jittered 0.8, detail kept, then moved": jittered_then_moved(ELASTIC_COLOUR, 0.8, MOST, "elastic-colour"),
     "moved, then interpolated within the class, detail kept": (
         "elastic-colour",
         followed(moved(ELASTIC_COLOUR), interpolated(detail=True)),
@@ -200,6 +208,9 @@ GREY_CLOSELY = {
             (0.4, 0.85, ""),
         )
     },
+    "jittered 0.4, detail kept, then turned, shifted and scaled half as far, p 0.5": jittered_then_moved(
+        DEFAULT, 0.4, HALF
+    ),
     **{
         f"slanted and bent, then jittered {scale}, detail kept, p {p}": moved_then_jittered(
             SLANTED_AND_BENT, scale, constant(p)
