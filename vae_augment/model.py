@@ -158,11 +158,15 @@ class VAE:
             h = F.silu(_group_norm_blocks(params, f"decoder.{i}.norm", h))
         # A channel's four values of a place are its 2x2 block on the finer grid, and are never put side by side there:
         # `_places` knows where each is.
-        h = h.reshape(classes, batch, self.width, -1)
-        patches = torch.matmul(params["decoder.patch.weight"].transpose(1, 2)[:, None], h)
-        images: Tensor = _Overlapped.apply(patches.reshape(classes * batch, -1), self)  # [K*B, C*H*W]
-        images = images.view(classes, batch, *self.image_shape)
-        return images.add_(params["decoder.patch.bias"][:, None, :, None, None]).sigmoid_()
+        h, weight = h.reshape(classes, batch, self.width, -1), params["decoder.patch.weight"].transpose(1, 2)
+        # Values are added up with images side by side. Of one class it is quicker to lay these so before they are many.
+        if classes == 1:
+            values = (weight[0] @ h[0].permute(1, 2, 0).flatten(1)).view(-1, batch)  # [V, B]
+        else:
+            values = torch.matmul(weight[:, None], h).reshape(classes * batch, -1).t().contiguous()  # [V, K*B]
+        bias = params["decoder.patch.bias"][:, None].expand(-1, batch, -1).flatten(0, 1)  # [K*B, C]
+        images: Tensor = _Overlapped.apply(values, bias, self)
+        return images.view(classes, batch, *self.image_shape)
 
     def pixels_of_patches(self) -> Tensor:
         """The pixel of the flat image [C*H*W] that each of a decoder's values adds to; -1: none, it is cropped.
@@ -215,24 +219,58 @@ def _bags(vae: VAE, device: torch.device) -> tuple[tuple[Tensor, Tensor], tuple[
 
 
 class _Overlapped(torch.autograd.Function):
-    """Images [N, C*H*W] of the values [N, V] of their patches, which overlap and are added up.
+    """Images [N, C, H*W] in [0, 1] of the values [V, N] of their patches, which overlap, and of a bias [N, C].
 
-    What `torch.nn.functional.fold` does, in less time: images lie side by side while it is done.
+    What `torch.nn.functional.fold` and a sigmoid do, in less time: images lie side by side while patches are added up.
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, vae: VAE) -> Tensor:
+    def forward(ctx: Any, values: Tensor, bias: Tensor, vae: VAE) -> Tensor:
+        some, first = _bags(vae, values.device)[0]
+        flat = F.embedding_bag(some, values, first, mode="sum").t().contiguous()  # [N, C*H*W]
+        images = flat.view(*bias.shape, -1).add_(bias[:, :, None]).sigmoid_()
         ctx.vae = vae
-        return _added_up(values, _bags(vae, values.device)[0])
+        ctx.save_for_backward(images)
+        return images
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _added_up(gradient, _bags(ctx.vae, gradient.device)[1]), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        (images,) = ctx.saved_tensors
+        gradient = torch.ops.aten.sigmoid_backward(gradient, images)
+        some, first = _bags(ctx.vae, gradient.device)[1]
+        values = F.embedding_bag(some, gradient.flatten(1).t().contiguous(), first, mode="sum")
+        return values, gradient.sum(2), None
 
 
-def _added_up(x: Tensor, bags: tuple[Tensor, Tensor]) -> Tensor:
-    some, first = bags
-    return F.embedding_bag(some, x.t().contiguous(), first, mode="sum").t().contiguous()
+class _Pointwise(torch.autograd.Function):
+    """x [K, B, I, places] by weight [K, O, I] and bias [K, O] to [K, B, O, places].
+
+    The weight's gradient is one product over all images and places; autograd would make one of each image.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _by_image(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        side_by_side = (t.transpose(1, 2).flatten(2) for t in (gradient, x))  # [K, O or I, B*places]
+        outputs, inputs = side_by_side
+        of_weight = outputs @ inputs.transpose(1, 2)
+        return _by_image(gradient, weight.transpose(1, 2)), of_weight, outputs.sum(2)
+
+
+def _by_image(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [K, B, I, places] by weight [K, O, I] and bias [K, O] to [K, B, O, places]."""
+    (classes, batch, inputs, places), outputs = x.shape, weight.shape[1]
+    weight = weight[:, None].expand(-1, batch, -1, -1).reshape(-1, outputs, inputs)
+    x = x.reshape(-1, inputs, places)
+    if bias is None:
+        return torch.bmm(weight, x).view(classes, batch, outputs, places)
+    bias = bias[:, None, :, None].expand(-1, batch, -1, -1).reshape(-1, outputs, 1)
+    return torch.baddbmm(bias, weight, x).view(classes, batch, outputs, places)
 
 
 def kl_per_dim(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -272,11 +310,9 @@ def _group_norm(params: Params, name: str, x: Tensor) -> Tensor:
 
 def _pointwise(params: Params, name: str, x: Tensor) -> Tensor:
     """x [K, B, I, places] by weight [K, O, I, 1, 1] to [K, B, O, places]."""
-    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
-    (classes, batch, inputs, places), outputs = x.shape, weight.shape[1]
-    weight = weight.view(classes, 1, outputs, inputs).expand(-1, batch, -1, -1).reshape(-1, outputs, inputs)
-    bias = bias.view(classes, 1, outputs, 1).expand(-1, batch, -1, -1).reshape(-1, outputs, 1)
-    return torch.baddbmm(bias, weight, x.view(-1, inputs, places)).view(classes, batch, outputs, places)
+    weight, bias = params[f"{name}.weight"].flatten(2), params[f"{name}.bias"]
+    product: Tensor = _Pointwise.apply(x, weight, bias)
+    return product
 
 
 def _group_norm_blocks(params: Params, name: str, x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class Policy:
         scale: jitter in units of the class's spread in latent space.
         keep_detail: add the decoded difference to the image, instead of decoding it anew.
         method: the sampler of generated images.
-        moves: a name in `vae_augment.moves.MOVES`; the wrapper moves an image by them before it is jittered.
+        moves: a name in `vae_augment.moves.MOVES`; the wrapper moves an image by them once it is jittered.
         origin: where the values come from, for people to read.
         tiers: (images at most, p_generate, p_jitter) of classes with other probabilities, the rarest first.
     """
