@@ -11,7 +11,8 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   ruff format, ruff check, mypy --strict"
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
-	@echo "make bench   measure the quality of a fit on the bundled sample; bench-full: on all of MNIST, and loading"
+	@echo "make bench   quality of a fit on the bundled sample, memory, and speed in short"
+	@echo "make bench-full   quality on all of MNIST, memory, and speed; writes docs/performance.md (two hours)"
 	@echo "make results   run the usefulness benchmark (hours) and write docs/results.md and docs/what_helps.md"
 
 .venv/base: pyproject.toml
@@ -27,45 +28,16 @@ help:
 	$(PIP) install --editable ".[check]"
 	@touch $@
 
-.venv/bench: .venv/test
-	$(PIP) install --editable ".[bench]"
-	@touch $@
-
-demo: .venv/base
-	rm -rf demo/generated
-	mkdir -p demo
-	$(BIN)/vae-augment fit --data mnist --out $(BANK)
-	$(BIN)/vae-augment generate $(BANK) --out demo/generated --per-class 500
-	@echo "Look at demo/mnist.png and demo/generated."
-
-test: .venv/test
-	$(BIN)/python -m pytest
-
-# A failed test is a verdict too: the page says so, and then make fails.
-compatibility: .venv/test
-	rm -f .venv/compatibility.xml
-	-$(BIN)/python -m pytest --junitxml=.venv/compatibility.xml \
-	    $$(grep -l tests.recording tests/test_*.py)
-	$(BIN)/python -m tests.compatibility .venv/compatibility.xml docs/compatibility.md
-
-check: .venv/check
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-
-format: .venv/check
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
-
-bench: .venv/test
+.venv/bench: .venv/bench
 	$(BIN)/python -m tests.benchmarks.quality --sample
 	$(BIN)/python -m tests.benchmarks.memory
+	$(BIN)/python -m tests.benchmarks.speed --short
 
 # These need VAE_AUGMENT_DATA, a folder with MNIST and sign-digits.
-bench-full: .venv/test
+bench-full: .venv/bench
 	$(BIN)/python -m tests.benchmarks.quality
-	$(BIN)/python -m tests.benchmarks.loader
 	$(BIN)/python -m tests.benchmarks.memory
+	$(BIN)/python -m tests.benchmarks.speed
 
 # The peers' packages are installed into .venv-peers. What docs/results holds already is not run again.
 results: .venv/bench

@@ -1,4 +1,4 @@
-"""The wrapper under a policy that moves images before they are jittered, or that differs by the size of a class."""
+"""The wrapper under a policy that moves jittered images, or that differs by the size of a class."""
 
 import logging
 import pickle

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from tests.conftest import Shapes
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank, fit, mixed
@@ -45,13 +46,25 @@ def test_each_by_its_own_classs_model(either, monkeypatch):
     assert len(either.classes) <= FEW_CLASSES
 
 
-def test_where_passes_of_other_sizes_round_otherwise_all_have_one_size(either, monkeypatch):
-    weights, sizes = either._weights, set()
+def test_where_passes_of_other_sizes_round_otherwise_each_image_has_its_own(either, monkeypatch):
+    weights, sizes = either._weights, []
     monkeypatch.setattr(weights, "_steady", False)
     whole = mixed.Weights.decode_each
-    monkeypatch.setattr(mixed.Weights, "decode_each", lambda w, v, z, r: sizes.add(len(z)) or whole(w, v, z, r))
-    assert either.decode_each(latents_of(either), ROWS).shape == (len(ROWS), *either.image_shape)
-    assert sizes == {EACH}
+    monkeypatch.setattr(mixed.Weights, "decode_each", lambda w, v, z, r: sizes.append(len(z)) or whole(w, v, z, r))
+    made = either.decode_each(latents_of(either), ROWS)
+    torch.testing.assert_close(made, either.decode_rows(latents_of(either), ROWS), rtol=0, atol=1e-5)
+    assert sizes == [mixed._whole(either.vae)] * len(ROWS)
+
+
+@pytest.mark.parametrize("side", [8, 9, 15, 28])
+def test_of_images_of_any_size_what_is_decoded_does_not_depend_on_the_others(side):
+    base = TensorDataset(torch.rand(6, 1, side, side), torch.arange(6) % 2)
+    bank = fit(base, config=FitConfig(steps=2, policy="none"), progress=False)
+    rows = torch.arange(40) % 2
+    z = torch.randn(40, bank.latent_dim, generator=torch.Generator().manual_seed(0))
+    together = bank.decode_each(z, rows)
+    for some in (slice(0, 1), slice(39, 40), slice(3, 24)):
+        assert torch.equal(bank.decode_each(z[some], rows[some]), together[some])
 
 
 def test_a_difference_in_rounding_is_found(bank, monkeypatch):

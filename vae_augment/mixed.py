@@ -20,8 +20,8 @@ from vae_augment.model import VAE, Params
 from vae_augment.stored import Stored
 
 BLOCK = 512  # images a pass at most: bounds memory and stays in the processor's cache
-EACH = 48  # images a pass of `decode_each`: copies of their weights take 100 KB each at 28x28
-EACH_EXPANDED = 2  # the same of a large bank, whose weights are expanded for it
+EACH = 64  # images a pass of `decode_each`: copies of their weights take 100 KB each at 28x28
+EACH_EXPANDED = 4  # the same of a large bank, whose weights are expanded for it
 FEW_CLASSES = 16  # whose first layers are one product, most of it with zeros, in less time than it takes to copy them
 ALIGNED = 64  # numbers: what a processor does to fewer at an end it may do in another way, which rounds differently
 EXPANDED_BYTES = 32 * 2**20  # float32 weights on a CPU; larger banks stay as they are stored
@@ -42,7 +42,7 @@ class Weights:
             )
         self.classes = len(stored)
         expand = device.type != "cpu" or 4 * stored.values.numel() <= EXPANDED_BYTES
-        self.expanded = {n: t.contiguous().to(device) for n, t in stored.params().items()} if expand else None
+        self.expanded = {n: t.to(device) for n, t in stored.params().items()} if expand else None
         self._stored = stored
         self._views: dict[int, Params] | None = {} if expand else None
         self.most = EACH if expand else EACH_EXPANDED
@@ -57,7 +57,7 @@ class Weights:
     def decode_each(self, vae: VAE, z: Tensor, rows: Tensor) -> Tensor:
         """Images [B, C, H, W] of latents [B, L] of the classes `rows` [B], by a copy of its own weights each."""
         if self.expanded is None:
-            return vae.decode(self._stored.params(rows.tolist()), z[:, None])[:, 0]
+            return vae.decode(self._stored.params(rows.tolist(), "decoder."), z[:, None])[:, 0]
         names = [name for name in self.expanded if name.startswith("decoder.")]
         if self.classes > FEW_CLASSES:
             return vae.decode({n: self.expanded[n].index_select(0, rows) for n in names}, z[:, None])[:, 0]
@@ -103,32 +103,33 @@ def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor) -> Tensor:
 def decode_each(vae: VAE, weights: Weights, z: Tensor, rows: Tensor) -> Tensor:
     """`decode_mixed` for a few images of many classes, on a CPU: each comes out the same whatever the others are."""
     images = torch.empty(len(z), *vae.image_shape, dtype=torch.float32)
-    most, whole = weights.most, _whole(vae)
+    whole = _whole(vae)
+    most = weights.most if weights.steady(vae) else 1
     with torch.inference_mode():  # a pass of few images is half overhead, and this is less of it
         for first in range(0, len(z), most):
             some = slice(first, first + most)
             count = len(rows[some])
-            length = -(-count // whole) * whole if weights.steady(vae) else most
+            length = -(-count // whole) * whole
             images[some] = weights.decode_each(vae, _padded(z[some], length), _padded(rows[some], length))[:count]
     return images
 
 
 @torch.no_grad()
 def _try_passes(vae: VAE, weights: Weights) -> bool:
-    """Decode the same latents in passes of several sizes. They are spread so that a difference in rounding shows."""
+    """Decode latents alone, and in passes of several sizes. They are spread so that a difference in rounding shows."""
     most, whole = weights.most, _whole(vae)
     z = torch.linspace(-3, 3, most * vae.latent_dim, dtype=torch.float32).view(most, vae.latent_dim)
     rows = torch.arange(most) % weights.classes
 
-    def passes(size: int) -> list[Tensor]:
-        parts = [some for some in zip(z.split(size), rows.split(size), strict=True) if len(some[0]) == size]
-        return [image for z, rows in parts for image in weights.decode_each(vae, z, rows)]
+    def passes(size: int, length: int) -> list[Tensor]:
+        parts = zip(z.split(size), rows.split(size), strict=True)
+        padded = ((len(z), _padded(z, length), _padded(rows, length)) for z, rows in parts)
+        return [image for count, *part in padded for image in weights.decode_each(vae, *part)[:count]]
 
-    if whole >= most:
-        return False
     with single_thread():
-        wanted = passes(most)
-        return all(all(map(torch.equal, wanted, passes(size))) for size in range(whole, most, whole))
+        alone = passes(1, whole)
+        sizes = [size for size in (whole, 2 * whole, 3 * whole, 5 * whole, most) if whole <= size <= most]
+        return all(all(map(torch.equal, alone, passes(size, size))) for size in sizes)
 
 
 def _whole(vae: VAE) -> int:

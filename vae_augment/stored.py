@@ -59,9 +59,18 @@ class Stored:
         """Whether differences are kept."""
         return self.values.dtype == torch.int8
 
-    def params(self, rows: slice | Sequence[int] = slice(None)) -> Params:
-        """The weights of some classes, float32, class axis first."""
-        return unflatten(self.vae, self._flat(rows))
+    def params(self, rows: slice | Sequence[int] = slice(None), prefix: str = "") -> Params:
+        """The weights of some classes, or those whose names begin in a way: float32, class axis first."""
+        whole, first = {}, 0
+        for place, (name, shape) in enumerate(self.vae.shapes.items()):
+            last = first + math.prod(shape)
+            if name.startswith(prefix):
+                part = self.values[rows, first:last].float()
+                if self.tuned:
+                    part = part.mul_(self.steps[rows, place, None]).add_(self.bases[self.base[rows], first:last])
+                whole[name] = part.view(-1, *shape)
+            first = last
+        return whole
 
     def start(self, row: int = 0) -> Params:
         """A start, float32 (K = 1)."""
@@ -72,21 +81,13 @@ class Stored:
         base = self.base[rows] if self.tuned else self.base
         return replace(self, values=self.values[rows], steps=self.steps[rows], base=base)
 
-    def _flat(self, rows: slice | Sequence[int]) -> Tensor:
-        flat = self.values[rows].float()
-        if self.tuned:
-            for part, step in zip(flat.split(sizes(self.vae), dim=1), self.steps[rows].split(1, dim=1), strict=True):
-                part.mul_(step)
-            flat += self.bases[self.base[rows]]
-        return flat
-
 
 def join(parts: Sequence[Stored]) -> Stored:
     """Weights of one shape joined along the class axis. Each keeps every bit, unless only some are differences."""
     if len(parts) == 1:
         return parts[0]
     if not all(part.tuned for part in parts):
-        whole = [part.values if not part.tuned else _half(part._flat(slice(None))) for part in parts]
+        whole = [_half(flatten(part.vae, part.params())) if part.tuned else part.values for part in parts]
         return replace(
             parts[0],
             values=torch.cat(whole),

@@ -1,6 +1,6 @@
 """How long a fit of all of MNIST takes to a quality, beside pythae's VAE: one model per class, the same threads.
 
-    VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.fit_against_peer [--json FILE]
+    VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.speed --only against_peer
 
 Quality is the Frechet distance of 10,000 generated digits to the test images, in the features of a fixed CNN
 (tests.benchmarks.digit_features). pythae's VAE, with its defaults and Gaussian mixtures, trains until ten epochs better
@@ -10,23 +10,21 @@ steps, each a fit from nothing, and the time is all that `fit` takes.
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
-from tabulate import tabulate
 
 from tests.benchmarks.digit_features import CLASSES, distance_to_test_set
 from tests.benchmarks.peers.environment import peer_python, settings
 from tests.benchmarks.usefulness import PEERS_FOLDER, images_of
 from vae_augment import FitConfig, fit
 
-WORKER = Path(__file__).resolve().with_name("peers") / "pythae_curve.py"
+WORKER = Path(__file__).resolve().parents[1] / "peers" / "pythae_curve.py"
 PER_CLASS, TURN, PLATEAU = 1_000, 10, 0.02  # images, epochs, share by which a turn must better the distance
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the default's steps
 METHODS = ("exemplar", "gaussian")
@@ -75,16 +73,26 @@ def our_curve(policy: str, shares: tuple[float, ...] = SHARES, seed: int = 0) ->
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    peer = peer_curve()
-    ours = our_curve("none") + our_curve("auto", shares=(1.0,))
-    print(tabulate(peer, "keys", floatfmt=".2f"), tabulate(ours, "keys", floatfmt=".2f"), sep="\n\n")
-    if options.json:
-        options.json.write_text(json.dumps({"pythae": peer, "ours": ours}, indent=1) + "\n")
+def pair(seed: int, shares: tuple[float, ...]) -> dict:
+    """Both curves, and what they say."""
+    peer, ours = peer_curve(seed), our_curve("none", shares, seed) + our_curve("auto", (1.0,), seed)
+    best = min(row["distance"] for row in peer)
+    plateau = peer[-1]["seconds"]
+    there = [row["seconds"] for row in ours if min(row[method] for method in METHODS) <= best]
+    soonest = min(there) if there else float("nan")
+    last = min(ours[-1][method] for method in METHODS)
+    return {
+        "pythae": peer,
+        "ours": ours,
+        "best": round(best, 2),
+        "ours to it, s": round(soonest, 1),
+        "time over the peer's": round(soonest / plateau, 3),
+        "ours at the end": round(last, 2),
+        "distance over the peer's": round(last / best, 3),
+    }
 
 
-if __name__ == "__main__":
-    main()
+def measure(short: bool) -> dict:
+    pairs = [pair(0, SHARES)] + ([] if short else [pair(1, SHARES)])
+    figures = ("time over the peer's", "distance over the peer's")
+    return {"pairs": pairs, **{name: round(fmean(one[name] for one in pairs), 3) for name in figures}}

@@ -1,7 +1,5 @@
 """What the wrapper costs a training loop: images a second of its DataLoader over those of the base's.
 
-    VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.loader [--rounds 5] [--json FILE]
-
 Every fourth item generated, every fourth jittered, batches of 64, 0 and 2 workers. The loaders take turns within a
 round; a round is three epochs of each after a first that is not counted. Ratios are of one round; the table gives
 their median and range. For scale, the same base with albumentations' ElasticTransform on half of the images, for one
@@ -10,9 +8,6 @@ epoch in the first round.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -20,14 +15,15 @@ from pathlib import Path
 
 import albumentations
 import numpy as np
-from tabulate import tabulate
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.datasets import MNIST, ImageFolder
 
+from tests.benchmarks.speed.measured import data_folder
 from vae_augment import FitConfig, VAEAugmentedDataset, fit
 
 BATCH, EPOCHS, SHARES = 64, 3, {"p_generate": 0.25, "p_jitter": 0.25}
+ROUNDS = 7
 STEPS = 40  # how long a bank was trained does not change how long it takes to use
 
 
@@ -80,28 +76,13 @@ def compare(name: str, datasets: dict[str, Dataset], workers: int, rounds: int) 
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seeded", action="store_true", help="with seed=0 instead of fresh draws")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    if "VAE_AUGMENT_DATA" not in os.environ:
-        raise SystemExit("set VAE_AUGMENT_DATA to a folder that holds MNIST and sign-digits.")
-    root = Path(os.environ["VAE_AUGMENT_DATA"])
-    seed, rows = 0 if options.seeded else None, []
+def measure(short: bool) -> dict:
+    root, rows = data_folder(), []
     for name, opened in (
         ("MNIST, ToTensor", mnist(root)),
         ("sign-digits, RandomResizedCrop(64), ToTensor", sign_digits(root)),
     ):
-        bank = fit(opened["base"], config=FitConfig(steps=STEPS))
-        wrapped = VAEAugmentedDataset(opened["base"], bank, seed=seed, **SHARES)
-        datasets = {"base": opened["base"], "wrapper": wrapped, "elastic": opened["elastic"]}
-        rows += [compare(name, datasets, workers, options.rounds) for workers in (0, 2)]
-    print(tabulate(rows, headers="keys"))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        bank = fit(opened["base"], config=FitConfig(steps=STEPS), progress=False)
+        datasets = {**opened, "wrapper": VAEAugmentedDataset(opened["base"], bank, **SHARES)}
+        rows += [compare(name, datasets, workers, 1 if short else ROUNDS) for workers in (0, 2)]
+    return {"rows": rows}
