@@ -94,6 +94,7 @@ MOVED_IN_COLOUR = jitter(0.8, detail=True, moves=ELASTIC_COLOUR)
 SLANTED_AND_BENT = replace(ELASTIC, rotation=0.0, shift=0.0, scaling=0.0)
 LESS_AFFINE_IN_COLOUR = replace(ELASTIC_COLOUR, rotation=7.5, shift=0.05, scaling=0.05)
 SLANTED_IN_COLOUR = replace(LESS_AFFINE_IN_COLOUR, shear=10.0)
+HALF_AS_FAR = "turned, shifted and scaled half as far"
 # name: (bank, how images are made, their share of a batch)
 GREY = {
     "moved affinely": (None, moved(AFFINE), MOST),
@@ -132,11 +133,11 @@ GREY = {
     "moved, then jittered 0.4, detail kept, VAE of elastic copies": ("elastic", MOVED_JITTER, NEARLY_ALL),
     "moved, then jittered 0.4, detail kept": ("affine", MOVED_JITTER, NEARLY_ALL),
     "slanted and bent, then jittered 0.4, detail kept": moved_then_jittered(SLANTED_AND_BENT, 0.4, NEARLY_ALL),
-    "turned, shifted and scaled half as far, then jittered 0.4, detail kept (the default)": moved_then_jittered(
+    f"{HALF_AS_FAR}, then jittered 0.4, detail kept (the default, moves first)": moved_then_jittered(
         DEFAULT, 0.4, NEARLY_ALL
     ),
     "moved, then jittered 0.8, detail kept": moved_then_jittered(ELASTIC, 0.8, NEARLY_ALL, "elastic"),
-    "jittered 0.4, detail kept, then turned, shifted and scaled half as far": jittered_then_moved(
+    "jittered 0.4, detail kept, then turned, shifted and scaled half as far (the default)": jittered_then_moved(
         DEFAULT, 0.4, NEARLY_ALL
     ),
 }
@@ -149,8 +150,10 @@ COLOURED = {
     "interpolated within the class": ("elastic-colour", interpolated(detail=False), HALF),
     "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
     "moved, then jittered 0.4, detail kept": moved_then_jittered(ELASTIC_COLOUR, 0.4, MOST, "elastic-colour"),
-    "moved, then jittered 0.8, detail kept (the default)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
-    "jittered 0.8, detail kept, then moved": jittered_then_moved(ELASTIC_COLOUR, 0.8, MOST, "elastic-colour"),
+    "moved, then jittered 0.8, detail kept (the default, moves first)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
+    "jittered 0.8, detail kept, then moved (the default)": jittered_then_moved(
+        ELASTIC_COLOUR, 0.8, MOST, "elastic-colour"
+    ),
     "moved, then interpolated within the class, detail kept": (
         "elastic-colour",
         followed(moved(ELASTIC_COLOUR), interpolated(detail=True)),
@@ -170,8 +173,16 @@ COLOURED = {
     "turned, shifted and scaled half as far, bent by 6 %, then jittered 0.8, detail kept": moved_then_jittered(
         replace(LESS_AFFINE_IN_COLOUR, elastic=0.06), 0.8, MOST, "elastic-colour"
     ),
-    "the default, and half of them flipped": ("elastic-colour", followed(MOVED_IN_COLOUR, flipped), MOST),
-    "the default, and half of them partly erased": ("elastic-colour", followed(MOVED_IN_COLOUR, erased), MOST),
+    "moved, then jittered 0.8, detail kept, half of them flipped": (
+        "elastic-colour",
+        followed(MOVED_IN_COLOUR, flipped),
+        MOST,
+    ),
+    "moved, then jittered 0.8, detail kept, half of them partly erased": (
+        "elastic-colour",
+        followed(MOVED_IN_COLOUR, erased),
+        MOST,
+    ),
 }
 GREY_CLOSELY = {
     "moved elastically, p 0.5": (None, moved(ELASTIC), HALF),
@@ -203,12 +214,12 @@ GREY_CLOSELY = {
         )
         for scale, p, note in (
             (0.2, 0.5, ""),
-            (0.4, 0.5, " (the default)"),
+            (0.4, 0.5, " (the default, moves first)"),
             (0.2, 0.85, ""),
             (0.4, 0.85, ""),
         )
     },
-    "jittered 0.4, detail kept, then turned, shifted and scaled half as far, p 0.5": jittered_then_moved(
+    "jittered 0.4, detail kept, then turned, shifted and scaled half as far, p 0.5 (the default)": jittered_then_moved(
         DEFAULT, 0.4, HALF
     ),
     **{
@@ -230,8 +241,11 @@ LONG_TAILED = {
         f"all classes moved affinely, then jittered {scale}, detail kept, p 0.25{note}": moved_then_jittered(
             AFFINE, scale, constant(0.25)
         )
-        for scale, note in ((0.4, " (the default)"), (0.8, ""))
+        for scale, note in ((0.4, " (the default, moves first)"), (0.8, ""))
     },
+    "all classes jittered 0.4, detail kept, then moved affinely, p 0.25 (the default)": jittered_then_moved(
+        AFFINE, 0.4, constant(0.25)
+    ),
     "all classes moved affinely or jittered 0.8 with detail kept, p 0.5": (
         "affine",
         either(moved(AFFINE), KEPT_JITTER),
