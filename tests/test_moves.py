@@ -290,3 +290,42 @@ def test_the_usual_augmentation_changes_colours_where_there_are_some(channels, c
     moves = classical_moves(channels)
     assert (moves.brightness > 0, moves.contrast > 0) == (colour, colour)
     assert (moves.rotation, moves.shift, moves.scaling, moves.shear, moves.elastic) == (15.0, 0.1, 0.1, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", [name for name in MOVES if name != "none"])
+@pytest.mark.parametrize("shape", [(3, 28, 28), (3, 20, 33)])
+def test_pixels_come_from_where_an_affine_grid_and_cubic_bends_say(name, shape):
+    moves, (channels, height, width) = MOVES[name], shape
+    images, uniform = torch.rand(2, *shape, generator=gen()), torch.rand(2, moves.width, generator=gen(1))
+    draws = uniform * 2 - 1
+    angle, slant = draws[:, 0] * math.radians(moves.rotation), (draws[:, 1] * math.radians(moves.shear)).tan()
+    scale, shift = 1 + draws[:, 2] * moves.scaling, draws[:, 3:5] * 2 * moves.shift
+    cos, sin, aspect = angle.cos() * scale, angle.sin() * scale, height / width
+    x = torch.stack([cos, (cos * slant - sin) * aspect, shift[:, 0]], dim=1)
+    y = torch.stack([sin / aspect, sin * slant + cos, shift[:, 1]], dim=1)
+    wanted = F.affine_grid(torch.stack([x, y], dim=1), [2, channels, height, width], align_corners=False)
+    if moves.elastic:
+        coarse = draws[:, 7:].reshape(2, 2, moves.points, moves.points) * 2 * moves.elastic
+        fine = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
+        wanted = wanted + fine.permute(0, 2, 3, 1)
+    torch.testing.assert_close(moves._grid(images, draws), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in MOVES if name != "none"])
+def test_a_difference_is_moved_with_its_image(name):
+    moves, random = MOVES[name], gen()
+    images = 0.4 + 0.2 * torch.rand(3, 3, 16, 16, generator=random)  # so that nothing is clipped
+    difference = 0.1 * torch.rand(3, 3, 16, 16, generator=random) - 0.05
+    difference -= difference.mean((1, 2, 3), keepdim=True)  # contrast is about the image's own mean
+    uniform = torch.rand(3, moves.width, generator=random)
+    together = moves.apply(images, uniform, difference=difference)
+    torch.testing.assert_close(together, moves.apply(images + difference, uniform), rtol=0, atol=1e-5)
+
+
+def test_a_difference_of_another_size_covers_the_same_image():
+    images, uniform = torch.full((1, 1, 32, 32), 0.5), torch.full((1, MOVES["affine"].width), 0.5)  # moves nothing
+    difference = torch.zeros(1, 1, 8, 8)
+    difference[..., :4] = 0.25
+    made = MOVES["affine"].apply(images, uniform, difference=difference)
+    assert made[..., :14].allclose(torch.tensor(0.75))
+    assert made[..., 18:].allclose(torch.tensor(0.5))
