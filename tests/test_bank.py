@@ -7,6 +7,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank_file import serialize
 from vae_augment.images import to_uint8
 from vae_augment.latent import SAMPLERS, LatentStats
+from vae_augment.mixed import BLOCKS
 from vae_augment.model import VAE
 
 B = 5
@@ -103,7 +104,7 @@ def test_decoding_mixed_labels_equals_decoding_one_by_one(bank):
 def test_a_class_larger_than_a_block_is_decoded_whole(bank, monkeypatch):
     z = torch.randn(7, 4, generator=gen())
     whole = bank.decode(z, torch.zeros(7, dtype=torch.long))
-    monkeypatch.setattr("vae_augment.mixed.BLOCK", 3)
+    monkeypatch.setitem(BLOCKS, "cpu", 3)
     torch.testing.assert_close(bank.decode(z, torch.zeros(7, dtype=torch.long)), whole, rtol=1e-4, atol=1e-5)
 
 

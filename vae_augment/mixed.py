@@ -19,7 +19,7 @@ from torch.utils.data import get_worker_info
 from vae_augment.model import VAE, Params
 from vae_augment.stored import Stored
 
-BLOCK = 512  # images a pass at most: bounds memory and stays in the processor's cache
+BLOCKS = {"cpu": 64}  # images a pass at most: more would not stay in the processor's cache; of other devices 512
 EACH = 64  # images a pass of `decode_each`: copies of their weights take 100 KB each at 28x28
 EACH_EXPANDED = 4  # the same of a large bank, whose weights are expanded for it
 FEW_CLASSES = 16  # whose first layers are one product, most of it with zeros, in less time than it takes to copy them
@@ -80,13 +80,18 @@ class Weights:
         return {**self.__dict__, "_views": None if self.expanded is None else {}}
 
 
+def block_of(device: torch.device) -> int:
+    """Images a pass at most."""
+    return BLOCKS.get(device.type, 512)
+
+
 def encode_mixed(
     vae: VAE, weights: Weights, x: Tensor, rows: Tensor, block: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Posterior mean and log-variance [B, L] of images x [B, C, H, W] by the models of class positions `rows` [B]."""
     mean = torch.empty(len(x), vae.latent_dim, dtype=torch.float32, device=x.device)
     logvar = torch.empty_like(mean)
-    for row, items in _by_class(rows, block or BLOCK):
+    for row, items in _by_class(rows, block or block_of(x.device)):
         m, v = vae.encode(weights.of(row), _padded(x[items], block)[None])
         mean[items], logvar[items] = m[0, : len(items)], v[0, : len(items)]
     return mean, logvar
@@ -95,7 +100,7 @@ def encode_mixed(
 def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor) -> Tensor:
     """Images [B, C, H, W] in [0, 1] of latents z [B, L] by the models of class positions `rows` [B]."""
     images = torch.empty(len(z), *vae.image_shape, dtype=torch.float32, device=z.device)
-    for row, items in _by_class(rows, BLOCK):
+    for row, items in _by_class(rows, block_of(z.device)):
         images[items] = vae.decode(weights.of(row), z[items][None])[0]
     return images
 

@@ -11,12 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from vae_augment.mixed import block_of
 from vae_augment.model import VAE, Loss, Params
 
 Move = Callable[[Tensor, torch.Generator], Tensor]
 
 CLASSES_AT_ONCE = {"cpu": 1, "cuda": 64}  # on a CPU a loop over classes beats grouped convolutions
-ENCODE_BLOCK = 512  # images
 WARM_UP_SHARE = 0.1  # of the steps, until the rate peaks
 SNAPSHOT_EVERY = 25  # steps between states to return to when a loss is not finite
 MAX_RETRIES = 3
@@ -183,7 +183,7 @@ def posterior(vae: VAE, params: Params, images: Tensor, device: torch.device) ->
     """Mean and log-variance [N, L] of one class's uint8 images [N, C, H, W], and their reconstruction's RMSE."""
     weights = {name: tensor.to(device) for name, tensor in params.items()}
     means, logvars, squared_error = [], [], 0.0
-    for block in images.split(ENCODE_BLOCK):
+    for block in images.split(block_of(device)):
         x = block.to(device).float().div_(255)[None]  # [1, B, C, H, W]
         mean, logvar = vae.encode(weights, x)
         squared_error += (x - vae.decode(weights, mean)).square().sum().item()

@@ -1,7 +1,8 @@
 """`vae-augment generate` on the command line, beside encoding and writing the same finished images and nothing else.
 
 Rates are of the images between a small and a large count, so that starting up does not count. Both write as many files
-to the same temporary folder, in turns; in memory where there is room, since a disk's own pauses are longer than either. pythae's sampler draws and saves with its VAE of one class, on the same threads.
+to the same temporary folder, in turns; in memory where there is room, since a disk's own pauses are longer than either.
+pythae's sampler draws and saves with its VAE of one class, on the same threads.
 """
 
 from __future__ import annotations
