@@ -28,7 +28,37 @@ help:
 	$(PIP) install --editable ".[check]"
 	@touch $@
 
-.venv/bench: .venv/bench
+.venv/bench: .venv/test
+	$(PIP) install --editable ".[bench]"
+	@touch $@
+
+demo: .venv/base
+	rm -rf demo/generated
+	mkdir -p demo
+	$(BIN)/vae-augment fit --data mnist --out $(BANK)
+	$(BIN)/vae-augment generate $(BANK) --out demo/generated --per-class 500
+	@echo "Look at demo/mnist.png and demo/generated."
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+# A failed test is a verdict too: the page says so, and then make fails.
+compatibility: .venv/test
+	rm -f .venv/compatibility.xml
+	-$(BIN)/python -m pytest --junitxml=.venv/compatibility.xml \
+	    $$(grep -l tests.recording tests/test_*.py)
+	$(BIN)/python -m tests.compatibility .venv/compatibility.xml docs/compatibility.md
+
+check: .venv/check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/check
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/bench
 	$(BIN)/python -m tests.benchmarks.quality --sample
 	$(BIN)/python -m tests.benchmarks.memory
 	$(BIN)/python -m tests.benchmarks.speed --short
