@@ -108,6 +108,11 @@ def test_a_class_larger_than_a_block_is_decoded_whole(bank, monkeypatch):
     torch.testing.assert_close(bank.decode(z, torch.zeros(7, dtype=torch.long)), whole, rtol=1e-4, atol=1e-5)
 
 
+def test_bytes_are_the_nearest_levels_of_what_is_decoded(bank):
+    z, rows = torch.randn(B, 4, generator=gen()), LABELS
+    assert torch.equal(bank.decode_rows(z, rows, as_bytes=True), to_uint8(bank.decode_rows(z, rows)))
+
+
 def test_as_served_items_do_not_depend_on_the_batch(bank):
     x, rows = images_of().float() / 255, LABELS
     z = bank.encode_rows(x, rows, block=4)[0]

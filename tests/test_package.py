@@ -10,7 +10,7 @@ import vae_augment
 ROOT = Path(vae_augment.__file__).parent
 # A module may import only from its left. The package itself imports on first use, and only its version may be imported.
 CHAIN = (
-    "config files seeding model stored mixed latent images moves policy bank_file bank raw sample watching shared leaf "
+    "config files seeding model stored images mixed latent moves policy bank_file bank raw sample watching shared leaf "
     "huggingface nodes source mnist_sample download data fit_data training classifier quality selection fitter fitting "
     "bank_cache codes mixing balance dataset transforms arms statistics study evaluation exporting report cli __main__"
 )

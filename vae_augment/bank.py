@@ -138,7 +138,7 @@ class VAEBank:
         rows = self._rows(labels)
         noise = torch.randn(len(rows), self.latent_dim, generator=generator)
         chosen = torch.rand(len(rows), generator=generator)
-        return to_uint8(self.decode_rows(self.draw(rows, noise, chosen, method, temperature), rows))
+        return self.decode_rows(self.draw(rows, noise, chosen, method, temperature), rows, as_bytes=True)
 
     @torch.no_grad()
     def jitter(
@@ -189,9 +189,9 @@ class VAEBank:
         """`encode` of float images of any size, for class positions [B] instead of labels (see vae_augment.mixed)."""
         return encode_mixed(self.vae, self._weights, resize(x, self.image_shape[1:]), rows, block)
 
-    def decode_rows(self, z: Tensor, rows: Tensor) -> Tensor:
-        """`decode` for class positions [B] instead of labels."""
-        return decode_mixed(self.vae, self._weights, z, rows)
+    def decode_rows(self, z: Tensor, rows: Tensor, *, as_bytes: bool = False) -> Tensor:
+        """`decode` for class positions [B] instead of labels; `as_bytes` gives uint8."""
+        return decode_mixed(self.vae, self._weights, z, rows, as_bytes=as_bytes)
 
     def decode_each(self, z: Tensor, rows: Tensor) -> Tensor:
         """`decode_rows` for a few images of many classes, each the same whatever the others are; on a CPU."""

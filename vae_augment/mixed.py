@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from vae_augment.images import to_uint8
 from vae_augment.model import VAE, Params
 from vae_augment.stored import Stored
 
@@ -97,11 +98,13 @@ def encode_mixed(
     return mean, logvar
 
 
-def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor) -> Tensor:
-    """Images [B, C, H, W] in [0, 1] of latents z [B, L] by the models of class positions `rows` [B]."""
-    images = torch.empty(len(z), *vae.image_shape, dtype=torch.float32, device=z.device)
+def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor, *, as_bytes: bool = False) -> Tensor:
+    """Images [B, C, H, W] of latents z [B, L] by the models of class positions `rows` [B], in [0, 1] or uint8."""
+    dtype = torch.uint8 if as_bytes else torch.float32
+    images = torch.empty(len(z), *vae.image_shape, dtype=dtype, device=z.device)
     for row, items in _by_class(rows, block_of(z.device)):
-        images[items] = vae.decode(weights.of(row), z[items][None])[0]
+        made = vae.decode(weights.of(row), z[items][None])[0]
+        images[items] = to_uint8(made) if as_bytes else made  # while it is in the processor's cache
     return images
 
 
