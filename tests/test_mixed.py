@@ -8,7 +8,8 @@ from torch.utils.data import TensorDataset
 
 from tests.conftest import Shapes
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank, fit, mixed
-from vae_augment.mixed import EACH, FEW_CLASSES, decode_each, decode_mixed
+from vae_augment.mixed import EACH, FEW_CLASSES, Weights, decode_each, decode_mixed
+from vae_augment.stored import Stored, join
 
 ROWS = torch.tensor([2, 0, 0, 1, 2, 2, 2, 2, 2, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2])
 
@@ -68,9 +69,9 @@ def test_of_images_of_any_size_what_is_decoded_does_not_depend_on_the_others(sid
 
 
 def test_a_difference_in_rounding_is_found(bank, monkeypatch):
-    weights, whole = bank._weights, mixed.Weights.decode_each
+    weights, whole, second = bank._weights, mixed.Weights.decode_each, 2 * mixed._whole(bank.vae)
     assert mixed._try_passes(bank.vae, weights)
-    monkeypatch.setattr(mixed.Weights, "decode_each", lambda w, v, z, r: whole(w, v, z, r) + 1e-7 * (len(z) == 4))
+    monkeypatch.setattr(mixed.Weights, "decode_each", lambda w, v, z, r: whole(w, v, z, r) + 1e-7 * (len(z) == second))
     assert not mixed._try_passes(bank.vae, weights)
 
 
@@ -111,3 +112,16 @@ def test_on_an_accelerator_inside_a_worker_is_refused_with_two_ways_out(bank_pat
     ):
         VAEBank.load(bank_path, device="meta")
     assert VAEBank.load(bank_path).device.type == "cpu"
+
+
+def test_classes_that_are_their_start_itself_are_one_model(bank):
+    start = {name: tensor.half().float() for name, tensor in bank.vae.init(torch.Generator().manual_seed(1)).items()}
+    apart = {name: tensor + 0.01 for name, tensor in start.items()}
+    stored = join([Stored.pack(bank.vae, params, start) for params in (start, apart, start)])
+    assert stored.alike().tolist() == [0, 1, 0]
+    weights = Weights(stored, torch.device("cpu"))
+    z, rows = latents_of(bank), ROWS
+    made = decode_mixed(bank.vae, weights, z, rows)
+    for row in range(3):
+        own = bank.vae.decode(stored.params([row]), z[rows == row][None])[0]
+        torch.testing.assert_close(made[rows == row], own)

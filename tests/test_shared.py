@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torchvision.datasets import ImageFolder
 from torchvision.datasets import folder as folder_module
 
@@ -69,6 +69,62 @@ def test_a_copy_is_in_shared_memory_too(copied):
     assert np.array_equal(np.array(copied(pixels).get(0)), np.array(noise((7, 5))))
     assert copied(pixels)._images.is_shared()
     assert copied(pixels)._known.is_shared()
+    assert copied(pixels)._profile.is_shared()
+
+
+def opened_with(tmp_path, size=(7, 5), **more):
+    noise(size).save(tmp_path / "saved.jpg", **more)
+    return Image.open(tmp_path / "saved.jpg").convert("RGB")
+
+
+def orientation(value):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = value
+    return exif
+
+
+def test_an_image_that_is_to_be_turned_is_not_kept(tmp_path):
+    pixels = Pixels(2, (7, 5))
+    for index, value in enumerate((1, 6)):
+        pixels.put(index, opened_with(tmp_path, exif=orientation(value)))
+    assert pixels.get(0) is not None
+    assert pixels.get(1) is None
+
+
+def test_an_image_keeps_its_colour_profile_where_the_process_knows_it(tmp_path):
+    pixels, elsewhere = Pixels(2, (7, 5)), Pixels(2, (7, 5))
+    image = opened_with(tmp_path, icc_profile=b"of a camera")
+    pixels.put(0, image)
+    assert pixels.get(0).info["icc_profile"] == b"of a camera"
+    elsewhere.__dict__.update({**pixels.__dict__, "_profiles": elsewhere._profiles})  # another worker
+    assert elsewhere.get(0) is None
+    elsewhere.put(1, image)
+    assert elsewhere.get(0).info["icc_profile"] == b"of a camera"
+
+
+def test_whole_items_of_kept_pixels_are_the_folders_own(tmp_path, monkeypatch):
+    folder = folder_of(tmp_path, [(9, 8), (9, 8), (8, 9), (9, 8)])
+    for i, value in enumerate((1, 6, 3)):
+        noise((9, 8), 9 + i).save(tmp_path / "0" / f"photo {i}.jpg", exif=orientation(value), icc_profile=b"profile")
+    folder = ImageFolder(folder.root)
+    seen = []
+
+    def shown(image):
+        upright = ImageOps.exif_transpose(image)
+        seen.append(upright.info.get("icc_profile"))
+        return np.array(upright)
+
+    folder.transform, folder.target_transform = shown, lambda target: -target
+    source, everything = Source(folder), list(range(len(folder)))
+    for _ in range(3):
+        for i, (image, target) in enumerate(source.items(everything)):
+            assert np.array_equal(image, folder[i][0])
+            assert target == folder[i][1]
+    assert seen[: len(folder)] == [folder.loader(path).info.get("icc_profile") for path, _ in folder.samples]
+    opened, whole = [], folder_module.pil_loader
+    monkeypatch.setattr(folder_module, "pil_loader", lambda path: opened.append(path) or whole(path))
+    source.items(everything)
+    assert len(opened) == 3  # two to be turned, one of another size
 
 
 def test_a_file_is_decoded_once(tmp_path, monkeypatch):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor as to_image
 
 from tests.benchmarks.speed import accelerator, training
 from tests.benchmarks.speed.measured import in_turns, ratio
 from tests.benchmarks.speed.page import SECTIONS, met, page
+from tests.benchmarks.speed.pool import Pooled
 from vae_augment import training as trained
+from vae_augment.arms import InMemory
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -52,6 +57,21 @@ def test_each_way_of_training_takes_the_same_step():
         )
     for way in training.ways(task, None).values():
         way()
+
+
+def test_a_pool_holds_images_of_the_right_classes_and_others_after_each_refresh(bank, tmp_path):
+    images, labels = torch.randint(256, (40, *bank.image_shape), dtype=torch.uint8), torch.arange(40) % 2
+    raw = [(Image.fromarray(image.squeeze(0).numpy()), int(label)) for image, label in zip(images, labels, strict=True)]
+    pool = Pooled(raw, to_image, InMemory(images, labels), bank, tmp_path / "pool.npy", p_generate=0.25, p_jitter=0.25)
+    replaced = []
+    for _ in range(2):
+        pool.refresh()
+        items = [pool[i] for i in range(len(pool))]
+        assert [label for _, label in items] == labels.tolist()
+        replaced.append([not torch.equal(to_image(raw[i][0]), items[i][0]) for i in range(len(pool))])
+        assert sum(replaced[-1]) == 20
+    assert replaced[0] != replaced[1]
+    assert torch.equal(pickle.loads(pickle.dumps(pool))[0][0], pool[0][0])
 
 
 def test_a_device_of_many_classes_at_once_trains_each_as_alone():

@@ -33,6 +33,7 @@ SMALL_BATCH = 16  # images a step in fine-tuning at least, and no more than clas
 WARM_SHARE = 0.75  # of a class's steps are the shared ones
 TUNED_CLASSES = 12  # more of them are each tuned for fewer steps, so that together they take as long as so many
 LEAST_TUNED = 10  # steps
+STEP_COST = 64  # images: what a step takes besides its own images, on a CPU
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
@@ -163,7 +164,8 @@ class Fitter:
 
     def _fine_steps(self, steps: int) -> int:
         """Steps that each class is tuned for, of those that it would be tuned for among few."""
-        share = TUNED_CLASSES * self.config.batch_size / (len(self.data.names) * self._fine_batch)
+        full, own = (STEP_COST + batch for batch in (self.config.batch_size, self._fine_batch))
+        share = TUNED_CLASSES * full / (len(self.data.names) * own)
         return min(steps, max(LEAST_TUNED, round(steps * share)))
 
     def _train_classes(self, labels: list[int], start: Start | None, steps: int) -> tuple[Stored, list[str]]:

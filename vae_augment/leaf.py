@@ -103,10 +103,21 @@ class Leaf:
         return width, height
 
     def items(self, indices: list[int]) -> list[Any]:
-        """Whole items, by the dataset's `__getitems__` where it has one."""
+        """Whole items, by the dataset's `__getitems__` where it has one. Files whose pixels are kept stay closed."""
         batched = getattr(type(self.leaf), "__getitems__", None)
-        items = list(batched(self.leaf, indices)) if batched else [self.leaf[i] for i in indices]
+        if batched:
+            items = list(batched(self.leaf, indices))
+        elif self._pixels is not None and self._pixels.kept:
+            items = [self._of_pixels(i) for i in indices]
+        else:
+            items = [self.leaf[i] for i in indices]
         return [self._followed(item) for item in items] if self._after else items
+
+    def _of_pixels(self, index: int) -> tuple[Any, Any]:
+        """What torchvision's DatasetFolder gives."""
+        sample, folder = self.raw(index), self.leaf
+        image = sample.image if folder.transform is None else folder.transform(sample.image)
+        return image, sample.target if folder.target_transform is None else folder.target_transform(sample.target)
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """A raw `sample` with another image, through the dataset's transforms."""

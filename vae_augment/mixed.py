@@ -22,6 +22,7 @@ from vae_augment.stored import Stored
 
 BLOCKS = {"cpu": 64}  # images a pass at most: more would not stay in the processor's cache; of other devices 512
 EACH = 64  # images a pass of `decode_each`: copies of their weights take 100 KB each at 28x28
+LEAST = 4  # images a pass of it, the missing ones zeros
 EACH_EXPANDED = 4  # the same of a large bank, whose weights are expanded for it
 FEW_CLASSES = 16  # whose first layers are one product, most of it with zeros, in less time than it takes to copy them
 ALIGNED = 64  # numbers: what a processor does to fewer at an end it may do in another way, which rounds differently
@@ -44,7 +45,7 @@ class Weights:
         self.classes = len(stored)
         expand = device.type != "cpu" or 4 * stored.values.numel() <= EXPANDED_BYTES
         self.expanded = {n: t.to(device) for n, t in stored.params().items()} if expand else None
-        self._stored = stored
+        self._stored, self._alike = stored, stored.alike()
         self._views: dict[int, Params] | None = {} if expand else None
         self.most = EACH if expand else EACH_EXPANDED
         self._steady: bool | None = None
@@ -69,6 +70,14 @@ class Weights:
         params = {n: self.expanded[n].index_select(0, rows) for n in names if not n.startswith("decoder.in.")}
         return vae.render(params, features[:, None])[:, 0]
 
+    def by_model(self, rows: Tensor, size: int) -> Iterator[tuple[Params, Tensor]]:
+        """The weights (K = 1) of each model that the class positions [B] name, and its items, `size` at a time."""
+        models = self._alike.to(rows.device)[rows]
+        for row in models.unique().tolist():
+            params = self.of(row)
+            for items in (models == row).nonzero()[:, 0].split(size):
+                yield params, items
+
     def of(self, row: int) -> Params:
         """Those of one class, K = 1."""
         if self._views is None:
@@ -92,8 +101,8 @@ def encode_mixed(
     """Posterior mean and log-variance [B, L] of images x [B, C, H, W] by the models of class positions `rows` [B]."""
     mean = torch.empty(len(x), vae.latent_dim, dtype=torch.float32, device=x.device)
     logvar = torch.empty_like(mean)
-    for row, items in _by_class(rows, block or block_of(x.device)):
-        m, v = vae.encode(weights.of(row), _padded(x[items], block)[None])
+    for params, items in weights.by_model(rows, block or block_of(x.device)):
+        m, v = vae.encode(params, _padded(x[items], block)[None])
         mean[items], logvar[items] = m[0, : len(items)], v[0, : len(items)]
     return mean, logvar
 
@@ -102,8 +111,8 @@ def decode_mixed(vae: VAE, weights: Weights, z: Tensor, rows: Tensor, *, as_byte
     """Images [B, C, H, W] of latents z [B, L] by the models of class positions `rows` [B], in [0, 1] or uint8."""
     dtype = torch.uint8 if as_bytes else torch.float32
     images = torch.empty(len(z), *vae.image_shape, dtype=dtype, device=z.device)
-    for row, items in _by_class(rows, block_of(z.device)):
-        made = vae.decode(weights.of(row), z[items][None])[0]
+    for params, items in weights.by_model(rows, block_of(z.device)):
+        made = vae.decode(params, z[items][None])[0]
         images[items] = to_uint8(made) if as_bytes else made  # while it is in the processor's cache
     return images
 
@@ -141,15 +150,8 @@ def _try_passes(vae: VAE, weights: Weights) -> bool:
 
 
 def _whole(vae: VAE) -> int:
-    """Images whose pixels end where the processor's steps do, and at least two: one is computed in another way."""
-    return max(2, ALIGNED // math.gcd(ALIGNED, math.prod(vae.image_shape)))
-
-
-def _by_class(rows: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
-    """Each class position with the items of it, at most `size` at a time."""
-    for row in rows.unique().tolist():
-        for items in (rows == row).nonzero()[:, 0].split(size):
-            yield row, items
+    """Images whose pixels end where the processor's steps do, and at least four: fewer are computed in other ways."""
+    return max(LEAST, ALIGNED // math.gcd(ALIGNED, math.prod(vae.image_shape)))
 
 
 def _padded(x: Tensor, length: int | None) -> Tensor:

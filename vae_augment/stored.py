@@ -72,6 +72,16 @@ class Stored:
             first = last
         return whole
 
+    def alike(self) -> Tensor:
+        """For each class the first with the very same weights, where they are its start's own: int64 [K]."""
+        own = torch.arange(len(self))
+        if not self.tuned:
+            return own
+        for base in range(len(self.bases)):
+            same = ((self.base == base) & ~self.steps.any(1)).nonzero()[:, 0]
+            own[same] = same[:1]
+        return own
+
     def start(self, row: int = 0) -> Params:
         """A start, float32 (K = 1)."""
         return unflatten(self.vae, self.bases[row : row + 1].float())

@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.benchmarks.usefulness import images_of
+from vae_augment import VAEBank
 from vae_augment.arms import batches, default_classical
 from vae_augment.classifier import SmallCNN, features, predict, train_classifier
 from vae_augment.quality import frechet_distance
 
 WEIGHTS = Path(__file__).with_name("digit_features.safetensors")
-SHAPE, CLASSES, STEPS = (1, 28, 28), 10, 6_000
+SHAPE, CLASSES, STEPS, DRAWN = (1, 28, 28), 10, 6_000, 10_000
 
 
 def make() -> None:
@@ -43,6 +44,13 @@ def network() -> SmallCNN:
 @cache
 def test_features() -> Tensor:
     return features(network(), images_of("mnist", False).images)
+
+
+def distance_of(bank: VAEBank) -> float:
+    """`distance_to_test_set` of ten thousand images that a bank draws, as many of each of its classes."""
+    labels = torch.tensor(sorted(bank.row_of))[torch.arange(DRAWN) % len(bank.classes)]
+    images = bank.sample(labels, generator=torch.Generator().manual_seed(0))
+    return round(distance_to_test_set(images), 3)
 
 
 def distance_to_test_set(images: Tensor) -> float:

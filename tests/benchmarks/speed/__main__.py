@@ -13,11 +13,11 @@ import importlib
 import json
 
 from tests.benchmarks.speed.measured import ROOT, machine
-from tests.benchmarks.speed.page import page
+from tests.benchmarks.speed.page import SECTIONS, page
 
 RESULTS = ROOT / "docs" / "results"
 # as the page has them, and in the short form
-PARTS = ("against_peer", "training", "scaling", "generating", "serving", "starting", "accelerator")
+PARTS = ("against_peer", "training", "schedules", "scaling", "generating", "serving", "starting", "accelerator")
 SHORT = ("training", "generating", "starting", "accelerator")
 
 
@@ -29,10 +29,13 @@ def main() -> None:
     options = parser.parse_args()
     for name in () if options.table else options.only or (SHORT if options.short else PARTS):
         measured = importlib.import_module(f"tests.benchmarks.speed.{name}").measure(options.short)
-        text = json.dumps({"machine": machine(), **measured}, indent=1)
-        print(name, text, sep="\n", flush=True)
-        if not options.short:
+        result = {"machine": machine(), **measured}
+        text = json.dumps(result, indent=1)
+        if options.short:
+            print(name, text, flush=True)
+        else:
             (RESULTS / f"speed-{name.replace('_', '-')}.json").write_text(text + "\n")
+            print(SECTIONS[name](result), flush=True)
     if not options.short:
         known = {name: RESULTS / f"speed-{name.replace('_', '-')}.json" for name in PARTS}
         results = {name: json.loads(path.read_text()) for name, path in known.items() if path.exists()}

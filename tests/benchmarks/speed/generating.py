@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from tests.benchmarks.digit_features import distance_of
 from tests.benchmarks.peers.environment import peer_python, settings
 from tests.benchmarks.speed.measured import data_folder, in_child, peak_megabytes
-from vae_augment import FitConfig, VAEBank, fit
+from vae_augment import FitConfig, fit
 from vae_augment.exporting import BLOCK, encode_pngs
 from vae_augment.files import write_quickly
 from vae_augment.mnist_sample import MNISTSample
@@ -33,7 +34,6 @@ from vae_augment.mnist_sample import MNISTSample
 PEER = Path(__file__).resolve().parents[1] / "peers" / "pythae_generate.py"
 PEER_COUNTS = (1_000, 5_000)
 ROOM = 4 * 2**30  # bytes
-STEPS = 20  # of the fit: how long a bank was trained does not change how long it takes to draw from
 
 
 class Finished(Dataset[int]):
@@ -101,9 +101,10 @@ def measure(short: bool) -> dict:
     rounds_of: list[dict] = []
     with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
         bank, finished = Path(folder, "bank.safetensors"), Path(folder, "finished.npy")
-        fit(MNISTSample(), config=FitConfig(steps=STEPS, policy="none"), progress=False).save(bank)
+        fitted = fit(MNISTSample(), config=FitConfig(policy="none"), progress=False)
+        fitted.save(bank)
         labels = torch.arange(10).repeat_interleave(1_000)
-        np.save(finished, VAEBank.load(bank).sample(labels, generator=torch.Generator().manual_seed(0)).numpy())
+        np.save(finished, fitted.sample(labels, generator=torch.Generator().manual_seed(0)).numpy())
         for _ in range(rounds):
             taken = {}
             for what, source in (("generate", bank), ("write", finished)):
@@ -132,6 +133,7 @@ def measure(short: bool) -> dict:
     }
     if short:
         return result
+    result["distance"] = distance_of(fitted)
     peer = median(peer_rate() for _ in range(rounds))
     return result | {"pythae, images a second": round(peer), "over pythae": round(result["images a second"] / peer, 1)}
 

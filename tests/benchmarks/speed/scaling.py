@@ -16,6 +16,7 @@ from statistics import median
 import torch
 from torchvision.datasets import MNIST
 
+from tests.benchmarks.digit_features import distance_of
 from tests.benchmarks.speed.measured import data_folder, in_child, peak_megabytes
 from vae_augment import VAEBank, fit
 from vae_augment.arms import InMemory
@@ -41,9 +42,11 @@ def fitted(classes: int, images: int, path: Path) -> dict:
     bank = fit(data, progress=False)
     taken = time.perf_counter() - started
     bank.save(path)
+    peak = peak_megabytes()
     failed = sum(info.status == "failed" for info in bank.class_infos)
     size = path.stat().st_size / classes / 1000
-    return {"seconds": taken, "peak, MB": peak_megabytes(), "KB a class": round(size, 1), "failed": failed}
+    figures = {"seconds": taken, "peak, MB": peak, "KB a class": round(size, 1), "failed": failed}
+    return figures | {"distance": distance_of(bank)}
 
 
 def loaded(path: Path, whole: bool) -> dict:
@@ -74,7 +77,7 @@ def measure(short: bool) -> dict:
             "classes": count,
             "images": total,
             "fit, s": round(median(one["seconds"] for one in done), 1),
-            **{name: done[0][name] for name in ("peak, MB", "KB a class", "failed")},
+            **{name: done[0][name] for name in ("peak, MB", "KB a class", "failed", "distance")},
         }
         for (count, total), done in taken.items()
     ]

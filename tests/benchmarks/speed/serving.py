@@ -3,12 +3,14 @@
 Every fourth item generated, every fourth jittered, batches of 64, 0 and 2 workers. The loaders take turns within a
 round; a round is three epochs of each after a first that is not counted. Ratios are of one round; the table gives
 their median and range. For scale, the same base with albumentations' ElasticTransform on half of the images, for one
-epoch in the first round.
+epoch in the first round; and a pool of finished images in the wrapper's place (tests.benchmarks.speed.pool), in every
+round.
 """
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +21,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.datasets import MNIST, ImageFolder
 
-from tests.benchmarks.speed.measured import data_folder
+from tests.benchmarks.digit_features import distance_of
+from tests.benchmarks.speed.measured import data_folder, seconds_of
+from tests.benchmarks.speed.pool import Pooled
+from tests.benchmarks.usefulness import images_of
 from vae_augment import FitConfig, VAEAugmentedDataset, fit
 
 BATCH, EPOCHS, SHARES = 64, 3, {"p_generate": 0.25, "p_jitter": 0.25}
-ROUNDS = 7
+ROUNDS = 5
 STEPS = 100  # in the short form; the policy of a whole fit may be another
 
 
@@ -36,6 +41,7 @@ def mnist(root: Path) -> dict[str, Dataset]:
     to_tensor = transforms.ToTensor()
     return {
         "base": MNIST(root, transform=to_tensor),
+        "raw": MNIST(root),
         "elastic": MNIST(root, transform=with_elastic(to_tensor)),
     }
 
@@ -46,6 +52,7 @@ def sign_digits(root: Path) -> dict[str, Dataset]:
     folder = root / "sign-digits" / "train"
     return {
         "base": ImageFolder(folder, transform=crop),
+        "raw": ImageFolder(folder),
         "elastic": ImageFolder(folder, transform=with_elastic(from_array)),
     }
 
@@ -62,9 +69,14 @@ def images_a_second(dataset: Dataset, workers: int, epochs: int = EPOCHS) -> flo
 
 
 def compare(name: str, datasets: dict[str, Dataset], workers: int, rounds: int) -> dict:
-    base, wrapper = datasets["base"], datasets["wrapper"]
+    base, wrapper, pool = (datasets[key] for key in ("base", "wrapper", "pool"))
     elastic = images_a_second(datasets["elastic"], workers, epochs=1)
-    rates = [(images_a_second(base, workers), images_a_second(wrapper, workers)) for _ in range(rounds)]
+    rates, pooled, refreshed = [], [], []
+    for _ in range(rounds):
+        rates.append((images_a_second(base, workers), images_a_second(wrapper, workers)))
+        refreshing = seconds_of(pool.refresh)
+        pooled.append(images_a_second(pool, workers) / rates[-1][0])
+        refreshed.append(1 / (1 / pooled[-1] + refreshing * rates[-1][0] / len(base)))
     ratios = sorted(wrapped / plain for plain, wrapped in rates)
     return {
         "data": name,
@@ -73,16 +85,24 @@ def compare(name: str, datasets: dict[str, Dataset], workers: int, rounds: int) 
         "wrapper / base": round(statistics.median(ratios), 3),
         "range": f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
         "elastic / base": round(elastic / rates[0][0], 3),
+        "pool, made anew / base": round(statistics.median(refreshed), 3),
+        "pool, kept / base": round(statistics.median(pooled), 3),
     }
 
 
 def measure(short: bool) -> dict:
-    root, rows = data_folder(), []
-    for name, opened in (
-        ("MNIST, ToTensor", mnist(root)),
-        ("sign-digits, RandomResizedCrop(64), ToTensor", sign_digits(root)),
+    root, rows, distance = data_folder(), [], {}
+    for data, name, opened in (
+        ("mnist", "MNIST, ToTensor", mnist(root)),
+        ("sign-digits", "sign-digits, RandomResizedCrop(64), ToTensor", sign_digits(root)),
     ):
-        bank = fit(opened["base"], config=FitConfig(steps=STEPS) if short else FitConfig(), progress=False)
-        datasets = {**opened, "wrapper": VAEAugmentedDataset(opened["base"], bank, **SHARES)}
-        rows += [compare(name, datasets, workers, 1 if short else ROUNDS) for workers in (0, 2)]
-    return {"rows": rows}
+        base = opened["base"]
+        bank = fit(base, config=FitConfig(steps=STEPS) if short else FitConfig(), progress=False)
+        if data == "mnist":
+            distance = {"MNIST, distance": distance_of(bank)}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "pool.npy")
+            pool = Pooled(opened["raw"], base.transform, images_of(data, True), bank, path, **SHARES)
+            datasets = {**opened, "wrapper": VAEAugmentedDataset(base, bank, **SHARES), "pool": pool}
+            rows += [compare(name, datasets, workers, 1 if short else ROUNDS) for workers in (0, 2)]
+    return {"rows": rows, **distance}

@@ -179,6 +179,16 @@ def batches(rounds: int) -> list[dict]:
     return [{"batch": n, "images a second": round(n * STEPS / median(taken[str(n)]))} for n in sizes]
 
 
+def stacking(rounds: int) -> list[dict]:
+    """Eight classes one after the other, over the same eight stacked, by the size of the batch."""
+    rows = []
+    for batch in (16, 64, 128):
+        task = Task(GREY, 8, batch)
+        taken = in_turns({"apart": task.steps, "stacked": partial(task.steps, apart=False)}, rounds)
+        rows.append({"images a class": batch, "apart over stacked": ratio(taken["apart"], taken["stacked"])})
+    return rows
+
+
 def flushed(rounds: int) -> float:
     """A fit's time with denormal numbers kept, over that with them as zero."""
 
@@ -192,7 +202,7 @@ def flushed(rounds: int) -> float:
 
 
 def measure(short: bool) -> dict:
-    rounds = 3 if short else 7
+    rounds = 3 if short else 5
     tables = {}
     for name, shape, classes in (("28x28", GREY, CLASSES), ("64x64 in colour", COLOUR, 2)):
         if short and shape is COLOUR:
@@ -207,7 +217,8 @@ def measure(short: bool) -> dict:
             "rows": rows,
             "compiling, s": compiling,
         }
-    result = {"ways": tables, "batches": batches(rounds), "parts, bundled sample": profile(MNISTSample(), 300)}
+    result = {"ways": tables, "batches": batches(rounds), "stacking": stacking(rounds)}
+    result["parts, bundled sample"] = profile(MNISTSample(), 300)
     if short:
         return result
     from torchvision.datasets import MNIST
