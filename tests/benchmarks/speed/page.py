@@ -64,7 +64,7 @@ def training(result: Result) -> str:
 
 Share of a whole fit without the policy's choice:
 
-{table([{"data": name.removeprefix("parts, "), **shares} for name, shares in parts.items()])}
+{table([{"fit of": name.removeprefix("parts, "), **shares} for name, shares in parts.items()])}
 A step of training done in other ways, on a CPU. The loop over classes ships on CPUs, stacked classes on GPUs. bfloat16
 can pay for photographs where a processor has it; it does not ship, because what it does to quality is not measured yet.
 torch.compile breaks its graph where patches are added up.
