@@ -91,6 +91,18 @@ def test_an_image_that_is_to_be_turned_is_not_kept(tmp_path):
     assert pixels.get(1) is None
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # of opening the file
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0nonsense", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"\xff" * 40])
+def test_an_image_whose_exif_cannot_be_read_is_given_all_the_same(tmp_path, exif):
+    folder = folder_of(tmp_path, [(9, 8), (9, 8)])
+    noise((9, 8), 5).save(tmp_path / "0" / "broken.jpg", exif=exif)
+    folder = ImageFolder(folder.root)
+    source = Source(folder)
+    for _ in range(2):
+        for item, own in zip(source.items([0, 1, 2]), folder, strict=True):
+            assert np.array_equal(np.array(item[0]), np.array(own[0]))
+
+
 def test_an_image_keeps_its_colour_profile_where_the_process_knows_it(tmp_path):
     pixels, elsewhere = Pixels(2, (7, 5)), Pixels(2, (7, 5))
     image = opened_with(tmp_path, icc_profile=b"of a camera")

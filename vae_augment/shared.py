@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Pixels:
 
     Without a lock: whoever writes an image writes the same, and it counts as known only after that. An image keeps its
     colour profile, which a process has seen once before. Not kept are images of another size than most, those that are
-    to be turned, and any where all would take more than 256 MB.
+    to be turned or whose EXIF cannot be read, and any where all would take more than 256 MB.
 
     Args:
         count: N files.
@@ -69,7 +70,7 @@ class Pixels:
     def put(self, index: int, image: Image.Image) -> None:
         if not self.kept or image.size != self._size or image.mode != "RGB":
             return
-        if image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) == UPRIGHT:
+        if _is_upright(image):
             profile = image.info.get(PROFILE)
             self._profiles[_hash(profile)] = profile
             self._profile[index] = _hash(profile)
@@ -80,6 +81,15 @@ class Pixels:
         self.__dict__.update(state)
         for tensor in (self._images, self._known, self._profile):
             tensor.share_memory_()
+
+
+def _is_upright(image: Image.Image) -> bool:
+    """Whether its EXIF can be read and does not say otherwise. Opening the file has warned of a broken one already."""
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return bool(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) == UPRIGHT)
+        except Exception:  # SyntaxError, OSError, struct.error, ...: of bytes that anyone may have written
+            return False
 
 
 def _hash(profile: bytes | None) -> int:
