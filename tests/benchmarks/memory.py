@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from tabulate import tabulate
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
 
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank
 from vae_augment.bank_file import BankContent, ClassInfo
@@ -26,7 +26,7 @@ from vae_augment.model import VAE
 from vae_augment.policy import Policy
 from vae_augment.stored import LARGEST, Stored, flatten
 
-WORKERS, BATCH, IMAGES_PER_CLASS = 4, 32, 4
+WORKERS, BATCH, BATCHES, IMAGES_PER_CLASS = 4, 32, 80, 4
 
 
 def large_bank(classes: int) -> VAEBank:
@@ -52,23 +52,34 @@ def large_bank(classes: int) -> VAEBank:
 
 
 def proportional_set_size(pid: int) -> int:
-    """Bytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+    """Bytes, those of shared libraries aside: how much of them is counted depends on what else uses them."""
+    size, library = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name, *rest = line.split()
+        if not name.endswith(":"):  # a mapping: its addresses, and its file at the end
+            library = ".so" in rest[-1]
+        elif name == "Pss:" and not library:
+            size += 1024 * int(rest[0])
+    return size
 
 
 def set_size_in_use(path: Path, classes: int, images: int, start_method: str) -> int:
-    """Bytes of the main process and its workers, each of which has served many classes."""
+    """Bytes of the main process and its workers at rest, when they have served batches of all classes."""
     torch.set_num_threads(1)
     held = TensorDataset(torch.zeros(images, 1, 28, 28, dtype=torch.uint8), torch.arange(images) % classes)
     base = Subset(held, range(classes * IMAGES_PER_CLASS))
     ds = VAEAugmentedDataset(base, path, p_generate=0.5, p_jitter=0.5)
     loader = DataLoader(
-        ds, BATCH, num_workers=WORKERS, multiprocessing_context=start_method, persistent_workers=True, shuffle=True
+        ds,
+        BATCH,
+        sampler=RandomSampler(ds, replacement=True, num_samples=BATCHES * BATCH),
+        num_workers=WORKERS,
+        multiprocessing_context=start_method,
+        persistent_workers=True,
     )
     batches = iter(loader)
-    for _ in range(min(len(loader), 80)):
-        next(batches)
+    for _ in batches:
+        pass
     pids = [os.getpid(), *(worker.pid for worker in batches._workers)]
     return sum(map(proportional_set_size, pids))
 

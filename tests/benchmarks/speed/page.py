@@ -191,6 +191,6 @@ SECTIONS: dict[str, Callable[[Result], str]] = {
 
 def page(results: dict[str, Result]) -> str:
     """The page of the parts that there are results of."""
-    machines = list(dict.fromkeys(result["machine"] for result in results.values()))
+    machines = list(dict.fromkeys(one for result in results.values() for one in result["machine"].split("; or ")))
     where = "The machine: " + "; or ".join(machines) + ".\n"
     return "\n".join([INTRODUCTION, where, *(SECTIONS[name](result) for name, result in results.items())])
