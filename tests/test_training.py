@@ -3,6 +3,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from vae_augment import training
 from vae_augment.model import VAE, Loss, pick, stack
 from vae_augment.moves import AFFINE
 from vae_augment.training import MAX_RETRIES, SNAPSHOT_EVERY, Job, flush_denormals, posterior, train
@@ -197,6 +198,73 @@ def test_posterior_describes_every_image_in_order():
     torch.testing.assert_close(logvar, expected[1][0], rtol=1e-4, atol=1e-5)
     error = (VAE_8.decode(params, expected[0]) - x).square().mean().sqrt().item()
     assert rmse == pytest.approx(error, rel=1e-4)
+
+
+VAE_32 = VAE((3, 32, 32), 4, width=8)
+
+
+def photographs(count=6):
+    images = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=gen(9))
+    return [Job(images, gen(0), AFFINE.draw)]
+
+
+@pytest.mark.parametrize(
+    ("vae", "known", "expected"), [(VAE_32, True, True), (VAE_32, False, False), (VAE_8, True, False)]
+)
+def test_larger_images_are_trained_in_bfloat16_where_the_processor_computes_in_it(vae, known, expected, monkeypatch):
+    plain, seen = VAE.loss, []
+
+    def loss(self, *arguments):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(VAE, "loss", loss)
+    monkeypatch.setattr(training, "computes_bfloat16", lambda device: known)
+    todo = photographs() if vae is VAE_32 else jobs([0])
+    trained, notes = train(
+        vae, vae.init(gen()), todo, steps=3, batch_size=4, learning_rate=1e-3, device=torch.device("cpu")
+    )
+    assert seen == [expected] * 3
+    assert notes == [""]
+    assert {tensor.dtype for tensor in trained.values()} == {torch.float32}
+    assert all(torch.isfinite(tensor).all() for tensor in trained.values())
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_gradients_in_bfloat16_point_the_way_of_float32s(classes):
+    params = stack([VAE_32.init(gen(k)) for k in range(classes)])
+    images = torch.rand(classes, 16, 3, 32, 32, generator=gen(1))
+    noise = torch.randn(classes, 16, 4, generator=gen(2))
+    gradients = []
+    for in_bfloat16 in (False, True):
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in params.items()}
+        with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+            loss = VAE_32.loss(leaves, images, noise).total
+        assert loss.dtype == torch.float32
+        loss.sum().backward()
+        gradients.append({name: leaf.grad for name, leaf in leaves.items()})
+    for name, exact in gradients[0].items():
+        assert gradients[1][name].dtype == torch.float32
+        assert torch.cosine_similarity(exact.flatten(), gradients[1][name].flatten(), dim=0) > 0.99, name
+
+
+@pytest.mark.parametrize(
+    ("device", "known", "expected"),
+    [
+        ("cpu", {"avx512_bf16": True, "amx_bf16": False}, True),
+        ("cpu", {"avx512_bf16": False, "amx_bf16": True}, True),
+        ("cpu", {"avx512_bf16": False, "amx_bf16": False}, False),
+        ("cpu", {"architecture": "aarch64"}, False),
+        ("cpu", None, False),
+        ("cuda", {"avx512_bf16": True}, False),
+    ],
+)
+def test_a_processor_computes_bfloat16_only_with_instructions_for_it(device, known, expected, monkeypatch):
+    if known is None:  # PyTorch before 2.10
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert training.computes_bfloat16.__wrapped__(torch.device(device)) == expected
 
 
 def is_flushing():

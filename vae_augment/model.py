@@ -141,7 +141,7 @@ class VAE:
             h = _conv(params, f"encoder.{i}", h, stride=2, padding=1)
             h = F.silu(_group_norm(params, f"encoder.{i}.norm", h))  # half the grid
         h = h.unflatten(1, (classes, -1)).flatten(2).transpose(0, 1)  # [K, B, F]
-        mean, logvar = _linear(params, "encoder.out", h).chunk(2, dim=-1)  # [K, B, L] each
+        mean, logvar = _linear(params, "encoder.out", h).float().chunk(2, dim=-1)  # [K, B, L] each
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def decode(self, params: Params, z: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class VAE:
         else:
             values = torch.matmul(weight[:, None], h).reshape(classes * batch, -1).t().contiguous()  # [V, K*B]
         bias = params["decoder.patch.bias"][:, None].expand(-1, batch, -1).flatten(0, 1)  # [K*B, C]
-        images: Tensor = _Overlapped.apply(values, bias, self)
+        images: Tensor = _Overlapped.apply(values.float(), bias, self)
         return images.view(classes, batch, *self.image_shape)
 
     def pixels_of_patches(self) -> Tensor:
@@ -311,6 +311,8 @@ def _group_norm(params: Params, name: str, x: Tensor) -> Tensor:
 def _pointwise(params: Params, name: str, x: Tensor) -> Tensor:
     """x [K, B, I, places] by weight [K, O, I, 1, 1] to [K, B, O, places]."""
     weight, bias = params[f"{name}.weight"].flatten(2), params[f"{name}.bias"]
+    if torch.is_autocast_enabled(x.device.type):  # which does not reach into a gradient of our own
+        x, weight, bias = (t.to(torch.get_autocast_dtype(x.device.type)) for t in (x, weight, bias))
     product: Tensor = _Pointwise.apply(x, weight, bias)
     return product
 

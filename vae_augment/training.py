@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from vae_augment.model import VAE, Loss, Params
 Move = Callable[[Tensor, torch.Generator], Tensor]
 
 CLASSES_AT_ONCE = {"cpu": 1, "cuda": 64}  # on a CPU a loop over classes beats grouped convolutions
+BFLOAT16_FROM = 3 * 32 * 32  # numbers an image; products of smaller ones gain nothing by it
 WARM_UP_SHARE = 0.1  # of the steps, until the rate peaks
 SNAPSHOT_EVERY = 25  # steps between states to return to when a loss is not finite
 MAX_RETRIES = 3
@@ -74,13 +76,15 @@ def train(
         return guard.result()
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=steps))
+    in_bfloat16 = math.prod(vae.image_shape) >= BFLOAT16_FROM and computes_bfloat16(device)
     with flush_denormals():
         for step in range(steps):
             if step % SNAPSHOT_EVERY == 0:
                 guard.snapshot(optimizer)
             images = torch.stack([_batch(job, batch_size, device) for job in jobs])  # [K, B, C, H, W]
             noise = torch.stack([torch.randn(batch_size, vae.latent_dim, generator=j.generator) for j in jobs])
-            loss = vae.loss(weights, images, noise.to(device))
+            with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
+                loss = vae.loss(weights, images, noise.to(device))
             total = loss.total / math.prod(vae.image_shape)  # [K], nats per pixel
             finite = torch.isfinite(total)
             optimizer.zero_grad(set_to_none=True)
@@ -91,6 +95,13 @@ def train(
             schedule.step()
             on_step()
     return guard.result()
+
+
+@cache
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether it is a processor with instructions for bfloat16 products, which PyTorch knows of from 2.10 on."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def _rate(step: int, steps: int) -> float:

@@ -17,7 +17,17 @@ from tests.benchmarks.speed.page import SECTIONS, page
 
 RESULTS = ROOT / "docs" / "results"
 # as the page has them, and in the short form
-PARTS = ("against_peer", "training", "schedules", "scaling", "generating", "serving", "starting", "accelerator")
+PARTS = (
+    "against_peer",
+    "training",
+    "schedules",
+    "precision",
+    "scaling",
+    "generating",
+    "serving",
+    "starting",
+    "accelerator",
+)
 SHORT = ("training", "generating", "starting", "accelerator")
 
 

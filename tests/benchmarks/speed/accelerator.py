@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from tests.benchmarks.speed.measured import data_folder, in_turns, ratio, seconds_of
-from tests.benchmarks.speed.training import GREY, STEPS, Task, bfloat16
+from tests.benchmarks.speed.training import GREY, STEPS, Task
 from vae_augment import FitConfig, VAEBank, fit
 
 DECODED = 100_000
@@ -26,7 +26,9 @@ def stacked(device: str, classes: int, rounds: int, batch: int = 128) -> dict:
         {
             "a loop": task.steps,
             "stacked": lambda: task.steps(apart=False),
-            "stacked, bfloat16": lambda: task.steps(apart=False, around=partial(bfloat16, device)),
+            "stacked, bfloat16": lambda: task.steps(
+                apart=False, around=partial(torch.autocast, device, torch.bfloat16)
+            ),
         },
         rounds,
     )
