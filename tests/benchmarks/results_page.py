@@ -52,7 +52,10 @@ Made by `python -m tests.benchmarks.usefulness`; the raw results are in [results
 - *smote*, *deepsmote*, *pythae*, *pyraug*: half of each batch from 300 images a class that the peer made; in the long
   tail as many as balance the classes. Their own packages with their defaults, but for pythae's learning
   rate, which is ten times its default because that is better here; DeepSMOTE is written from the paper.
+
+Banks are of the recipe that a cell names: a number that rises when `fit` comes to make another bank of the same data.
 """
+UNRECORDED = 7  # recipe of the rounds before it was written down
 
 COST = """## Cost
 
@@ -83,7 +86,9 @@ def cell_section(name: str, content: dict) -> str:
         shown = [str(d or "") for d in (*columns, None if arm in ("none", "classical") else ours)]
         rows.append([arm, f"{fmean(values):.2f}{spread}", *shown, len(values)])
     headers = ["arm", metric.replace("_", " ") + " %", "over none", "over classical", "ours over it", "seeds"]
-    return f"## {TITLES[name]}\n\n{content['steps']} steps.\n\n" + tabulate(rows, headers, "github") + "\n"
+    recipes = sorted({record.get("recipe", {}).get("ours", UNRECORDED) for record in seeds.values()})
+    made = f"{content['steps']} steps; banks of recipe {' and '.join(map(str, recipes))}."
+    return f"## {TITLES[name]}\n\n{made}\n\n" + tabulate(rows, headers, "github") + "\n"
 
 
 def order(arm: str) -> tuple[bool, str]:

@@ -29,6 +29,7 @@ from vae_augment.arms import SOURCES, InMemory, batches, default_classical
 from vae_augment.classifier import new_classifier, predict, train_classifier
 from vae_augment.data import open_data
 from vae_augment.fit_data import load_images
+from vae_augment.fitting import RECIPE
 from vae_augment.seeding import derive, generator
 from vae_augment.source import Source
 from vae_augment.statistics import recalls
@@ -124,8 +125,10 @@ class Round:
             config = TEXTBOOK if kind == "textbook" else FitConfig()
             started = time.perf_counter()
             bank = fit(self.train, config=config, seed=self.seed)
-            self.record.setdefault("fit_seconds", {})[kind] = round(time.perf_counter() - started, 1)
+            seconds = round(time.perf_counter() - started, 1)
+            self.record.setdefault("fit_seconds", {}).setdefault(kind, seconds)  # the first: beside the peers'
             self.record.setdefault("policy", {})[kind] = bank.policy.to_dict()
+            self.record.setdefault("recipe", {})[kind] = RECIPE
             self._banks[kind] = bank
         return self._banks[kind]
 
