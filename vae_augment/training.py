@@ -18,7 +18,7 @@ from vae_augment.model import VAE, Loss, Params
 Move = Callable[[Tensor, torch.Generator], Tensor]
 
 CLASSES_AT_ONCE = {"cpu": 1, "cuda": 64}  # on a CPU a loop over classes beats grouped convolutions
-BFLOAT16_FROM = 3 * 32 * 32  # numbers an image; products of smaller ones gain nothing by it
+BFLOAT16_FROM = 3 * 32 * 32  # numbers an image; smaller ones gain little by it
 WARM_UP_SHARE = 0.1  # of the steps, until the rate peaks
 SNAPSHOT_EVERY = 25  # steps between states to return to when a loss is not finite
 MAX_RETRIES = 3

@@ -99,10 +99,13 @@ def precision(result: Result) -> str:
     return f"""## Half precision (`precision`)
 
 Whole fits of 960 photographs at 64x64 without the policy's choice, the loss in bfloat16 or not, and the error of their
-reconstructions of 240 others. The second way takes fewer steps instead. bfloat16 ships for images of 3,072 numbers and
-more on processors with instructions for it (AVX512-BF16 or AMX); digits of 28x28 gain nothing.
+reconstructions of 240 others. The second way takes fewer steps instead.
 
-{table(result["rows"])}"""
+{table(result["rows"])}
+Steps alone, by the shape of the images. bfloat16 ships for images of 3,072 numbers and more, on processors with
+instructions for it (AVX512-BF16 or AMX).
+
+{table(result["steps"])}"""
 
 
 def scaling(result: Result) -> str:
