@@ -1,0 +1,75 @@
+"""The vae-augment command. Nothing heavy is imported until a command needs it, so that --help is fast."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from vae_augment import __version__
+from vae_augment.cli.evaluate import evaluate
+from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
+from vae_augment.cli.fit import fit
+from vae_augment.cli.generate import generate
+from vae_augment.cli.info import info
+
+
+class _OneLineErrors(click.Group):
+    """A command whose errors are one line: exit code 2 for what the user can mend, 1 for work that failed."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        run: Callable[..., Any] = super().main
+        if not standalone_mode:
+            return run(*args, standalone_mode=False, **extra)
+        try:
+            code = run(*args, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(INPUT_WRONG)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "vae-augment"
+            _fail(f"{error.format_message()} Try '{command} --help'.", INPUT_WRONG)
+        except click.Abort:
+            _fail("stopped.", WORK_FAILED)
+        except Exception as error:  # the command line's edge: everything ends in a message and a code
+            if logging.getLogger("vae_augment").isEnabledFor(logging.INFO):
+                raise
+            wrong_input = isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
+            _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong_input else WORK_FAILED)
+        else:
+            sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"vae-augment: error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+class _Echo(logging.Handler):
+    """The log as lines on standard error, warnings in colour."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        loud = record.levelno >= logging.WARNING
+        click.secho(f"vae-augment: {self.format(record)}", err=True, fg="yellow" if loud else None, bold=loud)
+
+
+@click.group(
+    "vae-augment",
+    cls=_OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="vae-augment")
+@click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
+def main(verbose: bool) -> None:
+    """Augment small image datasets with one VAE per class."""
+    log = logging.getLogger("vae_augment")
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+    if not any(isinstance(handler, _Echo) for handler in log.handlers):
+        log.addHandler(_Echo())
+
+
+for command in (fit, generate, evaluate, info):
+    main.add_command(command)

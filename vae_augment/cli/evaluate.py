@@ -1,0 +1,62 @@
+"""vae-augment evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vae_augment.cli.paths import check_file
+from vae_augment.config import CHOICES, FitConfig
+
+
+@click.command()
+@click.option("--data", required=True, metavar="NAME|FOLDER", help="As in fit.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named datasets.")
+@click.option("--test", metavar="NAME|FOLDER", help="Measure on its test part. [default: some of --data, held out]")
+@click.option("--bank", type=click.Path(path_type=Path), help="Fitted on --data already. [default: fit one a seed]")
+@click.option("--per-class", type=click.IntRange(min=1), help="Train on this many images of each class.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often to repeat it.")
+@click.option("--arms", default="none,classical,ours,ours+classical", show_default=True, help="What to compare.")
+@click.option("--steps", type=click.IntRange(min=1), help="Of each classifier's training. [default: ten epochs]")
+@click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
+@click.option("--sampling-strategy", help="The wrapper's, for example 'not majority'.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures here.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the differences into this PNG.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+def evaluate(
+    data: str,
+    root: Path | None,
+    test: str | None,
+    bank: Path | None,
+    arms: str,
+    preset: str,
+    json_file: Path | None,
+    plot: Path | None,
+    **options: Any,
+) -> None:
+    """Train classifiers with and without augmentation, and say whether it helps on images held out."""
+    for option, path in (("--json", json_file), ("--plot", plot)):
+        if path is not None:
+            check_file(option, path)
+    from vae_augment.data import open_data
+    from vae_augment.evaluation import evaluate as run
+    from vae_augment.files import atomic_write
+
+    result = run(
+        open_data(data, root=root).dataset,
+        test=None if test is None else open_data(test, part="test", root=root).dataset,
+        bank=bank,
+        arms=[arm.strip() for arm in arms.split(",")],
+        config=FitConfig(preset=preset),
+        **options,
+    )
+    click.echo(str(result))
+    if json_file is not None:
+        atomic_write(json_file, result.to_json().encode())
+    if plot is not None:
+        from vae_augment.report.differences import differences_png
+
+        atomic_write(plot, differences_png(result))

@@ -1,0 +1,109 @@
+"""vae-augment fit."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vae_augment.cli.exit_codes import WORK_FAILED
+from vae_augment.cli.info import class_table
+from vae_augment.cli.paths import check_file, quoted
+from vae_augment.config import CHOICES, FitConfig
+
+if TYPE_CHECKING:
+    from vae_augment.bank import VAEBank
+    from vae_augment.data import OpenedData
+
+
+@click.command()
+@click.option(
+    "--data", required=True, metavar="NAME|FOLDER", help="A torchvision name such as mnist, or class folders."
+)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset.")
+@click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
+@click.option("--per-class", type=click.IntRange(min=1), help="Use at most this many images of each class.")
+@click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
+@click.option("--latent-dim", type=click.IntRange(1, 512), help="Latent dimensions of each VAE.")
+@click.option("--image-size", type=click.IntRange(8, 128), help="Longer side in pixels of the bank's images.")
+@click.option("--sharing", type=click.Choice(CHOICES["sharing"]), default="warm-start", show_default=True)
+@click.option("--no-policy", is_flag=True, help="A bank that augments only where the wrapper is told to.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--download-timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, metavar="SECONDS")
+def fit(
+    data: str,
+    root: Path | None,
+    out: Path | None,
+    per_class: int | None,
+    preset: str,
+    latent_dim: int | None,
+    image_size: int | None,
+    sharing: str,
+    no_policy: bool,
+    device: str,
+    seed: int,
+    download_timeout: float,
+) -> None:
+    """Fit one VAE per class and write a bank, and a contact sheet beside it."""
+    started = time.perf_counter()
+    config = FitConfig(
+        preset=preset,
+        latent_dim=latent_dim,
+        image_size=image_size,
+        sharing=sharing,
+        policy="none" if no_policy else "auto",
+    )
+    from vae_augment.data import SAMPLE_SOURCE, open_data
+
+    if out is not None:
+        _check_out(out)
+    opened = open_data(data, root=root, timeout=download_timeout)
+    if out is None:
+        out = Path(f"{opened.name}.safetensors")
+    bank = _fit_and_write(opened, out, per_class, config, device, seed)
+    click.echo(class_table(bank))
+    if opened.source == SAMPLE_SOURCE:
+        click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
+    seconds = time.perf_counter() - started
+    click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
+    click.echo(
+        f"    vae-augment generate {quoted(out)} --out {quoted(out.with_suffix(''))}-generated --per-class 500\n"
+    )
+    failed = [info for info in bank.class_infos if info.status == "failed"]
+    for info in failed:
+        click.echo(f"vae-augment: error: class {info.name!r} failed: {info.note}.", err=True)
+    if failed:
+        sys.exit(WORK_FAILED)
+
+
+def _check_out(out: Path) -> None:
+    """Raise, before any work is done, if a bank and its sheet cannot be written there."""
+    check_file("--out", out)
+    if out.suffix == ".png":
+        raise ValueError(
+            "--out names the bank, for example mnist.safetensors; the .png beside it is the contact sheet."
+        )
+
+
+def _fit_and_write(
+    opened: OpenedData, out: Path, per_class: int | None, config: FitConfig, device: str, seed: int
+) -> VAEBank:
+    from vae_augment.data import subsample
+    from vae_augment.files import atomic_write
+    from vae_augment.fit_data import load_images
+    from vae_augment.fitting import fit as fit_bank
+    from vae_augment.report.contact_sheet import COLUMNS, contact_sheet_png
+    from vae_augment.source import Source
+
+    dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
+    bank = fit_bank(dataset, config=config, device=device, seed=seed)
+    bank = bank.with_data(name=opened.name, source=opened.source)
+    bank.save(out)
+    shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
+    sheet = contact_sheet_png(bank, shown, seed=seed)
+    atomic_write(out.with_suffix(".png"), sheet)
+    return bank

@@ -1,0 +1,57 @@
+"""vae-augment info."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from vae_augment.bank import VAEBank
+
+
+@click.command()
+@click.argument("bank", type=click.Path(path_type=Path))
+def info(bank: Path) -> None:
+    """Say what a bank holds and how its fit went."""
+    from vae_augment.bank import VAEBank
+
+    loaded = VAEBank.load(bank)
+    channels, height, width = loaded.image_shape
+    data, policy, config = loaded.data, loaded.policy, loaded.config
+    click.echo(f"bank      {bank}, {bank.stat().st_size:,} bytes, sha256 {loaded.sha256}")
+    click.echo(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images")
+    click.echo(f"images    {channels} x {height} x {width}, {loaded.latent_dim} latent dimensions")
+    click.echo(
+        f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"
+    )
+    click.echo(
+        f"policy    p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}, "
+        f"keep_detail {policy.keep_detail}, method {policy.method}, moves {policy.moves}: {policy.origin}\n"
+    )
+    click.echo(class_table(loaded))
+    if "quality" in data:
+        from vae_augment.quality import Quality
+
+        click.echo(f"\n{Quality.from_dict(data['quality'])}")
+
+
+def class_table(bank: VAEBank) -> str:
+    """A row per class: images, steps, reconstruction, KL, active dimensions, status."""
+    from tabulate import tabulate
+
+    rows = [
+        (
+            i.name,
+            i.images,
+            i.steps,
+            f"{i.rmse:.4f}",
+            f"{i.kl:.1f}",
+            i.active,
+            i.status + (f": {i.note}" * bool(i.note)),
+        )
+        for i in bank.class_infos
+    ]
+    headers = ("class", "images", "steps", "RMSE (train)", "KL (nats)", "active dims", "status")
+    return tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * 5, "left"))
