@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_augment import FitConfig, VAEBank, config, data, fit
+from vae_augment import FitConfig, VAEBank, config, fit
+from vae_augment.data import torchvision_names
 
 os.environ.pop("VAE_AUGMENT_DATA", None)
 torch.set_num_threads(1)  # models this small only lose time to a second one
@@ -96,7 +97,7 @@ def here(tmp_path, monkeypatch):
     tiny = {"steps": 30, "latent_dim": 4, "width": 8, "image_size": 32}
     monkeypatch.setitem(config.PRESETS, "fast", tiny)
     monkeypatch.setitem(config.PRESETS, "default", tiny)
-    monkeypatch.setattr(data, "download", download)
+    monkeypatch.setattr(torchvision_names, "download", download)
     monkeypatch.delenv("VAE_AUGMENT_DATA", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.chdir(tmp_path)

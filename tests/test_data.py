@@ -14,8 +14,7 @@ from torch.utils.data import Subset
 from torchvision.datasets import MNIST
 
 from tests.conftest import Shapes
-from vae_augment import data
-from vae_augment.data import KNOWN, open_data, subsample
+from vae_augment.data import KNOWN, open_data, subsample, torchvision_names
 from vae_augment.download import download
 from vae_augment.mnist_sample import MNISTSample
 from vae_augment.source import Source
@@ -52,7 +51,7 @@ def offline(tmp_path, monkeypatch):
     def download(*arguments):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(data, "download", download)
+    monkeypatch.setattr(torchvision_names, "download", download)
     monkeypatch.delenv("VAE_AUGMENT_DATA", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.chdir(tmp_path)
@@ -167,7 +166,7 @@ def test_a_root_without_the_data_is_an_error_and_never_the_sample(offline, name,
 @pytest.mark.parametrize("name", sorted(KNOWN))
 def test_a_download_is_of_the_part_asked_for(offline, monkeypatch, name):
     asked = []
-    monkeypatch.setattr(data, "download", lambda class_name, options, root, timeout: asked.append(options))
+    monkeypatch.setattr(torchvision_names, "download", lambda class_name, options, root, timeout: asked.append(options))
     for part in ("train", "test"):
         if name == "mnist":
             open_data(name, part=part)
@@ -188,7 +187,7 @@ def test_data_on_this_machine_is_found_before_a_download(offline, monkeypatch):
 
 
 def test_a_download_lands_in_the_last_place(offline, monkeypatch):
-    monkeypatch.setattr(data, "download", lambda name, options, root, timeout: write_mnist(root))
+    monkeypatch.setattr(torchvision_names, "download", lambda name, options, root, timeout: write_mnist(root))
     opened = open_data("mnist")
     assert (opened.source, len(opened.dataset)) == ("torchvision", 6)
     assert (offline / "torch" / "datasets" / "MNIST").is_dir()
@@ -217,7 +216,7 @@ def test_other_datasets_offline_are_an_error(offline, name):
 
 
 def test_a_download_that_leaves_nothing_is_an_error(offline, monkeypatch):
-    monkeypatch.setattr(data, "download", lambda *arguments: None)
+    monkeypatch.setattr(torchvision_names, "download", lambda *arguments: None)
     with pytest.raises(ConnectionError, match="left nothing that torchvision can open"):
         open_data("kmnist")
 
@@ -241,7 +240,7 @@ def test_a_download_that_hangs_or_fails_is_ended(tmp_path, monkeypatch, script, 
 
 
 def test_mnist_is_the_sample_when_its_download_hangs(offline, monkeypatch, caplog):
-    monkeypatch.setattr(data, "download", download)
+    monkeypatch.setattr(torchvision_names, "download", download)
     monkeypatch.setattr(sys, "executable", program(offline / "python", "exec sleep 100"))
     assert open_data("mnist", timeout=0.3).source == "bundled sample"
     assert "did not end within 0.3 seconds" in caplog.text

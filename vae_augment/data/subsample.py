@@ -1,0 +1,27 @@
+"""Fewer images of each class."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Subset
+
+from vae_augment.seeding import generator
+from vae_augment.source import Source
+
+logger = logging.getLogger(__name__)
+
+
+def subsample(dataset: Dataset[Any], count: int, seed: int) -> Subset[Any]:
+    """A random `count` of each class's images, in the dataset's order; all of a class that has fewer."""
+    source = Source(dataset)
+    chosen = []
+    for label, name in source.classes.items():
+        items = (source.labels == label).nonzero()[:, 0]
+        if len(items) < count:
+            logger.info("class %r has only %d images, all are used", name, len(items))
+        order = torch.randperm(len(items), generator=generator(seed, "per class", name))
+        chosen.append(items[order[:count]])
+    return Subset(dataset, torch.cat(chosen).sort().values.tolist())
