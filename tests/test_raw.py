@@ -196,3 +196,26 @@ def test_small_numpy_images_may_have_channels_first(shape):
     image = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
     assert raw.to_tensor(image).shape == shape
     assert np.array_equal(raw.like(raw.to_tensor(image).float() / 255, image), image)
+
+
+@pytest.mark.parametrize("shape", [(12, 12, 16), (8, 9, 12), (20, 30, 3)])
+def test_numpy_images_whose_last_axis_may_be_channels_have_them_last(shape):
+    height, width, channels = shape
+    assert raw.to_tensor(np.zeros(shape, np.uint8)).shape == (channels, height, width)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint16, np.uint32, np.float32, np.float64])
+@pytest.mark.parametrize("container", [np.asarray, torch.from_numpy])
+def test_the_extremes_of_a_type_come_back(dtype, container):
+    limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(np.float32)
+    array = np.array([[limits.min, limits.max], [0, limits.max]], dtype)
+    image = container(np.tile(array, (4, 4)))
+    value_range = raw.value_range_of([image])
+    assert np.array_equal(raw.like(raw.to_tensor(image, value_range), image, value_range)[0, :2], array[0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_do_not_count_in_a_range(bad):
+    array = np.array([[0.0, 3.0, bad, -2.0]])
+    assert raw.value_range_of([array]) == (-2.0, 3.0)
+    assert raw.value_range_of([np.full((2, 2), bad)]) == (0.0, 1.0)

@@ -7,15 +7,22 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vae_augment import raw
 from vae_augment.config import FitConfig
 from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.model import MIN_SIDE
+from vae_augment.raw import USUAL_RANGES, Range
 from vae_augment.source import Source
 
 logger = logging.getLogger(__name__)
+
+LISTED_SHAPES = 5  # of those in an error
+OUTLYING = 1e-3  # the share of values that are left aside, half of it on either side
+ALIKE = 2  # levels of 255: values this near to each other tell a VAE nothing
+SAMPLED = 2**22  # values looked at
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,7 @@ def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
     """Every raw image of a source as uint8 at (C, H, W) `shape`. Raises ValueError naming one that cannot be read."""
     images = torch.empty(len(source), *shape, dtype=torch.uint8)
     for index in range(len(source)):
-        sample = source.raw(index)
-        try:
-            image = raw.to_tensor(sample.image, source.value_range)
-        except ValueError as error:
-            raise ValueError(f"{source.whereabouts(index)}: {error}") from error
-        pixels = raw.match_channels(image, shape[0])
+        pixels = raw.match_channels(source.pixels(index, source.raw(index).image), shape[0])
         if pixels.dtype == torch.uint8 and pixels.shape[1:] == shape[1:]:
             images[index] = pixels
         else:
@@ -53,18 +55,55 @@ def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
     return FitData(images, source.labels, source.classes)
 
 
+def outliers_said(data: FitData, value_range: Range | None) -> str:
+    """What to say where a few values lie so far from the others that these have become one grey; else ""."""
+    if value_range is None or value_range in USUAL_RANGES:
+        return ""
+    values = data.images.flatten()
+    shares = torch.bincount(values[:: 1 + len(values) // SAMPLED], minlength=256).cumsum(0).double()  # [256]
+    ends = torch.tensor([OUTLYING / 2, 1 - OUTLYING / 2], dtype=torch.float64) * shares[-1]
+    low, high = torch.searchsorted(shares, ends).tolist()
+    if high - low > ALIKE or values.min() == values.max():
+        return ""
+    return (
+        f"values of the images reach from {value_range[0]:g} to {value_range[1]:g}, and nearly all of them are alike "
+        "on that scale: outliers leave nothing of the images. Clip them, or scale the images to 0..1."
+    )
+
+
 def common_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
-    """(C, H, W) of the bank: the most common size and channels of the dataset, the longer side at most the cap."""
-    probed = [(raw.channels_of(image), raw.size_of(image)) for image in source.probe()]
-    channels = Counter(c for c, _ in probed).most_common(1)[0][0]
-    sizes = Counter(size for _, size in probed)
+    """(C, H, W) of the bank: the most common size and channels of the dataset, the longer side at most the cap.
+
+    Raises:
+        ValueError: images below 8x8, of more channels than a bank holds, or arrays of several shapes that no transform
+            makes alike.
+    """
+    probed = [(raw.channels_of(image), raw.size_of(image), isinstance(image, Image.Image)) for image in source.probe()]
+    _check_arrays(source, Counter((*size, channels) for channels, size, is_pil in probed if not is_pil))
+    channels = Counter(channels for channels, _, _ in probed).most_common(1)[0][0]
+    if not 1 <= channels <= raw.MAX_CHANNELS:
+        raise ValueError(f"images must have 1 to {raw.MAX_CHANNELS} channels, got {channels}. Leave some out.")
+    sizes = Counter(size for _, size, _ in probed)
     height, width = sizes.most_common(1)[0][0]
     longer = config.image_size or min(max(height, width), config.image_size_cap)
     scale = longer / max(height, width)
-    shape = channels, round(height * scale), round(width * scale)
+    # a long narrow image keeps as much of its shorter side as a model needs
+    resized = [max(round(side * scale), min(side, MIN_SIDE)) for side in (height, width)]
+    shape = channels, resized[0], resized[1]
     if min(shape[1:]) < MIN_SIDE:
-        resized = "" if shape[1:] == (height, width) else f" when {height}x{width} is resized to image_size {longer}"
-        raise ValueError(f"images must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {shape[1]}x{shape[2]}{resized}.")
+        raise ValueError(f"images must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {height}x{width}.")
     if len(sizes) > 1 or shape[1:] != (height, width):
         logger.info("images of %d sizes are modelled at %dx%d", len(sizes), shape[1], shape[2])
     return shape
+
+
+def _check_arrays(source: Source, shapes: Counter[tuple[int, int, int]]) -> None:
+    """Raise ValueError for arrays and tensors of several shapes (H, W, C) that nothing makes alike afterwards."""
+    if len(shapes) < 2 or source.has_transforms:
+        return
+    listed = ", ".join(f"{h}x{w} with {c} channels ({n})" for (h, w, c), n in shapes.most_common(LISTED_SHAPES))
+    more = " and others" if len(shapes) > LISTED_SHAPES else ""
+    raise ValueError(
+        f"images that are arrays must have one shape, got {len(shapes)}: {listed}{more}. Resize them, give the dataset "
+        "a transform that does, or give PIL images."
+    )

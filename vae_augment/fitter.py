@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,6 +39,9 @@ STEP_COST = 64  # images: what a step takes besides its own images, on a CPU
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
+TRIED = 64  # images whose reconstructions are looked at for collapse
+IGNORED = 0.01  # the spread of reconstructions over that of the images: below it the decoder ignores the codes
+FAINT = 0.02  # the spread of images, pixels in 0..1, of which a VAE with a noise of 0.05 or more sees nothing
 
 
 class Fitter:
@@ -202,7 +207,7 @@ class Fitter:
         mean, logvar, rmse = posterior(self.vae, params, images, self.device)
         pooled = None if start is None else start.pooled
         stats = describe(mean, pooled, self.config.exemplars, generator(self.seed, "exemplars", name))
-        status, reason = _status(images, active_dims(mean), note)
+        status, reason = _status(images, partial(self._decoded, params, mean[:TRIED]), active_dims(mean), note)
         info = ClassInfo(
             name=name,
             label=label,
@@ -216,6 +221,12 @@ class Fitter:
         )
         return info, stats
 
+    def _decoded(self, params: Params, means: Tensor) -> Tensor:
+        """Images [N, C, H, W] of the codes of some."""
+        weights = {name: tensor.to(self.device) for name, tensor in params.items()}
+        with torch.no_grad():
+            return self.vae.decode(weights, means.to(self.device)[None])[0].cpu()
+
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"
         if self.config.policy == "none":
@@ -224,8 +235,15 @@ class Fitter:
         return default_policy(counts, channels=self._channels, method=method)
 
 
-def _status(images: Tensor, active: int, failure: str) -> tuple[str, str]:
-    """How a class's fit went, and what to do where it did not go well."""
+def _status(images: Tensor, decode: Callable[[], Tensor], active: int, failure: str) -> tuple[str, str]:
+    """How a class's fit went, and what to do where it did not go well.
+
+    Args:
+        images: uint8 [N, C, H, W], all of the class.
+        decode: gives float32 [M, C, H, W], what the first M of their codes are decoded to.
+        active: latent dimensions in use.
+        failure: why training failed, or "".
+    """
     if failure:
         return "failed", f"{failure}. Lower learning_rate, or look for odd images in this class"
     if len(images) < FEW_SAMPLES:
@@ -235,9 +253,20 @@ def _status(images: Tensor, active: int, failure: str) -> tuple[str, str]:
         )
     if bool((images == images[:1]).all()):
         return "constant", "all images are the same, so there is no variation to learn"
-    if active == 0:
+    decoded = decode()
+    spread = _spread(images[: len(decoded)].float() / 255)
+    if active and _spread(decoded) > IGNORED * spread:
+        return "ok", ""
+    if spread < FAINT:
         return (
             "collapsed",
-            "no latent dimension is in use. Train for more steps, or with sharing='warm-start'",
+            f"images differ by {255 * spread:.1f} of 255 levels, too little to learn. Stretch their values",
         )
-    return "ok", ""
+    if active:
+        return "collapsed", "all codes are decoded to one image. Lower learning_rate, or train for more steps"
+    return "collapsed", "no latent dimension is in use. Train for more steps, or with sharing='warm-start'"
+
+
+def _spread(images: Tensor) -> float:
+    """The root mean squared difference of images [N, C, H, W] from their mean."""
+    return math.sqrt((images - images.mean(0)).square().mean().item())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,8 @@ from tqdm import tqdm
 from vae_augment.bank import VAEBank
 from vae_augment.bank_file import Start, without_quality
 from vae_augment.config import FitConfig
-from vae_augment.fit_data import common_shape, load_images
+from vae_augment.exceptions import DataWarning
+from vae_augment.fit_data import common_shape, load_images, outliers_said
 from vae_augment.fitter import Fitter
 from vae_augment.model import VAE
 from vae_augment.raw import common_range
@@ -75,6 +77,8 @@ def fit(
     if start is not None:
         _check_fits(source, config, start)
     data = load_images(source, shape)
+    if said := outliers_said(data, source.value_range):
+        warnings.warn(said, DataWarning, stacklevel=3)
     torch_device = choose_device(device)
     with tqdm(disable=None if progress else True, unit="step", file=sys.stderr) as bar:
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar)

@@ -36,14 +36,18 @@ class LatentStats:
     @cached_property
     def scale_tril(self) -> Tensor:
         """Lower Cholesky factors of `cov`, [K, L, L]."""
-        floor = VARIANCE_FLOOR * torch.eye(self.cov.shape[-1], dtype=self.cov.dtype, device=self.cov.device)
-        factors: Tensor = torch.linalg.cholesky(self.cov + floor)
+        factors: Tensor = torch.linalg.cholesky(self._floored())
         return factors
 
     def usable(self) -> bool:
         """Whether every covariance is one: positive definite but for rounding."""
-        floor = VARIANCE_FLOOR * torch.eye(self.cov.shape[-1], dtype=self.cov.dtype, device=self.cov.device)
-        return not bool(torch.linalg.cholesky_ex(self.cov + floor).info.any())
+        return not bool(torch.linalg.cholesky_ex(self._floored()).info.any())
+
+    def _floored(self) -> Tensor:
+        """Covariances that stay positive definite under rounding, which the largest variance decides."""
+        latent_dim, largest = self.cov.shape[-1], self.cov.diagonal(dim1=-2, dim2=-1).amax(1)  # [K]
+        floor = (latent_dim * torch.finfo(self.cov.dtype).eps * largest).clamp_min(VARIANCE_FLOOR)
+        return self.cov + floor[:, None, None] * torch.eye(latent_dim, dtype=self.cov.dtype, device=self.cov.device)
 
     def spread(self, rows: Tensor, noise: Tensor) -> Tensor:
         """Standard normal noise [B, L] coloured by the covariance of the class of each row [B]."""
@@ -87,9 +91,14 @@ def describe(means: Tensor, pooled: Tensor | None, exemplars: int, generator: to
     return LatentStats(
         means.mean(0)[None],
         cov[None],
-        kept.half()[None] if len(kept) else torch.zeros(1, 0, latent_dim, dtype=torch.float16),
+        _half(kept)[None] if len(kept) else torch.zeros(1, 0, latent_dim, dtype=torch.float16),
         torch.tensor([len(kept)]),
     )
+
+
+def _half(codes: Tensor) -> Tensor:
+    largest = torch.finfo(torch.float16).max
+    return codes.clamp(-largest, largest).half()
 
 
 def covariance(means: Tensor) -> Tensor:

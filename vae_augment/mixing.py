@@ -26,7 +26,6 @@ from vae_augment.raw import (
     like_all,
     match_channels,
     size_of,
-    to_tensor,
 )
 from vae_augment.sample import Sample
 from vae_augment.seeding import derive
@@ -202,9 +201,10 @@ def _encode(
             alone.append(i)
         elif codes.get(items[i : i + 1]).isnan().any():  # not done with one before
             images = [source.raw(item).image for item in together.tolist()]
-            codes.put(together, bank.encode_rows(_small(bank, source, images), rows[i].expand(len(together)))[0])
+            small = _small(bank, source, together.tolist(), images)
+            codes.put(together, bank.encode_rows(small, rows[i].expand(len(together)))[0])
     if alone:
-        small = _small(bank, source, [samples[i].image for i in alone])
+        small = _small(bank, source, items[alone].tolist(), [samples[i].image for i in alone])
         codes_alone = bank.encode_rows(small, rows[alone], block=ENCODED_ALONE)[0]
         known[alone] = codes_alone
         codes.put(items[alone], codes_alone)
@@ -232,10 +232,10 @@ def _decode(
     return pixels
 
 
-def _small(bank: VAEBank, source: Source, images: list[Any]) -> Tensor:
-    """Raw images as a bank sees them, float [B, C, H, W]."""
+def _small(bank: VAEBank, source: Source, items: list[int], images: list[Any]) -> Tensor:
+    """Raw images of items as a bank sees them, float [B, C, H, W]."""
     channels, size = bank.image_shape[0], bank.image_shape[1:]
-    floats = (to_float(to_tensor(image, source.value_range)) for image in images)
+    floats = (to_float(source.pixels(item, image)) for item, image in zip(items, images, strict=True))
     return torch.cat([resize(match_channels(pixels, channels)[None], size) for pixels in floats])
 
 

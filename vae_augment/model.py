@@ -30,10 +30,11 @@ INITIAL_LOG_SIGMA = -1.5
 
 
 class Loss(NamedTuple):
-    """Means over the batch, in nats per image; each float32 [K]."""
+    """Means over the batch, in nats per image, and what tells of a loss that is not finite; each float32 [K]."""
 
     reconstruction: Tensor  # -log p(x|z)
     kl: Tensor  # KL(q(z|x) || N(0, I))
+    logvar: Tensor  # the largest |log-variance| of the posterior
 
     @property
     def total(self) -> Tensor:
@@ -204,7 +205,7 @@ class VAE:
         pixels = math.prod(self.image_shape)
         log_normaliser = pixels * (log_sigma + 0.5 * math.log(2 * math.pi))
         reconstruction = log_normaliser + squared_error.mean(1) / (2 * (2 * log_sigma).exp())
-        return Loss(reconstruction, kl_per_dim(mean, logvar).sum(2).mean(1))
+        return Loss(reconstruction, kl_per_dim(mean, logvar).sum(2).mean(1), logvar.detach().abs().amax((1, 2)))
 
 
 @cache

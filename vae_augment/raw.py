@@ -6,6 +6,7 @@ spaces become RGB; 16-bit grey keeps its depth as float.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -15,11 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 from vae_augment.images import to_float, to_uint8
+from vae_augment.model import MIN_SIDE
 
 GREY_MODES = ("1", "L")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # as arrays, of a range like theirs
-# NumPy images have channels last; a first axis this short and shorter than the last is taken as channels first.
+# NumPy images have channels last; a first axis this short and shorter than the last is taken as channels first, unless
+# the last could be channels and the first a height.
 MAX_CHANNELS = 16
+USUAL_RANGES = ((0.0, 1.0), (0.0, 255.0))
+WIDEST = 1e38  # a range that single precision holds with room to spare
 Range: TypeAlias = tuple[float, float]
 
 
@@ -31,19 +36,35 @@ def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
         value_range: the values that mean black and white in arrays other than uint8 (`value_range_of`); None: (0, 1).
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: it is none of these, or holds something other than real numbers.
         ValueError: an array of another number of dimensions, or with values that are not finite.
     """
+    array = as_tensor(image)
+    if array.dtype == torch.uint8:
+        return array
+    low, high = value_range or (0.0, 1.0)
+    scaled = ((array.double() if _is_wide(array, low, high) else array.float()) - low) / (high - low)
+    if not bool(torch.isfinite(scaled).all()):
+        raise ValueError("an image holds values that are not finite.")
+    return scaled.clamp(0, 1).float()
+
+
+def as_tensor(image: Any) -> Tensor:
+    """An image as a tensor [C, H, W] with the values that it holds. Raises as `to_tensor`, but for values."""
     if isinstance(image, Image.Image):
         if image.mode not in DEEP_MODES:
             return _from_pil(image)
         image = np.array(image)
     if isinstance(image, np.ndarray):
+        if image.dtype.kind not in "biuf" or image.dtype.itemsize > 8:
+            raise TypeError(f"an image must hold real numbers of at most 64 bits, got {image.dtype}.")
         native = image.astype(image.dtype.newbyteorder("="), copy=False)
         array = torch.from_numpy(np.require(native, requirements=["C", "W"]))
         if array.ndim == 3 and not _channels_first(image):
             array = array.permute(2, 0, 1)
     elif isinstance(image, Tensor):
+        if image.is_complex():
+            raise TypeError(f"an image must hold real numbers of at most 64 bits, got {image.dtype}.")
         array = image.detach().as_subclass(Tensor).cpu()
     else:
         raise TypeError(f"an image must be a PIL image, numpy array or tensor, got {type(image).__name__}.")
@@ -51,13 +72,13 @@ def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
         array = array[None]
     if array.ndim != 3:
         raise ValueError(f"an image must be [H, W] or have channels, got shape {list(image.shape)}.")
-    if array.dtype == torch.uint8:
-        return array
-    low, high = value_range or (0.0, 1.0)
-    scaled = (array.float() - low) / (high - low)
-    if not bool(torch.isfinite(scaled).all()):
-        raise ValueError("an image holds values that are not finite.")
-    return scaled.clamp(0, 1)
+    return array
+
+
+def _is_wide(array: Tensor | np.ndarray, low: float, high: float) -> bool:
+    """Whether single precision cannot hold an array's values, or their distance from black."""
+    whole = array.dtype.kind in "iu" if isinstance(array, np.ndarray) else not array.is_floating_point()
+    return array.dtype.itemsize > (2 if whole else 4) or high - low > WIDEST
 
 
 def all_to_float(images: Sequence[Any], value_range: Range | None = None) -> Tensor:
@@ -117,7 +138,8 @@ def like_all(pixels: Tensor, originals: Sequence[Any], value_range: Range | None
     if first.dtype in (torch.uint8, np.dtype(np.uint8)):
         values = to_uint8(pixels)
     else:
-        values = pixels.clamp(0, 1) * (high - low) + low
+        exact = pixels.double() if _is_wide(first, low, high) else pixels
+        values = exact.clamp(0, 1) * (high - low) + low
     if first.ndim == 2:
         values = values[:, 0]
     if isinstance(first, np.ndarray):
@@ -191,19 +213,30 @@ def needs_range(image: Any) -> bool:
 
 
 def value_range_of(images: list[Any]) -> Range | None:
-    """The values of black and white in images other than bytes: (0, 1), (0, 255), or their own extremes."""
-    several = [image.float().cpu() if isinstance(image, Tensor) else image for image in images if needs_range(image)]
-    arrays = [np.asarray(image, dtype=np.float32) for image in several]
-    if not arrays:
+    """The values of black and white in images other than bytes: (0, 1), (0, 255), or their own extremes.
+
+    Values that are not finite are passed over here: whoever reads such an image knows which one it is.
+    """
+    several = [extremes(image) for image in images if needs_range(image)]
+    if not several:
         return None
-    low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
-    if not np.isfinite([low, high]).all():
-        raise ValueError("an image holds values that are not finite.")
-    for usual in (1.0, 255.0):
-        if low >= 0 and high <= usual:
-            return 0.0, usual
+    low, high = min(low for low, _ in several), max(high for _, high in several)
+    if low > high:
+        return 0.0, 1.0  # no value is finite
+    for usual in USUAL_RANGES:
+        if usual[0] <= low and high <= usual[1]:
+            return usual
     low = min(low, 0.0)  # black is 0 where nothing is below it
     return low, high if high > low else low + 1
+
+
+def extremes(image: Any) -> Range:
+    """The smallest and the largest finite value of an image other than bytes; (inf, -inf) if there is none."""
+    array = as_tensor(image)
+    values = array.double() if _is_wide(array, 0, 1) else array.float()
+    if not math.isfinite(values.sum()):
+        values = values[torch.isfinite(values)]
+    return (float(values.min()), float(values.max())) if values.numel() else (math.inf, -math.inf)
 
 
 def common_range(own: Range | None, fitted: Range | None) -> Range | None:
@@ -218,4 +251,7 @@ def common_range(own: Range | None, fitted: Range | None) -> Range | None:
 
 
 def _channels_first(image: np.ndarray) -> bool:
-    return image.ndim == 3 and image.shape[0] <= MAX_CHANNELS and image.shape[0] < image.shape[-1]
+    if image.ndim != 3:
+        return False
+    first, last = int(image.shape[0]), int(image.shape[-1])
+    return first <= MAX_CHANNELS and first < last and (first < MIN_SIDE or last > MAX_CHANNELS)

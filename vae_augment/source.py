@@ -48,7 +48,7 @@ class Source:
         if not len(self._node):
             raise ValueError("dataset must hold at least one image, got an empty one.")
         image = self.raw(0).image
-        raw.to_tensor(image)  # raises if it is no image
+        raw.as_tensor(image)  # raises if it is no image
         self.labels = _as_labels(labels if labels is not None else self._node.labels(), len(self._node))
         self.classes, self.has_names = _class_names(self.leaves[0].classes, self.labels)
         twice = [name for name, count in Counter(self.classes.values()).items() if count > 1]
@@ -71,6 +71,11 @@ class Source:
         return self._node.leaves()
 
     @property
+    def has_transforms(self) -> bool:
+        """Whether any image goes through a transform once it is read."""
+        return any(leaf.transform(name) is not None for leaf in self.leaves for name in ("transform", "transforms"))
+
+    @property
     def stable(self) -> bool:
         """Whether a raw image is the same each time it is read."""
         return all(leaf.stable for leaf in self.leaves)
@@ -86,6 +91,14 @@ class Source:
             return self._node.raw(index)
         except OSError as error:
             raise ValueError(f"cannot read {self._node.whereabouts(index)}: {error}") from error
+
+    def pixels(self, index: int, image: Any) -> Tensor:
+        """`raw.to_tensor` of the raw image of item `index`. Raises ValueError that names the item and its class."""
+        try:
+            return raw.to_tensor(image, self.value_range)
+        except ValueError as error:
+            name = self.classes[int(self.labels[index])]
+            raise ValueError(f"{self.whereabouts(index)} of class {name!r}: {error}") from error
 
     def blank(self, index: int) -> Sample:
         """`raw`, but for pixels that may be blank where reading them takes long."""
@@ -113,19 +126,22 @@ class Source:
 
     def probe(self) -> Iterator[Any]:
         """Raw images of up to 1,000 evenly spaced items."""
-        for index in np.unique(np.linspace(0, len(self) - 1, min(len(self), PROBED_ITEMS)).astype(int)).tolist():
-            yield self.raw(index).image
+        return (self.raw(index).image for index in self._probed())
 
     def fingerprint(self) -> str:
         """Hash of images and labels: bytes of arrays in memory; path, size and time of files; else a probe."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self.labels.numpy().tobytes())
         if not self._node.update_digest(digest):
-            for image in self.probe():
-                pixels = raw.to_tensor(image, self.value_range)
+            for index in self._probed():
+                pixels = self.pixels(index, self.raw(index).image)
                 digest.update(f"{tuple(pixels.shape)}{pixels.dtype}".encode())
                 digest.update(pixels.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def _probed(self) -> list[int]:
+        places: list[int] = np.unique(np.linspace(0, len(self) - 1, min(len(self), PROBED_ITEMS)).astype(int)).tolist()
+        return places
 
     def _value_range(self, first: Any) -> Range | None:
         return raw.value_range_of(list(self.probe())) if raw.needs_range(first) else None

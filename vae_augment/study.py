@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -284,8 +283,8 @@ def _range_of_test(source: Source, test: Source) -> Range | None:
         return source.value_range
     tested = _extremes(test)
     if source.value_range is None:
-        usual = raw.value_range_of([tested.median(0).values])
-        return usual if usual in ((0.0, 1.0), (0.0, 255.0)) else test.value_range
+        usual = raw.value_range_of([tested.median(0).values[None]])
+        return usual if usual in raw.USUAL_RANGES else test.value_range
     trained = _extremes(source)
     for small, large in ((tested, trained), (trained, tested)):
         if small.abs().max() <= SMALL_SCALE and large.abs().amax(1).median() > LARGE_SCALE:
@@ -296,7 +295,5 @@ def _range_of_test(source: Source, test: Source) -> Range | None:
 
 def _extremes(source: Source) -> Tensor:
     """The smallest and the largest value [N, 2] of images other than bytes."""
-    images = [image for image in source.probe() if raw.needs_range(image)]
-    several = [image.float().cpu() if isinstance(image, Tensor) else image for image in images]
-    arrays = [np.asarray(image, dtype=np.float32) for image in several]
-    return torch.tensor([[float(array.min()), float(array.max())] for array in arrays])
+    images = (image for image in source.probe() if raw.needs_range(image))
+    return torch.tensor([raw.extremes(image) for image in images], dtype=torch.float64)

@@ -120,6 +120,8 @@ class _Guard:
         self._rate = torch.ones(classes)
         self._retries = [0] * classes
         self._notes = [""] * classes
+        self._trained = torch.zeros(classes, dtype=torch.bool)
+        self._last = [""] * classes  # the last loss that was not finite
         self._before: list[Tensor] = []
         self._good: list[Tensor] = []
 
@@ -155,6 +157,7 @@ class _Guard:
                 rate = self._rate.to(weight.device).view(-1, *[1] * (weight.ndim - 1))
                 weight.data = before + rate * (weight.detach() - before)
             self._before = []
+        self._trained |= finite.cpu()
         if bool(finite.all()):
             return
         for k in (~finite).nonzero()[:, 0].tolist():
@@ -162,21 +165,29 @@ class _Guard:
                 now[k] = good[k]
             self._retries[k] += 1
             self._rate[k] = 0.5 ** self._retries[k] if self._retries[k] <= MAX_RETRIES else 0.0
+            figures = (
+                f"(reconstruction {loss.reconstruction[k].item():g}, KL {loss.kl[k].item():g} nats, "
+                f"largest |log-variance| {loss.logvar[k].item():g})"
+            )
+            self._last[k] = f"no loss was finite up to step {step} {figures}"
             if self._retries[k] > MAX_RETRIES and not self._notes[k]:
-                reconstruction, kl = loss.reconstruction[k].item(), loss.kl[k].item()
-                self._notes[k] = (
-                    f"loss not finite at step {step} after {MAX_RETRIES} retries "
-                    f"(reconstruction {reconstruction:g}, KL {kl:g} nats)"
-                )
+                self._notes[k] = f"loss not finite at step {step} after {MAX_RETRIES} retries {figures}"
 
     def result(self) -> tuple[Params, list[str]]:
-        """The weights, those of a class that the last step spoiled as they were before."""
+        """The weights, those of a class that the last step spoiled as they were before; and why a class failed.
+
+        A class that no step was taken for has failed, however few steps there were.
+        """
         weights = [w.detach() for w in self._weights.values()]
         spoiled = ~torch.stack([torch.isfinite(w).reshape(len(w), -1).all(1) for w in weights]).all(0)
         if bool(spoiled.any()):
             for weight, good in zip(weights, self._good, strict=False):  # moments come after the weights
                 weight[spoiled] = good[spoiled]
-        return {name: w.detach().cpu() for name, w in self._weights.items()}, self._notes
+        notes = [
+            note or ("" if trained else last)
+            for note, trained, last in zip(self._notes, self._trained.tolist(), self._last, strict=True)
+        ]
+        return {name: w.detach().cpu() for name, w in self._weights.items()}, notes
 
 
 def _batch(job: Job, batch_size: int, device: torch.device) -> Tensor:
