@@ -595,3 +595,8 @@ def test_few_and_constant_images_are_told_as_such_and_not_as_collapsed(blind):
 def test_images_too_faint_to_learn_are_told():
     notes = [info.note for info in quick(dataset_of([plain(90) + plain(91), bars(12)])).class_infos]
     assert notes == ["images differ by 0.5 of 255 levels, too little to learn. Stretch their values", ""]
+
+
+def test_images_that_begin_alike_are_not_taken_for_collapsed():
+    begin = bars(1) * fitter.TRIED
+    assert quick(dataset_of([begin + bars(fitter.TRIED)])).class_infos[0].status == "ok"

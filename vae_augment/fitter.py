@@ -207,7 +207,7 @@ class Fitter:
         mean, logvar, rmse = posterior(self.vae, params, images, self.device)
         pooled = None if start is None else start.pooled
         stats = describe(mean, pooled, self.config.exemplars, generator(self.seed, "exemplars", name))
-        status, reason = _status(images, partial(self._decoded, params, mean[:TRIED]), active_dims(mean), note)
+        status, reason = _status(images, partial(self._decoded, params, mean), active_dims(mean), note)
         info = ClassInfo(
             name=name,
             label=label,
@@ -221,11 +221,11 @@ class Fitter:
         )
         return info, stats
 
-    def _decoded(self, params: Params, means: Tensor) -> Tensor:
-        """Images [N, C, H, W] of the codes of some."""
+    def _decoded(self, params: Params, means: Tensor, places: Tensor) -> Tensor:
+        """Images [M, C, H, W] of one class's codes [N, L] at some places [M]."""
         weights = {name: tensor.to(self.device) for name, tensor in params.items()}
         with torch.no_grad():
-            return self.vae.decode(weights, means.to(self.device)[None])[0].cpu()
+            return self.vae.decode(weights, means[places].to(self.device)[None])[0].cpu()
 
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"
@@ -235,12 +235,12 @@ class Fitter:
         return default_policy(counts, channels=self._channels, method=method)
 
 
-def _status(images: Tensor, decode: Callable[[], Tensor], active: int, failure: str) -> tuple[str, str]:
+def _status(images: Tensor, decode: Callable[[Tensor], Tensor], active: int, failure: str) -> tuple[str, str]:
     """How a class's fit went, and what to do where it did not go well.
 
     Args:
         images: uint8 [N, C, H, W], all of the class.
-        decode: gives float32 [M, C, H, W], what the first M of their codes are decoded to.
+        decode: gives float32 [M, C, H, W], what the codes of those at places [M] are decoded to.
         active: latent dimensions in use.
         failure: why training failed, or "".
     """
@@ -253,9 +253,9 @@ def _status(images: Tensor, decode: Callable[[], Tensor], active: int, failure: 
         )
     if bool((images == images[:1]).all()):
         return "constant", "all images are the same, so there is no variation to learn"
-    decoded = decode()
-    spread = _spread(images[: len(decoded)].float() / 255)
-    if active and _spread(decoded) > IGNORED * spread:
+    places = torch.linspace(0, len(images) - 1, min(len(images), TRIED)).long()
+    spread = _spread(images[places].float() / 255)
+    if active and _spread(decode(places)) > IGNORED * spread:
         return "ok", ""
     if spread < FAINT:
         return (

@@ -66,8 +66,9 @@ def fit(
 
     Raises:
         TypeError: the dataset is iterable, or its items are not (image, label).
-        ValueError: an empty dataset, a class that it lacks, labels that are not integers, images below 8x8, or a start
-            that was fitted without a warm start or for other images.
+        ValueError: an empty dataset, a class that it lacks, labels that are not integers, images below 8x8, with more
+            than 16 channels or with values that are not finite, arrays of several shapes, or a start that was fitted
+            without a warm start or for other images.
     """
     source = Source(dataset, labels)
     wanted = _wanted(source, classes)

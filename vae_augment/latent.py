@@ -36,18 +36,25 @@ class LatentStats:
     @cached_property
     def scale_tril(self) -> Tensor:
         """Lower Cholesky factors of `cov`, [K, L, L]."""
-        factors: Tensor = torch.linalg.cholesky(self._floored())
+        factors: Tensor
+        factors, failed = torch.linalg.cholesky_ex(self._floored())
+        if bool(failed.any()):  # codes that training has thrown far apart
+            factors = torch.where(
+                failed[:, None, None] > 0, torch.linalg.cholesky(self._floored(rounding=True)), factors
+            )
         return factors
 
     def usable(self) -> bool:
         """Whether every covariance is one: positive definite but for rounding."""
-        return not bool(torch.linalg.cholesky_ex(self._floored()).info.any())
+        return not bool(torch.linalg.cholesky_ex(self._floored(rounding=True)).info.any())
 
-    def _floored(self) -> Tensor:
-        """Covariances that stay positive definite under rounding, which the largest variance decides."""
-        latent_dim, largest = self.cov.shape[-1], self.cov.diagonal(dim1=-2, dim2=-1).amax(1)  # [K]
-        floor = (latent_dim * torch.finfo(self.cov.dtype).eps * largest).clamp_min(VARIANCE_FLOOR)
-        return self.cov + floor[:, None, None] * torch.eye(latent_dim, dtype=self.cov.dtype, device=self.cov.device)
+    def _floored(self, *, rounding: bool = False) -> Tensor:
+        """Covariances with a floor under their variances; `rounding` raises it to what that takes from large ones."""
+        latent_dim, floor = self.cov.shape[-1], torch.tensor(VARIANCE_FLOOR)
+        if rounding:
+            largest = self.cov.diagonal(dim1=-2, dim2=-1).amax(1)  # [K]
+            floor = (latent_dim * torch.finfo(self.cov.dtype).eps * largest).clamp_min(VARIANCE_FLOOR)[:, None, None]
+        return self.cov + floor * torch.eye(latent_dim, dtype=self.cov.dtype, device=self.cov.device)
 
     def spread(self, rows: Tensor, noise: Tensor) -> Tensor:
         """Standard normal noise [B, L] coloured by the covariance of the class of each row [B]."""
