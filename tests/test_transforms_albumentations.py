@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from tests.conftest import Shapes
 from tests.recording import record
 from vae_augment.transforms import albumentations as adapter
+from vae_augment.transforms import requirement
 from vae_augment.transforms.albumentations import VAEJitter
 
 # isort: split
@@ -412,8 +413,8 @@ def test_another_albumentations_is_refused(versions, message, monkeypatch):
 
 @pytest.mark.parametrize("version", ["2.0.8", "2.0.8.post1", "2.0.12"])
 def test_albumentations_2_0_is_taken(version, monkeypatch):
-    monkeypatch.setattr(adapter, "_version", {"albumentations": version}.get)
-    adapter._require_albumentations()
+    monkeypatch.setattr(requirement, "_version", {"albumentations": version}.get)
+    assert requirement.problem_with_albumentations() is None
 
 
 def test_a_fork_is_refused_before_any_of_it_runs(tmp_path):
