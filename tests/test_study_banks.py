@@ -62,6 +62,7 @@ def without_policy(bank):
     return VAEBank(replace(bank.content, config=replace(bank.config, policy="none")))
 
 
+@pytest.mark.filterwarnings("ignore:serving the images as they are")
 def test_a_bank_fitted_without_a_policy_is_fitted_again_without_one(fitted, fits):
     quick(Shapes(9), bank=without_policy(fitted), arms=["none", "ours"], config=FitConfig())
     quick(Shapes(9), bank=fitted, arms=["none", "ours"], config=FitConfig(policy="none"))

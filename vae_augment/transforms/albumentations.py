@@ -34,7 +34,7 @@ def _require_albumentations() -> None:
     """Raises ImportError unless the `albumentations` about to be imported is one this module is written for."""
     problem = problem_with_albumentations()
     if problem is not None:
-        raise ImportError(problem)
+        raise ImportError(" ".join(problem))
 
 
 _require_albumentations()  # before anything of a fork with the same import name can run
