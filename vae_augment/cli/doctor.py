@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vae_augment.diagnosis import Problem
     from vae_augment.system import System
 
-MARKS = {"error": "x", "warning": "!", "note": "-"}
 COLOURS = {"error": "red", "warning": "yellow", "note": None}
 
 
@@ -46,24 +45,25 @@ def _table(system: System, problems: list[Problem]) -> str:
     """A row for each thing, marked where a problem is with it."""
     from tabulate import tabulate
 
-    marks = {problem.subject: MARKS[problem.severity] for problem in reversed(problems)}  # the worst remains
+    marks = {problem.subject: problem.severity for problem in reversed(problems)}  # the worst remains
     rows = [("Python", system.python), ("platform", system.platform)]
     rows += [(name, version or "not installed") for name, version in system.versions.items()]
     rows += [("", ""), *_machine(system), *_folders(system)]
-    marked = [(marks.get(name, ""), name, value) for name, value in rows]
-    return tabulate(marked, tablefmt="plain", disable_numparse=True)
+    return tabulate(
+        [(marks.get(name, ""), name, value) for name, value in rows], tablefmt="plain", disable_numparse=True
+    )
 
 
 def _machine(system: System) -> list[tuple[str, str]]:
     torch = system.torch
     built = f"torch is built for CUDA {torch.cuda}" if torch.cuda else "torch is built without CUDA"
     bfloat16 = {None: "not known", True: "larger images are trained in it", False: "not used"}[torch.bfloat16]
-    rows = [("device", f"{torch.chosen or 'not known'}; {built}")]
+    rows = [("device", "not known" if torch.threads is None else f"{torch.chosen or 'not usable'}; {built}")]
     rows += [("", f"cuda:{i}: {each.name}, {_size(each.memory)}") for i, each in enumerate(torch.devices)]
     rows.append(("bfloat16", bfloat16))
     omp = "is not set" if system.omp_num_threads is None else f"= {system.omp_num_threads}"
     threads = "not known" if torch.threads is None else torch.threads
-    rows.append(("threads", f"{threads} of torch, {system.cores} cores, OMP_NUM_THREADS {omp}"))
+    rows.append(("threads", f"{threads} in torch, {system.cores} cores, OMP_NUM_THREADS {omp}"))
     if system.shared_memory is not None:
         rows.append(("shared memory", f"{_size(system.shared_memory)} free"))
     return rows
@@ -72,7 +72,7 @@ def _machine(system: System) -> list[tuple[str, str]]:
 def _folders(system: System) -> list[tuple[str, str]]:
     cache = system.cache
     writable = "can be written" if cache.writable else "cannot be written"
-    rows = [("cache", f"{cache.path}: {cache.banks} banks, {_size(cache.bytes)}, {writable}")]
+    rows = [("cache", f"{cache.path}: {cache.banks} bank{'s' * (cache.banks != 1)}, {_size(cache.bytes)}, {writable}")]
     for place, there in system.data.items() or {"not known": True}.items():
         rows.append(("data" if len(rows) == 1 else "", place if there else f"{place} (not there)"))
     return rows
