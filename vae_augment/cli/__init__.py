@@ -33,7 +33,7 @@ class _OneLineErrors(click.Group):
             sys.exit(INPUT_WRONG)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "vae-augment"
-            _fail(f"{error.format_message()} Try '{command} --help'.", INPUT_WRONG)
+            _fail(f"{error.format_message().rstrip('.')}. Try '{command} --help'.", INPUT_WRONG)
         except click.Abort:
             _fail("stopped.", WORK_FAILED)
         except Exception as error:  # the command line's edge: everything ends in a message and a code

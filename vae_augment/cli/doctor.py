@@ -21,7 +21,7 @@ COLOURS = {"error": "red", "warning": "yellow", "note": None}
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
 def doctor(as_json: bool) -> None:
-    """Say what is installed here, what is used of this machine, and what is wrong."""
+    """Say what is installed here, and what is wrong with it."""
     from vae_augment.diagnosis import ERROR, diagnose
     from vae_augment.system import examine
 
