@@ -269,7 +269,7 @@ def test_a_subsample_of_everything_is_everything(shapes):
 
 
 def test_a_subsample_of_more_than_there_is_takes_all_and_says_so(shapes, caplog):
-    caplog.set_level("INFO", "vae_augment")
+    caplog.set_level("DEBUG", "vae_augment")
     part = subsample(Subset(shapes, range(22)), 3, seed=0)
     assert [part.dataset[i][1] for i in part.indices] == [0] * 3 + [1] * 3 + [2] * 2
     assert "class 'slanted' has only 2 images, all are used" in caplog.text

@@ -84,13 +84,17 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """In place of `warnings.showwarning`: which warnings there are is still told by -W and PYTHONWARNINGS."""
-    where = f" ({category.__name__}, {Path(filename).name}:{lineno})"
-    if LOG.isEnabledFor(logging.WARNING):
-        own = issubclass(category, VAEAugmentWarning)
-        _say(f"warning: {message}{where * (shows_more() or not own)}", loud=True)
+    if not LOG.isEnabledFor(logging.WARNING):
+        return
+    if not issubclass(category, VAEAugmentWarning):
+        message = f"{message} ({category.__name__}, {Path(filename).name}:{lineno})"
+    elif shows_more():
+        message = f"{message} ({category.__name__})"
+    _say(f"warning: {message}", loud=True)
 
 
 def _say(text: str, *, loud: bool) -> None:
-    bars = sys.modules.get("tqdm")  # which a line would be written into the middle of
-    with nullcontext() if bars is None else bars.tqdm.external_write_mode(file=sys.stderr):
-        click.secho(f"vae-augment: {' '.join(text.split())}", err=True, fg="yellow" if loud else None, bold=loud)
+    bar = getattr(sys.modules.get("tqdm"), "tqdm", None)  # a line would be written into the middle of one
+    with nullcontext() if bar is None else bar.external_write_mode(file=sys.stderr):
+        line = f"vae-augment: {' '.join(text.split())}"
+        click.secho(line, err=True, fg="yellow" if loud else None, bold=loud or None)
