@@ -190,6 +190,7 @@ def test_ours_draws_anew_in_each_epoch(fitted):
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.filterwarnings("ignore:serving the images as they are")
 def test_ours_with_shares_of_zero_is_none(fitted):
     assert same(taken("ours", bank=fitted.with_policy(p_generate=0.0, p_jitter=0.0)), taken("none"))
 

@@ -43,6 +43,7 @@ def test_evaluate_measures_on_given_images_with_a_given_bank(here, monkeypatch):
     assert [row["recall"]["across"] for row in found["rows"]] == [None, None]
 
 
+@pytest.mark.filterwarnings("ignore:.* test images are in dataset too")
 def test_evaluate_opens_the_test_part_below_the_root(here, monkeypatch):
     opened = []
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import pickle
 import random
 from collections import Counter
@@ -19,6 +18,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_image
 
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEAugmentedDataset, VAEBank, fit
+from vae_augment.exceptions import CacheWarning, DataWarning, LeakageWarning
 from vae_augment.mnist_sample import MNISTSample
 
 MIXED = {"p_generate": 0.4, "p_jitter": 0.3}
@@ -488,7 +488,7 @@ def test_a_class_that_the_base_lacks_is_no_matter(bank, shapes):
 def test_classes_of_other_names_go_by_the_label_with_a_warning(bank, shapes):
     renamed = Shapes()
     renamed.classes = ("across", "up", "slanted")
-    with pytest.warns(UserWarning, match="label 1 is 'down' in the bank and 'up' in base_ds; going by the label"):
+    with pytest.warns(DataWarning, match="label 1 is 'down' in the bank and 'up' in base_ds; going by the label"):
         ds = VAEAugmentedDataset(renamed, bank, seed=0, **ALL_GENERATED)
     assert all_values(ds) == all_values(VAEAugmentedDataset(shapes, bank, seed=0, **ALL_GENERATED))
 
@@ -523,15 +523,14 @@ def test_without_a_bank_one_is_fitted_once_and_kept(fits, tmp_path, capsys):
     assert len(fits) == 2
 
 
-def test_a_damaged_bank_in_the_cache_is_fitted_again(fits, bank, tmp_path, caplog, monkeypatch):
+def test_a_damaged_bank_in_the_cache_is_fitted_again(fits, bank, tmp_path, monkeypatch):
     monkeypatch.setattr("vae_augment.bank_cache.fit", lambda dataset, *, config: fits.append(dataset) or bank)
     VAEAugmentedDataset(Shapes())
     (path,) = (tmp_path / "cache").rglob("*.safetensors")
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    with caplog.at_level(logging.WARNING, logger="vae_augment"):
+    with pytest.warns(CacheWarning, match="fitting again: .* is not a bank, or is cut off"):
         VAEAugmentedDataset(Shapes())
-    assert "fitting again" in caplog.text
     assert (len(fits), path.read_bytes()) == (2, whole)
 
 
@@ -547,7 +546,7 @@ def test_the_data_that_the_bank_was_fitted_on_is_no_surprise(bank, base):
 @pytest.mark.parametrize("base", [Shapes(seed=1), Subset(Shapes(), range(20)), Shapes(per_class=3)])
 def test_other_data_than_the_banks_is_warned_of(bank, base):
     with pytest.warns(
-        UserWarning, match=r"fitted on other data \(Shapes, 30 images\) than base_ds .* look better than they are"
+        LeakageWarning, match=r"fitted on other data \(Shapes, 30 images\) than base_ds .* look better than they are"
     ):
         VAEAugmentedDataset(base, bank)
 
@@ -567,12 +566,12 @@ def test_a_copy_has_an_epoch_and_a_transform_of_its_own(bank, shapes):
     assert other[0][0] == "transformed"
 
 
-def test_a_bank_that_cannot_be_kept_is_used_all_the_same(bank, shapes, tmp_path, monkeypatch, caplog):
+def test_a_bank_that_cannot_be_kept_is_used_all_the_same(bank, shapes, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("VAE_AUGMENT_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr("vae_augment.bank_cache.fit", lambda *args, **kwargs: bank)
-    assert VAEAugmentedDataset(shapes).bank is bank
-    assert "the bank could not be kept in" in caplog.text
+    with pytest.warns(CacheWarning, match=r"the bank could not be kept in .* Set \$VAE_AUGMENT_CACHE"):
+        assert VAEAugmentedDataset(shapes).bank is bank
 
 
 def test_a_class_whose_fit_failed_stays_real(bank, shapes):

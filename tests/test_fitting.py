@@ -11,6 +11,7 @@ from tests.conftest import CONFIG, Shapes
 from tests.test_bank import assert_same_classes
 from vae_augment import FitConfig, VAEBank, fit, fitter
 from vae_augment.bank_file import serialize
+from vae_augment.exceptions import FitWarning
 
 QUICK = replace(CONFIG, steps=8)
 
@@ -126,7 +127,8 @@ def test_a_class_that_fails_is_told_and_the_others_are_kept(bank, monkeypatch):
 
     monkeypatch.setattr(fitter, "train", train)
     dataset = Subset(Shapes(), [*range(10), *range(10, 15), *range(20, 30)])
-    statuses = {info.name: (info.status, info.note) for info in quick(dataset, CONFIG).class_infos}
+    with pytest.warns(FitWarning, match=r"class 'down' failed: loss not finite at step 3\. Lower learning_rate"):
+        statuses = {info.name: (info.status, info.note) for info in quick(dataset, CONFIG).class_infos}
     assert statuses["down"][0] == "failed"
     assert statuses["down"][1].startswith("loss not finite at step 3. Lower learning_rate")
     assert statuses["across"] == statuses["slanted"] == ("ok", "")

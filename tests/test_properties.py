@@ -21,6 +21,7 @@ from torchvision.transforms import v2
 
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEAugmentedDataset, fit
+from vae_augment.exceptions import DataWarning
 
 ALL_GENERATED, ALL_JITTERED = {"p_generate": 1.0, "p_jitter": 0.0}, {"p_generate": 0.0, "p_jitter": 1.0}
 MIXED, ALL_REAL = {"p_generate": 0.4, "p_jitter": 0.3}, {"p_generate": 0.0, "p_jitter": 0.0}
@@ -494,7 +495,7 @@ def test_with_a_random_transform_that_cannot_be_set_aside_items_are_what_it_retu
     case = data.draw(cases(kind, changes=(v2.RandomCrop(CROP),), placements=("inside",)))
     base = case.base()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*cannot be set aside", UserWarning)  # two crops may be alike by chance
+        warnings.filterwarnings("ignore", ".*cannot be set aside", DataWarning)  # two crops may be alike by chance
         ds = VAEAugmentedDataset(base, banks["grey"], seed=3, return_source=True, **MIXED)
     for item, real_item in zip(listed(ds), listed(base), strict=True):
         (image, label, _), (real_image, real_label, _) = parts_of(item), parts_of(real_item)
@@ -511,7 +512,7 @@ def test_a_random_transform_that_cannot_be_set_aside_is_said(banks, change, seed
         (torch.from_numpy(array)[None], label) for array, label in zip(Shapes().data, Shapes().targets, strict=True)
     ]
     torch.manual_seed(seed)
-    with pytest.warns(UserWarning, match="cannot be set aside"):
+    with pytest.warns(DataWarning, match="cannot be set aside"):
         VAEAugmentedDataset(Plain(items, inside=change), banks["grey"], **MIXED)
 
 

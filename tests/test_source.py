@@ -11,6 +11,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tests.conftest import Shapes
 from vae_augment import VAEAugmentedDataset
+from vae_augment.exceptions import DataWarning
 from vae_augment.source import Source
 
 LABELS = [2, 0, 1, 0]
@@ -220,7 +221,7 @@ def test_a_transform_that_cannot_be_set_aside_is_said_and_kept():
 
         transform = property(lambda self: invert)
 
-    with pytest.warns(UserWarning, match="the transforms of ReadOnly cannot be set aside; working on what it returns"):
+    with pytest.warns(DataWarning, match="the transforms of ReadOnly cannot be set aside; working on what it returns"):
         source = Source(ReadOnly())
     assert same(source.raw(3).whole, ReadOnly()[3])
 
@@ -362,7 +363,7 @@ def test_a_transform_that_is_called_whatever_it_is_is_set_aside_too():
 
 def test_a_transform_whose_result_is_worked_on_stays_on():
     dataset = Plain("measured", transform=lambda image: torch.from_numpy(image))
-    with pytest.warns(UserWarning, match="the transforms of Plain cannot be set aside; working on what it returns"):
+    with pytest.warns(DataWarning, match="the transforms of Plain cannot be set aside; working on what it returns"):
         source = Source(dataset)
     assert torch.equal(source.raw(1).image, dataset[1][0])
     assert torch.equal(source.finish(1, source.raw(1), source.raw(1).image)[0], dataset[1][0])
@@ -380,7 +381,7 @@ def test_a_transform_of_whole_items_is_called_with_one():
 
 
 def test_items_that_differ_each_time_are_told_of():
-    with pytest.warns(UserWarning, match="items of Plain differ each time they are read: .* a `transform` attribute"):
+    with pytest.warns(DataWarning, match="items of Plain differ each time they are read: .* a `transform` attribute"):
         source = Source(Plain("random"))
     assert not source.stable
 
@@ -446,7 +447,7 @@ def permuted_after(self, i):
 )
 def test_work_after_the_transform_keeps_it_on(read, transform):
     dataset = Own(read, transform=transform)
-    with pytest.warns(UserWarning, match="the transforms of Own cannot be set aside"):
+    with pytest.warns(DataWarning, match="the transforms of Own cannot be set aside"):
         source = Source(dataset)
     sample = source.raw(4)
     assert np.array_equal(sample.image, dataset[4][0])
@@ -468,7 +469,7 @@ def test_a_transform_that_is_no_function_stays_where_it_is(transform):
     def read(self, i):
         return np.flipud(self.x[i]) if self.transform else self.x[i], i % 3
 
-    with pytest.warns(UserWarning, match="the transforms of Own cannot be set aside"):
+    with pytest.warns(DataWarning, match="the transforms of Own cannot be set aside"):
         source = Source(Own(read, transform=transform))
     assert np.array_equal(source.raw(4).image, Own(read, transform=transform)[4][0])
 
@@ -493,7 +494,7 @@ def test_a_dataset_that_insists_on_its_transform_keeps_it(error):
             raise error("a transform is needed")
         return self.transform(self.x[i])[0], i % 3
 
-    with pytest.warns(UserWarning, match="the transforms of Own cannot be set aside"):
+    with pytest.warns(DataWarning, match="the transforms of Own cannot be set aside"):
         source = Source(Own(read, transform=lambda image: (255 - image,)))
     assert source.raw(1).image.shape == (9, 9, 3)
 

@@ -3,6 +3,7 @@
 Names resolve on first use (PEP 562), so ``import vae_augment`` loads neither torch nor anything else heavy.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ _HOME = {
     "export": "exporting",
     "fit": "fitting",
 }
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet, unless whoever uses it asks for its log
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
+from vae_augment.exceptions import CacheWarning, warn
 from vae_augment.files import cache_folder
 from vae_augment.fitting import RECIPE, fit
 from vae_augment.seeding import derive
 from vae_augment.source import Source
-
-logger = logging.getLogger(__name__)
 
 
 def find_bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Source) -> VAEBank:
@@ -36,7 +34,7 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
         try:
             return VAEBank.load(path)
         except ValueError as error:
-            logger.warning("fitting again: %s", error)
+            warn(f"fitting again: {error}", CacheWarning)
     print(f"vae-augment: fitting a bank on {len(source)} images, once; it is kept in {path}", file=sys.stderr)
     bank = fit(base_ds, config=config)
     if any(info.status == "failed" for info in bank.class_infos):
@@ -45,5 +43,8 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
         path.parent.mkdir(parents=True, exist_ok=True)
         bank.save(path)
     except OSError as error:
-        logger.warning("the bank could not be kept in %s and will be fitted again: %s", path, error)
+        warn(
+            f"the bank could not be kept in {path} and will be fitted again: {error}. Set $VAE_AUGMENT_CACHE.",
+            CacheWarning,
+        )
     return bank

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import operator
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,11 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from vae_augment.balance import Strategy, added_items, wanted_totals
 from vae_augment.bank import VAEBank
 from vae_augment.bank_cache import find_bank
+from vae_augment.exceptions import DataWarning, LeakageWarning, PolicyWarning, warn
 from vae_augment.mixing import REAL, Cache, Draws, draw_fresh, draw_seeded, no_draws, synthesise
 from vae_augment.raw import common_range
 from vae_augment.sample import with_source
 from vae_augment.source import Source
-
-logger = logging.getLogger(__name__)
 
 SOON_READ = 5_000  # images; of so few each is soon needed, so reading some before their turn costs nothing in the end
 
@@ -89,7 +86,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         self.p_generate, self.p_jitter = _shares(self.bank, p_generate, p_jitter)
         by_class = p_generate is None and p_jitter is None
         if by_class and self.bank.policy.off and not totals:
-            logger.warning("serving the images as they are: %s", self.bank.policy.origin)
+            warn(f"serving the images as they are: {self.bank.policy.origin}", PolicyWarning)
         self.scale = scale
         self.seed = seed
         self.return_source = return_source
@@ -263,12 +260,11 @@ def _warn_of_other_data(bank: VAEBank, source: Source) -> None:
     """Results look better than they are if the bank has seen images that they are measured on."""
     fitted_on = bank.data.get("fingerprint")
     if fitted_on is not None and fitted_on != source.fingerprint():
-        warnings.warn(
+        warn(
             f"the bank was fitted on other data ({bank.data.get('name')}, {bank.data.get('images')} images) than "
             f"base_ds ({len(source)}). Results on held-out images that it was fitted on look better than they are. "
             "Fit a bank on base_ds alone: VAEAugmentedDataset(base_ds) does.",
-            UserWarning,
-            stacklevel=4,
+            LeakageWarning,
         )
 
 
@@ -283,10 +279,9 @@ def _rows(bank: VAEBank, source: Source) -> Tensor:
     for info in bank.class_infos if source.has_names else ():
         name = source.classes.get(info.label, info.name)
         if name != info.name:
-            warnings.warn(
+            warn(
                 f"label {info.label} is {info.name!r} in the bank and {name!r} in base_ds; going by the label.",
-                UserWarning,
-                stacklevel=4,
+                DataWarning,
             )
             break
     values, inverse = source.labels.unique(return_inverse=True)

@@ -1,6 +1,11 @@
-"""Categories of the warnings that this package gives, for `warnings.filterwarnings`."""
+"""Categories of the warnings that this package gives, for `warnings.filterwarnings`; and how they are given."""
 
 from __future__ import annotations
+
+import sys
+import warnings
+
+DECORATORS = ("contextlib", "torch.utils._contextlib")  # of functions of ours: they stand between those and the caller
 
 
 class VAEAugmentWarning(UserWarning):
@@ -8,11 +13,11 @@ class VAEAugmentWarning(UserWarning):
 
 
 class DataWarning(VAEAugmentWarning):
-    """Data is not used as it stands: images left out, a sample in place of a dataset, transforms not set aside."""
+    """Data is not used as it stands: images or names left out, a sample in place of a dataset, transforms kept."""
 
 
 class LeakageWarning(VAEAugmentWarning):
-    """A bank was fitted on other data than it is used with, so that figures may look better than they are."""
+    """A bank has seen other images than it should have, or test images are trained on: figures may look too good."""
 
 
 class FitWarning(VAEAugmentWarning):
@@ -25,3 +30,15 @@ class PolicyWarning(VAEAugmentWarning):
 
 class CacheWarning(VAEAugmentWarning):
     """Something could not be kept on disk, or what was kept is damaged; the work is done again."""
+
+
+def warn(message: str, category: type[VAEAugmentWarning]) -> None:
+    """Give a warning that points to the user's line: the innermost one outside this package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_passed_over(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_passed_over(module: str) -> bool:
+    return module.split(".")[0] == __name__.split(".")[0] or module in DECORATORS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from vae_augment.bank import VAEBank
 from vae_augment.bank_file import BankContent, ClassInfo, Start
 from vae_augment.config import SMALL_DATASET, FitConfig
+from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fit_data import FitData
 from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model import VAE, Params, kl_per_dim, stack
@@ -26,8 +26,6 @@ from vae_augment.seeding import generator
 from vae_augment.selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.stored import Stored, halved, join
 from vae_augment.training import CLASSES_AT_ONCE, Job, Move, posterior, train
-
-logger = logging.getLogger(__name__)
 
 WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tuning
 SMALL_SIDE = 32  # pixels
@@ -120,7 +118,7 @@ class Fitter:
             on_step=self.bar.update,
         )
         if notes[0]:
-            logger.warning("warm start stopped early: %s", notes[0])
+            warn(f"warm start stopped early: {notes[0]}", FitWarning)
         params = halved(self.vae, params)
         means = posterior(self.vae, params, self.data.images, self.device)[0]
         by_class = [means[self.data.labels == label] for label in self.data.names]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from vae_augment.bank import VAEBank
 from vae_augment.bank_file import Start, without_quality
 from vae_augment.config import FitConfig
-from vae_augment.exceptions import DataWarning
+from vae_augment.exceptions import DataWarning, FitWarning, warn
 from vae_augment.fit_data import common_shape, load_images, outliers_said
 from vae_augment.fitter import Fitter
 from vae_augment.model import VAE
@@ -79,8 +78,10 @@ def fit(
         _check_fits(source, config, start)
     data = load_images(source, shape)
     if said := outliers_said(data, source.value_range):
-        warnings.warn(said, DataWarning, stacklevel=3)
+        warn(said, DataWarning)
     torch_device = choose_device(device)
+    count, of, images = len(wanted), len(source.classes), len(source)
+    logger.info("fitting %d of %d classes, %d images as %dx%dx%d, on %s", count, of, images, *shape, torch_device)
     with tqdm(disable=None if progress else True, unit="step", file=sys.stderr) as bar:
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar)
         content, quality = fitter.fit(wanted, None if start is None else _start_of(start))
@@ -96,7 +97,7 @@ def fit(
     content = replace(content, data=described, value_range=source.value_range)
     for info in content.class_infos:
         if info.status in ("failed", "collapsed"):
-            logger.warning("class %r %s: %s", info.name, info.status, info.note)
+            warn(f"class {info.name!r} {info.status}: {info.note}", FitWarning)
     return VAEBank(content) if start is None else _joined(start, VAEBank(content))
 
 

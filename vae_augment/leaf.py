@@ -6,7 +6,6 @@ Nothing is changed in the caller's object: transforms are set aside on shallow c
 from __future__ import annotations
 
 import copy
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from torchvision.datasets import DatasetFolder, VisionDataset
 from torchvision.datasets.folder import default_loader
 from torchvision.transforms import Compose, ToTensor
 
+from vae_augment.exceptions import DataWarning, warn
 from vae_augment.sample import Sample, put_together, taken_apart
 from vae_augment.shared import Pixels
 from vae_augment.watching import (
@@ -53,7 +53,10 @@ class Leaf:
         self._after: dict[str, Any] = {}  # transforms assigned later that the dataset itself does not call
         self._plain, self._call = set_aside(dataset)
         if self._plain is None:
-            _warn(f"the transforms of {type(dataset).__name__} cannot be set aside; working on what it returns.")
+            warn(
+                f"the transforms of {type(dataset).__name__} cannot be set aside; working on what it returns.",
+                DataWarning,
+            )
         self.stable = self._is_stable() and self._plain is not None  # else a later transform would change it
         self._alike = self._first_of_alike()
         files = len(self.leaf) if _reads_files(self._plain) else 0
@@ -286,9 +289,11 @@ class Leaf:
         except (OSError, TypeError, ValueError):  # for whoever reads the item to tell
             return False
         if not same:
-            _warn(
+            warn(
                 f"items of {type(self.leaf).__name__} differ each time they are read: it transforms images at random "
-                "in a way that cannot be set aside. Working on what it returns; better give it a `transform` attribute."
+                "in a way that cannot be set aside. Working on what it returns; better give it a `transform` "
+                "attribute.",
+                DataWarning,
             )
         return same
 
@@ -324,7 +329,3 @@ def _as_int(label: Any) -> int | None:
     """A label, or the first of several, as an integer if it is one."""
     array = np.asarray(label)
     return int(array.reshape(-1)[0]) if array.dtype.kind in "iu" and array.size else None
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=6)

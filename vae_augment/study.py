@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,14 +17,13 @@ from vae_augment.arms import InMemory, parse
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
 from vae_augment.dataset import holds_augmented
+from vae_augment.exceptions import DataWarning, LeakageWarning, warn
 from vae_augment.fit_data import common_shape, load_images
 from vae_augment.fitting import fit
 from vae_augment.moves import colour_channels
 from vae_augment.raw import Range, common_range
 from vae_augment.seeding import derive, generator
 from vae_augment.source import Source
-
-logger = logging.getLogger(__name__)
 
 HELD_OUT = 0.25  # of each class, where no test data are given
 MOST_TESTED = 10_000  # held-out images of a round
@@ -144,7 +142,7 @@ class Study:
                 f"got {fewest} of {len(self.names)}: use a smaller per_class, or give test data."
             )
         if lacking:
-            logger.warning("no image is left to test on of %s: not measured", ", ".join(map(repr, lacking)))
+            warn(f"no image is left to test on of {', '.join(map(repr, lacking))}: not measured", DataWarning)
         return lacking
 
     def _sides(self, round_: int) -> tuple[Tensor, Tensor]:
@@ -200,10 +198,9 @@ class Study:
                 f"test must hold images that dataset does not, got {len(loaded)} that are all in dataset too."
             )
         if self.shared:
-            logger.warning(
-                "%d of the %d test images are in dataset too: figures look better than they are",
-                self.shared,
-                len(loaded),
+            warn(
+                f"{self.shared} of the {len(loaded)} test images are in dataset too: figures look better than they are",
+                LeakageWarning,
             )
         return loaded
 
@@ -216,9 +213,11 @@ class Study:
                 f"it has labels {sorted(bank.row_of)}."
             )
         if bank.data.get("fingerprint") not in (None, source.fingerprint()):
-            logger.warning("the bank given was fitted on other data than dataset; on test images, figures mislead")
+            warn(
+                "the bank given was fitted on other data than dataset; on test images, figures mislead", LeakageWarning
+            )
         if self.train_count < len(self._all):
-            logger.warning("the bank given has seen images not trained on: others are fitted, with its options")
+            warn("the bank given has seen images not trained on: others are fitted, with its options", LeakageWarning)
             self._bank = None
 
     def _of_class(self, count: int) -> int:
@@ -235,7 +234,7 @@ def _places(source: Source, test: Source) -> dict[int, int]:
     wanted: dict[int, Any] = dict(test.classes)
     if not (source.has_names and test.has_names and set(known) & set(test.classes.values())):
         if source.has_names and test.has_names:
-            logger.warning("no class of test has a name of dataset's; going by the label")
+            warn("no class of test has a name of dataset's; going by the label", DataWarning)
         known, wanted = places, {label: label for label in test.classes}
     unknown = [label for label, key in wanted.items() if key not in known]
     if unknown:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -10,16 +9,19 @@ from typing import Any, NoReturn
 import click
 
 from vae_augment import __version__
+from vae_augment.cli.doctor import doctor
 from vae_augment.cli.evaluate import evaluate
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
+from vae_augment.cli.messages import add_options, in_lines, shows_more
 
 
 class _OneLineErrors(click.Group):
     """A command whose errors are one line: exit code 2 for what the user can mend, 1 for work that failed."""
 
+    @in_lines()
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         run: Callable[..., Any] = super().main
         if not standalone_mode:
@@ -31,11 +33,11 @@ class _OneLineErrors(click.Group):
             sys.exit(INPUT_WRONG)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "vae-augment"
-            _fail(f"{error.format_message()} Try '{command} --help'.", INPUT_WRONG)
+            _fail(f"{error.format_message().rstrip('.')}. Try '{command} --help'.", INPUT_WRONG)
         except click.Abort:
             _fail("stopped.", WORK_FAILED)
         except Exception as error:  # the command line's edge: everything ends in a message and a code
-            if logging.getLogger("vae_augment").isEnabledFor(logging.INFO):
+            if shows_more():
                 raise
             wrong_input = isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
             _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong_input else WORK_FAILED)
@@ -48,28 +50,17 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-class _Echo(logging.Handler):
-    """The log as lines on standard error, warnings in colour."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        loud = record.levelno >= logging.WARNING
-        click.secho(f"vae-augment: {self.format(record)}", err=True, fg="yellow" if loud else None, bold=loud)
-
-
 @click.group(
     "vae-augment",
     cls=_OneLineErrors,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="vae-augment")
-@click.option("-v", "--verbose", is_flag=True, help="Say more, and show tracebacks.")
-def main(verbose: bool) -> None:
+def main() -> None:
     """Augment small image datasets with one VAE per class."""
-    log = logging.getLogger("vae_augment")
-    log.setLevel(logging.INFO if verbose else logging.WARNING)
-    if not any(isinstance(handler, _Echo) for handler in log.handlers):
-        log.addHandler(_Echo())
 
 
-for command in (fit, generate, evaluate, info):
+for command in (fit, generate, evaluate, info, doctor):
     main.add_command(command)
+for command in (main, *main.commands.values()):
+    add_options(command)

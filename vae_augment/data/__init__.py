@@ -22,7 +22,7 @@ def open_data(
 
     A name is looked up in `root` alone if it is given; else in $VAE_AUGMENT_DATA, ./data and torchvision's cache, and
     then downloaded into the last. MNIST that cannot be downloaded is replaced by a sample of 5,000 training and 1,000
-    test images that comes with the package, with a warning in the log.
+    test images that comes with the package, with a `DataWarning`.
 
     Args:
         name: one of `KNOWN`, or a path. A folder whose "train" subfolder holds class folders stands for that, and as

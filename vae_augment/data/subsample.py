@@ -21,7 +21,7 @@ def subsample(dataset: Dataset[Any], count: int, seed: int) -> Subset[Any]:
     for label, name in source.classes.items():
         items = (source.labels == label).nonzero()[:, 0]
         if len(items) < count:
-            logger.info("class %r has only %d images, all are used", name, len(items))
+            logger.debug("class %r has only %d images, all are used", name, len(items))
         order = torch.randperm(len(items), generator=generator(seed, "per class", name))
         chosen.append(items[order[:count]])
     return Subset(dataset, torch.cat(chosen).sort().values.tolist())

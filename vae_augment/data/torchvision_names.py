@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from vae_augment.data.opened import SAMPLE_SOURCE, OpenedData
 from vae_augment.download import download
+from vae_augment.exceptions import DataWarning, warn
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +78,11 @@ def _instead(key: str, part: str, error: ConnectionError) -> OpenedData:
         ) from None
     from vae_augment.mnist_sample import MNISTSample
 
-    logger.warning(
+    images = "5,000 of its 60,000 training" if part == "train" else "1,000 of its 10,000 test"
+    warn(
         "MNIST is not on this machine and cannot be downloaded. Using the sample that comes with vae-augment instead: "
-        "%s images. Results will be worse than with all of MNIST. Reason: %s",
-        "5,000 of its 60,000 training" if part == "train" else "1,000 of its 10,000 test",
-        error,
+        f"{images} images. Results will be worse than with all of MNIST. Reason: {error}",
+        DataWarning,
     )
     return OpenedData(MNISTSample(train=part == "train"), "mnist", SAMPLE_SOURCE)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import random
-import re
 import tempfile
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +25,16 @@ from vae_augment.transforms.jittering import (
     require_unit_range,
     rows_of,
 )
+from vae_augment.transforms.requirement import problem_with_albumentations
 
-WANTED = 'pip install "albumentations>=2.0.8,<2.1"'
 INLINE_KEY = "safetensors"  # a bank inside a serialised pipeline: {INLINE_KEY: the file's bytes in base64}
 
 
 def _require_albumentations() -> None:
     """Raises ImportError unless the `albumentations` about to be imported is one this module is written for."""
-    if _version("albumentationsx") is not None:
-        raise ImportError(
-            "VAEJitter does not run with albumentationsx, which is installed: it is AGPL-licensed, shares the import "
-            f"name of albumentations and works differently. pip uninstall albumentationsx albumentations; {WANTED}"
-        )
-    version = _version("albumentations")
-    if version is None:
-        raise ImportError(f"VAEJitter needs albumentations, which is not installed. {WANTED}")
-    numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
-    if not (2, 0, 8) <= numbers < (2, 1):
-        raise ImportError(f"VAEJitter needs albumentations 2.0.8 or later below 2.1, got {version}. {WANTED}")
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    problem = problem_with_albumentations()
+    if problem is not None:
+        raise ImportError(" ".join(problem))
 
 
 _require_albumentations()  # before anything of a fork with the same import name can run

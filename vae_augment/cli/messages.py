@@ -1,0 +1,100 @@
+"""What a command says on standard error besides errors: log and warnings, a line each; more by -v, less by -q."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vae_augment.exceptions import VAEAugmentWarning
+
+LOG = logging.getLogger("vae_augment")
+
+
+@contextmanager
+def in_lines() -> Iterator[None]:
+    """While a command runs, its log and its warnings are lines on standard error; afterwards all is as it was."""
+    level, handler = LOG.level, _Echo()
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(level)
+
+
+def shows_more() -> bool:
+    """Whether -v was given."""
+    return LOG.isEnabledFor(logging.INFO)
+
+
+def add_options(command: click.Command) -> None:
+    """Give a command -v and -q."""
+    command.params += [
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            callback=_be_verbose,
+            help="Say what is done, and show tracebacks; -vv for more.",
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=_be_quiet,
+            help="Show no warnings, only errors.",
+        ),
+    ]
+
+
+def _be_verbose(context: click.Context, option: click.Parameter, count: int) -> None:
+    if count:
+        LOG.setLevel(logging.INFO if count == 1 else logging.DEBUG)
+
+
+def _be_quiet(context: click.Context, option: click.Parameter, given: bool) -> None:
+    if given:
+        LOG.setLevel(logging.ERROR)
+
+
+class _Echo(logging.Handler):
+    """The log as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        loud = record.levelno >= logging.WARNING
+        _say(f"{record.levelname.lower()}: " * loud + self.format(record), loud=loud)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """In place of `warnings.showwarning`: which warnings there are is still told by -W and PYTHONWARNINGS."""
+    if not LOG.isEnabledFor(logging.WARNING):
+        return
+    if not issubclass(category, VAEAugmentWarning):
+        message = f"{message} ({category.__name__}, {Path(filename).name}:{lineno})"
+    elif shows_more():
+        message = f"{message} ({category.__name__})"
+    _say(f"warning: {message}", loud=True)
+
+
+def _say(text: str, *, loud: bool) -> None:
+    bar = getattr(sys.modules.get("tqdm"), "tqdm", None)  # a line would be written into the middle of one
+    with nullcontext() if bar is None else bar.external_write_mode(file=sys.stderr):
+        line = f"vae-augment: {' '.join(text.split())}"
+        click.secho(line, err=True, fg="yellow" if loud else None, bold=loud or None)
