@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
+from vae_augment.checkpoint import discard
 from vae_augment.config import FitConfig
 from vae_augment.exceptions import CacheWarning, warn
-from vae_augment.files import cache_folder
+from vae_augment.files import cache_folder, sweep
 from vae_augment.fitting import RECIPE, fit
 from vae_augment.seeding import derive
 from vae_augment.source import Source
+
+logger = logging.getLogger(__name__)
 
 
 def find_bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Source) -> VAEBank:
@@ -30,21 +37,56 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
     config = FitConfig()
     key = f"{derive(0, RECIPE, source.fingerprint(), repr(config.to_dict())):016x}"
     path = cache_folder() / "banks" / f"{key}.safetensors"
-    if path.exists():
-        try:
-            return VAEBank.load(path)
-        except ValueError as error:
-            warn(f"fitting again: {error}", CacheWarning)
-    print(f"vae-augment: fitting a bank on {len(source)} images, once; it is kept in {path}", file=sys.stderr)
-    bank = fit(base_ds, config=config)
-    if any(info.status == "failed" for info in bank.class_infos):
-        return bank  # so that the next run tries again
+    known = _load(path)
+    if known is not None:
+        return known
+    with _alone(path):
+        known = _load(path)  # of a process that was quicker
+        return _fitted(base_ds, len(source), config, path) if known is None else known
+
+
+def _load(path: Path) -> VAEBank | None:
+    if not path.exists():
+        return None
+    try:
+        return VAEBank.load(path)
+    except ValueError as error:
+        warn(f"fitting again: {error}", CacheWarning)
+        return None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait for another process that fits the same. It saves work; where locks do not work, both fit it."""
+    lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        bank.save(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print("vae-augment: another process is fitting the same bank; waiting for it", file=sys.stderr)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        logger.info("no lock on %s: %s", path, error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fitted(base_ds: Dataset[Any], images: int, config: FitConfig, path: Path) -> VAEBank:
+    print(f"vae-augment: fitting a bank on {images} images, once; it is kept in {path}", file=sys.stderr)
+    sweep(path.parent)
+    unfinished = path.with_suffix(".unfinished")
+    bank = fit(base_ds, config=config, checkpoint=unfinished)
+    try:
+        if not any(info.status == "failed" for info in bank.class_infos):  # else the next run tries again
+            path.parent.mkdir(parents=True, exist_ok=True)
+            bank.save(path)
     except OSError as error:
         warn(
             f"the bank could not be kept in {path} and will be fitted again: {error}. Set $VAE_AUGMENT_CACHE.",
             CacheWarning,
         )
+    discard(unfinished)
     return bank

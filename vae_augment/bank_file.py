@@ -104,8 +104,8 @@ class BankContent:
 
 
 def without_quality(data: dict[str, Any]) -> dict[str, Any]:
-    """What a bank says of its data, without figures that were of other classes."""
-    return {name: value for name, value in data.items() if name != "quality"}
+    """What a bank says of its data, without figures that were of other classes and the key of one fit."""
+    return {name: value for name, value in data.items() if name not in ("quality", "key")}
 
 
 def serialize(content: BankContent) -> bytes:
@@ -116,7 +116,7 @@ def serialize(content: BankContent) -> bytes:
         tensors |= {"class.steps": weights.steps, "class.base": weights.base}
     if len(weights.bases):
         tensors["base.weights"] = weights.bases
-    tensors |= {f"latent.{name}": tensor for name, tensor in _stats_tensors(content.stats).items()}
+    tensors |= {f"latent.{name}": tensor for name, tensor in content.stats.tensors().items()}
     if content.start is not None:
         tensors["start.pooled"] = content.start.pooled
     for name, tensor in tensors.items():
@@ -345,10 +345,6 @@ def _check_tensors(path: Path, file: Any, expected: dict[str, tuple[str, list[in
                 f"{path} is damaged: tensor {name!r} must be {dtype} {shape}, "
                 f"got {part.get_dtype()} {part.get_shape()}."
             )
-
-
-def _stats_tensors(stats: LatentStats) -> dict[str, Tensor]:
-    return {"mean": stats.mean, "cov": stats.cov, "exemplars": stats.exemplars, "counts": stats.counts}
 
 
 def _require_finite(name: str, tensor: Tensor) -> None:

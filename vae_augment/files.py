@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,8 @@ RESERVED_NAMES = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
 )
 MAX_NAME_BYTES = 200
+PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp", re.DOTALL)
+STALE_AFTER = 24 * 3600  # seconds, of a partial whose writer cannot be looked for
 MANIFEST, CLASSES = "manifest.json", "classes.json"  # stand beside class folders
 
 
@@ -23,14 +30,14 @@ def atomic_write(path: str | Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader, or a crash at any instant, sees the old file or the new one.
 
     A symlink is followed, so that its target is replaced and the link stays. The file's mode follows the umask. File
-    and folder are on disk when it returns.
+    and folder are on disk when it returns. A process that is killed leaves a partial behind, which `sweep` removes.
 
     Args:
         path: the file; its folder must exist.
         content: all of its bytes.
     """
     target = Path(path).resolve()
-    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
+    partial = target.with_name(_partial_name(target.name))
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(descriptor, "wb") as file:
@@ -47,9 +54,9 @@ def atomic_write(path: str | Path, content: bytes) -> None:
 def write_quickly(folder: str, name: str, content: Any) -> None:
     """Write `content` (bytes-like) to a new file, which is whole or absent but perhaps not yet on disk.
 
-    For many small files that a synced manifest lists. Nobody else may write a file of that name at the same time.
+    For many small files that a synced manifest lists.
     """
-    partial = f"{folder}{os.sep}.{name}.tmp"
+    partial = f"{folder}{os.sep}{_partial_name(name)}"
     try:
         with open(partial, "wb") as file:
             file.write(content)
@@ -58,6 +65,50 @@ def write_quickly(folder: str, name: str, content: Any) -> None:
         with suppress(FileNotFoundError):
             os.unlink(partial)
         raise
+
+
+def sweep(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove what writers that are gone left half-written in a folder.
+
+    A writer is gone if it ran on this machine and no process has its number, or if its partial is more than a day old.
+
+    Args:
+        folder: that may hold such partials.
+        names: of the files that were being written; None: any.
+    """
+    wanted = None if names is None else {_shortened(name) for name in names}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = PARTIAL.fullmatch(entry.name)
+            if found and (wanted is None or found["name"] in wanted) and _is_stale(entry, found):
+                with suppress(OSError):  # another process may sweep too
+                    os.unlink(entry)
+
+
+def _partial_name(name: str) -> str:
+    """Of a file that is being written: it says by which process, and no other has it."""
+    return f".{_shortened(name)}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def _shortened(name: str) -> str:
+    """So that a partial's name, which is longer, is still one that file systems take."""
+    return os.fsencode(name)[:180].decode(errors="ignore")
+
+
+@cache
+def _machine() -> str:
+    return hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
+
+
+def _is_stale(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
+    if found["machine"] == _machine() and os.name != "nt":  # where signal 0 ends a process
+        try:
+            os.kill(int(found["process"]), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_AFTER
 
 
 def _sync_folder(folder: Path) -> None:

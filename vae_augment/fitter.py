@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank_file import BankContent, ClassInfo, Start
+from vae_augment.checkpoint import NOTHING_KEPT, Checkpoint, Part
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fit_data import FitData
@@ -42,14 +43,45 @@ IGNORED = 0.01  # the spread of reconstructions over that of the images: below i
 FAINT = 0.02  # the spread of images, pixels in 0..1, of which a VAE with a noise of 0.05 or more sees nothing
 
 
+class _Fitted(NamedTuple):
+    """One class's model (K = 1), how its fit went, and what is known of its latents."""
+
+    weights: Stored
+    info: ClassInfo
+    stats: LatentStats
+
+    def part(self) -> Part:
+        """For a checkpoint, which knows the start already."""
+        tensors = {"values": self.weights.values, "steps": self.weights.steps}
+        return Part(
+            tensors | {f"latent.{name}": tensor for name, tensor in self.stats.tensors().items()}, asdict(self.info)
+        )
+
+    @classmethod
+    def of(cls, part: Part, vae: VAE, start: Start | None) -> _Fitted:
+        stats = LatentStats(*(part.tensors[f"latent.{name}"] for name in ("mean", "cov", "exemplars", "counts")))
+        weights = Stored.unpacked(
+            vae, part.tensors["values"], part.tensors["steps"], None if start is None else start.params
+        )
+        return cls(weights, ClassInfo(**part.values), stats)
+
+
 class Fitter:
     """The stages of a fit: warm start, fine-tuning, latent statistics, the choice of a policy."""
 
     def __init__(
-        self, vae: VAE, config: FitConfig, data: FitData, device: torch.device, seed: int, bar: tqdm[Any]
+        self,
+        vae: VAE,
+        config: FitConfig,
+        data: FitData,
+        device: torch.device,
+        seed: int,
+        bar: tqdm[Any],
+        checkpoint: Checkpoint = NOTHING_KEPT,
     ) -> None:
         self.vae, self.config, self.data = vae, config, data
         self.device, self.seed, self.bar = device, seed, bar
+        self.checkpoint = checkpoint
         self._channels = colour_channels(data.images)
 
     def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
@@ -84,7 +116,9 @@ class Fitter:
         return replace(content, policy=policy), quality
 
     def _on(self, data: FitData) -> Fitter:
-        return Fitter(self.vae, self.config, data, self.device, self.seed, self.bar)
+        """The same for a trial on other images, whose parts are kept under other names."""
+        kept = self.checkpoint.within("trial")
+        return Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept)
 
     def _moves(self, images: float) -> Move | None:
         """What a VAE of so many images is trained on copies by."""
@@ -105,6 +139,11 @@ class Fitter:
 
     def warm_start(self, steps: int) -> Start:
         """One VAE trained on all classes, and the covariance within classes of its latents."""
+        kept = self.checkpoint.load("start")
+        if kept is not None:
+            self.bar.update(steps)
+            pooled = kept.tensors.pop("pooled")
+            return Start({name: tensor.float() for name, tensor in kept.tensors.items()}, pooled, steps)
         self.bar.set_description("warm start on all classes")
         moves = self._moves(len(self.data.images) / len(self.data.names))
         params, notes = train(
@@ -116,26 +155,35 @@ class Fitter:
             learning_rate=self.config.learning_rate * WARM_FACTOR,
             device=self.device,
             on_step=self.bar.update,
+            checkpoint=self.checkpoint,
+            name="warm-start",
         )
         if notes[0]:
             warn(f"warm start stopped early: {notes[0]}", FitWarning)
         params = halved(self.vae, params)
         means = posterior(self.vae, params, self.data.images, self.device)[0]
         by_class = [means[self.data.labels == label] for label in self.data.names]
-        return Start(params, pooled_covariance(by_class), steps)
+        start = Start(params, pooled_covariance(by_class), steps)
+        self.checkpoint.save("start", Part({n: t.half() for n, t in params.items()} | {"pooled": start.pooled}, {}))
+        self.checkpoint.clear("warm-start")
+        return start
 
     def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
         """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
-        weights, notes = self._train_classes(labels, start, steps)
-        each = (weights.params([row]) for row in range(len(labels)))
-        described = [self._describe(*job, start, steps) for job in zip(labels, each, notes, strict=True)]
-        infos, by_class = zip(*described, strict=True)
-        stats = concatenate(by_class)
+        kept = {label: self._finished(label, start) for label in labels} if steps else {}
+        done = {label: fitted for label, fitted in kept.items() if fitted is not None}
+        self.bar.update(steps * len(done))
+        left = [label for label in labels if label not in done]
+        at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
+        for first in range(0, len(left), at_once):
+            done |= self._fit_group(left[first : first + at_once], start, steps)
+        classes = [done[label] for label in labels]
+        stats = concatenate([each.stats for each in classes])
         return BankContent(
             self.vae,
-            weights,
+            join([each.weights for each in classes]),
             stats,
-            infos,
+            tuple(each.info for each in classes),
             FitConfig.from_dict(self.config.to_dict()),  # without a transform, which may not be pickled
             self._policy(stats),
             data={},
@@ -152,6 +200,9 @@ class Fitter:
 
     def _select(self, trial: BankContent, parts: Split) -> tuple[Policy, Quality]:
         """A policy chosen with a trial bank, which has not seen what is held out, and the trial's quality."""
+        kept = self.checkpoint.load("policy")
+        if kept is not None:
+            return Policy.from_dict(kept.values["policy"]), Quality.from_dict(kept.values["quality"])
         self.bar.set_description("choosing the policy")
         default = self._policy(trial.stats)
         bank = VAEBank(replace(trial, policy=default))
@@ -159,7 +210,9 @@ class Fitter:
         judged = max(round(all_steps * JUDGE_SHARE), min(all_steps, LEAST_JUDGE_STEPS))
         policy, judge = choose(bank, default, parts, steps=judged, seed=self.seed, device=self.device)
         train, held_out = ((part.images, part.labels) for part in (parts.train, parts.held_out))
-        return policy, measure_quality(bank, judge, train, held_out, seed=self.seed)
+        quality = measure_quality(bank, judge, train, held_out, seed=self.seed)
+        self.checkpoint.save("policy", Part({}, {"policy": policy.to_dict(), "quality": quality.to_dict()}))
+        return policy, quality
 
     @property
     def _fine_batch(self) -> int:
@@ -171,28 +224,37 @@ class Fitter:
         share = TUNED_CLASSES * full / (len(self.data.names) * own)
         return min(steps, max(LEAST_TUNED, round(steps * share)))
 
-    def _train_classes(self, labels: list[int], start: Start | None, steps: int) -> tuple[Stored, list[str]]:
-        at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
-        trained: list[Stored] = []
-        notes: list[str] = []
-        for first in range(0, len(labels), at_once):
-            group = labels[first : first + at_once]
-            names = [self.data.names[label] for label in group]
-            self.bar.set_description(names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}")
-            own = [self.vae.init(generator(self.seed, "init", n)) if start is None else start.params for n in names]
-            params, group_notes = train(
-                self.vae,
-                stack(own),
-                [self._job(label) for label in group],
-                steps=steps,
-                batch_size=self._fine_batch,
-                learning_rate=self.config.learning_rate,
-                device=self.device,
-                on_step=partial(self.bar.update, len(group)),
-            )
-            trained.append(Stored.pack(self.vae, params, None if start is None else start.params))
-            notes += group_notes
-        return join(trained), notes
+    def _finished(self, label: int, start: Start | None) -> _Fitted | None:
+        kept = self.checkpoint.load(f"class-{label}")
+        return None if kept is None else _Fitted.of(kept, self.vae, start)
+
+    def _fit_group(self, labels: list[int], start: Start | None, steps: int) -> dict[int, _Fitted]:
+        """Classes that are trained together."""
+        names = [self.data.names[label] for label in labels]
+        self.bar.set_description(names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}")
+        own = [self.vae.init(generator(self.seed, "init", n)) if start is None else start.params for n in names]
+        training = f"training-{labels[0]}-{len(labels)}"
+        params, notes = train(
+            self.vae,
+            stack(own),
+            [self._job(label) for label in labels],
+            steps=steps,
+            batch_size=self._fine_batch,
+            learning_rate=self.config.learning_rate,
+            device=self.device,
+            on_step=partial(self.bar.update, len(labels)),
+            checkpoint=self.checkpoint,
+            name=training,
+        )
+        weights = Stored.pack(self.vae, params, None if start is None else start.params)
+        fitted = {}
+        for row, (label, note) in enumerate(zip(labels, notes, strict=True)):
+            own_weights = weights.pick([row])
+            fitted[label] = _Fitted(own_weights, *self._describe(label, own_weights.params(), note, start, steps))
+            if steps:
+                self.checkpoint.save(f"class-{label}", fitted[label].part())
+        self.checkpoint.clear(training)
+        return fitted
 
     def _job(self, label: int) -> Job:
         images = self.data.of(label)
@@ -201,6 +263,7 @@ class Fitter:
     def _describe(
         self, label: int, params: Params, note: str, start: Start | None, steps: int
     ) -> tuple[ClassInfo, LatentStats]:
+        """How a class's fit went, and what is known of its latents."""
         images, name = self.data.of(label), self.data.names[label]
         mean, logvar, rmse = posterior(self.vae, params, images, self.device)
         pooled = None if start is None else start.pooled

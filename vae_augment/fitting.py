@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank_file import Start, without_quality
+from vae_augment.checkpoint import Checkpoint
 from vae_augment.config import FitConfig
 from vae_augment.exceptions import DataWarning, FitWarning, warn
 from vae_augment.fit_data import common_shape, load_images, outliers_said
 from vae_augment.fitter import Fitter
 from vae_augment.model import VAE
 from vae_augment.raw import common_range
+from vae_augment.seeding import derive
 from vae_augment.source import Source
 from vae_augment.training import choose_device
 
@@ -40,6 +43,7 @@ def fit(
     device: str = "auto",
     seed: int = 0,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> VAEBank:
     """Fit one VAE per class of a dataset.
 
@@ -59,6 +63,9 @@ def fit(
         device: "auto" takes a CUDA device if there is one; or any torch device.
         seed: of everything random here.
         progress: show a progress bar, if standard error is a terminal.
+        checkpoint: a folder in which what is finished is kept while this goes on: classes, the warm start, and its
+            state every few seconds. The same fit goes on from there after it was ended, and gives the same bank, byte
+            for byte. Remove it with `vae_augment.checkpoint.discard` once the bank is saved. None: nothing is kept.
 
     Returns:
         A bank on the CPU.
@@ -82,8 +89,10 @@ def fit(
     torch_device = choose_device(device)
     count, of, images = len(wanted), len(source.classes), len(source)
     logger.info("fitting %d of %d classes, %d images as %dx%dx%d, on %s", count, of, images, *shape, torch_device)
+    key = _key(source, config, wanted, start, seed)
+    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
     with tqdm(disable=None if progress else True, unit="step", file=sys.stderr) as bar:
-        fitter = Fitter(vae, resolved, data, torch_device, seed, bar)
+        fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept)
         content, quality = fitter.fit(wanted, None if start is None else _start_of(start))
     described = {
         "name": type(dataset).__name__,
@@ -91,6 +100,7 @@ def fit(
         "fingerprint": source.fingerprint(),
         "images": len(source),
         "seed": seed,
+        "key": key,
     }
     if quality is not None:
         described["quality"] = quality.to_dict()
@@ -99,6 +109,19 @@ def fit(
         if info.status in ("failed", "collapsed"):
             warn(f"class {info.name!r} {info.status}: {info.note}", FitWarning)
     return VAEBank(content) if start is None else _joined(start, VAEBank(content))
+
+
+def fit_key(dataset: Dataset[Any], *, config: FitConfig, seed: int) -> str:
+    """What `fit` writes as `data["key"]` into the bank of these: equal keys, equal banks."""
+    source = Source(dataset)
+    return _key(source, config, _wanted(source, None), None, seed)
+
+
+def _key(source: Source, config: FitConfig, wanted: list[int], start: VAEBank | None, seed: int) -> str:
+    begun = "" if start is None else start.sha256
+    options = repr(sorted(config.to_dict().items()))
+    names = repr(sorted(source.classes.items()))
+    return f"{derive(seed, RECIPE, source.fingerprint(), names, repr(wanted), options, begun):016x}"
 
 
 def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:

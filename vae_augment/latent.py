@@ -33,6 +33,10 @@ class LatentStats:
     exemplars: Tensor
     counts: Tensor
 
+    def tensors(self) -> dict[str, Tensor]:
+        """By name."""
+        return {"mean": self.mean, "cov": self.cov, "exemplars": self.exemplars, "counts": self.counts}
+
     @cached_property
     def scale_tril(self) -> Tensor:
         """Lower Cholesky factors of `cov`, [K, L, L]."""

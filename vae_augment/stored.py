@@ -39,17 +39,22 @@ class Stored:
     def pack(cls, vae: VAE, params: Params, start: Params | None) -> Stored:
         """Weights of K classes as they are kept; they are rounded. `start` (K = 1) is in half precision already."""
         flat = flatten(vae, params)
-        none = torch.zeros(0, dtype=torch.long)
         if start is None:
-            return cls(vae, _half(flat), torch.zeros(len(flat), 0), none, torch.zeros(0, flat.shape[1]).half())
+            return cls.unpacked(vae, _half(flat), torch.zeros(len(flat), 0), None)
         parts = (flat - flatten(vae, start)).split(sizes(vae), dim=1)
         steps = torch.stack([part.abs().amax(1) / LARGEST for part in parts], dim=1)
         values = [
             (part / step.clamp_min(1e-30)).round().to(torch.int8)
             for part, step in zip(parts, steps.split(1, dim=1), strict=True)
         ]
-        first = torch.zeros(len(flat), dtype=torch.long)
-        return cls(vae, torch.cat(values, dim=1), steps, first, _half(flatten(vae, start)))
+        return cls.unpacked(vae, torch.cat(values, dim=1), steps, start)
+
+    @classmethod
+    def unpacked(cls, vae: VAE, values: Tensor, steps: Tensor, start: Params | None) -> Stored:
+        """From the numbers that `pack` gave for the same start."""
+        if start is None:
+            return cls(vae, values, steps, torch.zeros(0, dtype=torch.long), torch.zeros(0, values.shape[1]).half())
+        return cls(vae, values, steps, torch.zeros(len(values), dtype=torch.long), _half(flatten(vae, start)))
 
     def __len__(self) -> int:
         return len(self.values)

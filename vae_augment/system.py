@@ -30,6 +30,7 @@ NEEDED = {  # the least versions that pyproject.toml asks for
     "opencv-python-headless": "4.9",
     "albumentations": "2.0.8",
     "click": "8.1",
+    "filelock": "3.13",
     "tabulate": "0.9",
     "platformdirs": "4.0",
 }

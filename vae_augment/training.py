@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vae_augment.checkpoint import NOTHING_KEPT, Checkpoint, Part
 from vae_augment.mixed import block_of
 from vae_augment.model import VAE, Loss, Params
 
@@ -51,6 +52,8 @@ def train(
     learning_rate: float,
     device: torch.device,
     on_step: Callable[[], object] = lambda: None,
+    checkpoint: Checkpoint = NOTHING_KEPT,
+    name: str = "training",
 ) -> tuple[Params, list[str]]:
     """Minimise the negative evidence lower bound of each class by Adam, its rate rising, then falling along a cosine.
 
@@ -65,7 +68,9 @@ def train(
         batch_size: images a class and step, drawn with replacement, so that a class of one image trains too.
         learning_rate: the schedule's peak.
         device: where to train.
-        on_step: called after each step.
+        on_step: called after each step, and for each that was taken before.
+        checkpoint: where the state is kept every few seconds, and gone on from: what comes out is the same to the bit.
+        name: of that state.
 
     Returns:
         Trained weights on the CPU, and a note for each class: "" or why it failed.
@@ -75,24 +80,28 @@ def train(
     if steps == 0:
         return guard.result()
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, steps=steps))
+    run = _Run(weights, optimizer, guard, jobs)
+    kept = checkpoint.load(name)
+    first = 0 if kept is None else run.restore(kept)
+    for _ in range(first):
+        on_step()
     in_bfloat16 = math.prod(vae.image_shape) >= BFLOAT16_FROM and computes_bfloat16(device)
     with flush_denormals():
-        for step in range(steps):
-            if step % SNAPSHOT_EVERY == 0:
-                guard.snapshot(optimizer)
+        for step in range(first, steps):
+            if step % SNAPSHOT_EVERY == 0 and guard.snapshot(optimizer) and checkpoint.due:
+                checkpoint.save(name, run.part(step))
             images = torch.stack([_batch(job, batch_size, device) for job in jobs])  # [K, B, C, H, W]
             noise = torch.stack([torch.randn(batch_size, vae.latent_dim, generator=j.generator) for j in jobs])
             with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
                 loss = vae.loss(weights, images, noise.to(device))
             total = loss.total / math.prod(vae.image_shape)  # [K], nats per pixel
             finite = torch.isfinite(total)
+            optimizer.param_groups[0]["lr"] = learning_rate * _rate(step, steps)
             optimizer.zero_grad(set_to_none=True)
             torch.where(finite, total, torch.zeros_like(total)).sum().backward()
             guard.before_step()
             optimizer.step()
             guard.after_step(optimizer, finite, step, loss)
-            schedule.step()
             on_step()
     return guard.result()
 
@@ -133,12 +142,12 @@ class _Guard:
         ]
         return [w.detach() for w in self._weights.values()] + moments
 
-    def snapshot(self, optimizer: torch.optim.Optimizer) -> None:
-        """Remember the state of every class whose weights are finite."""
+    def snapshot(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Remember the state of every class whose weights are finite. Returns whether all are."""
         state = self._state(optimizer)
         if not self._good:
             self._good = [tensor.clone() for tensor in state]
-            return
+            return True
         finite = torch.stack([torch.isfinite(t).reshape(len(t), -1).all(1) for t in state]).all(0).tolist()
         for good, now in zip(self._good, state, strict=True):
             if all(finite):
@@ -146,6 +155,21 @@ class _Guard:
             else:
                 rows = [k for k, ok in enumerate(finite) if ok]
                 good[rows] = now[rows]
+        return all(finite)
+
+    def values(self) -> dict[str, Any]:
+        """What it knows besides tensors, as JSON has it."""
+        return {
+            "rate": self._rate.tolist(),
+            "retries": list(self._retries),
+            "notes": list(self._notes),
+            "trained": self._trained.tolist(),
+            "last": list(self._last),
+        }
+
+    def restore(self, values: dict[str, Any]) -> None:
+        self._rate, self._trained = torch.tensor(values["rate"]), torch.tensor(values["trained"])
+        self._retries, self._notes, self._last = values["retries"], values["notes"], values["last"]
 
     def before_step(self) -> None:
         if bool((self._rate != 1).any()):
@@ -188,6 +212,43 @@ class _Guard:
             for note, trained, last in zip(self._notes, self._trained.tolist(), self._last, strict=True)
         ]
         return {name: w.detach().cpu() for name, w in self._weights.items()}, notes
+
+
+class _Run:
+    """The whole state of a training, as a part of a checkpoint and back."""
+
+    MOMENTS = ("exp_avg", "exp_avg_sq")
+
+    def __init__(self, weights: Params, optimizer: torch.optim.Optimizer, guard: _Guard, jobs: Sequence[Job]) -> None:
+        self._weights, self._optimizer, self._guard, self._jobs = weights, optimizer, guard, jobs
+
+    def part(self, step: int) -> Part:
+        """Before a step at which the guard has just found all classes finite: its good state is this one."""
+        tensors = {f"generator.{k}": job.generator.get_state() for k, job in enumerate(self._jobs)}
+        for name, weight in self._weights.items():
+            tensors[f"weight.{name}"] = weight.detach().cpu()
+            moments = self._optimizer.state[weight] or {moment: torch.zeros_like(weight) for moment in self.MOMENTS}
+            tensors |= {f"{moment}.{name}": moments[moment].detach().cpu() for moment in self.MOMENTS}
+        return Part(tensors, {"step": step, **self._guard.values()})
+
+    def restore(self, part: Part) -> int:
+        """Go on from a part. Returns the step that comes next."""
+        step: int = part.values["step"]
+        for k, job in enumerate(self._jobs):
+            job.generator.set_state(part.tensors[f"generator.{k}"])
+        for name, weight in self._weights.items():
+            weight.data.copy_(part.tensors[f"weight.{name}"])
+        states = {
+            place: {
+                "step": torch.tensor(float(step)),
+                **{moment: part.tensors[f"{moment}.{name}"] for moment in self.MOMENTS},
+            }
+            for place, name in enumerate(self._weights)
+        }
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self._guard.restore(part.values)
+        return step
 
 
 def _batch(job: Job, batch_size: int, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
 from vae_augment.cli.messages import add_options, in_lines, shows_more
+from vae_augment.cli.stopping import how_to_resume, stopped_by_signals
 
 
 class _OneLineErrors(click.Group):
@@ -26,28 +28,39 @@ class _OneLineErrors(click.Group):
         run: Callable[..., Any] = super().main
         if not standalone_mode:
             return run(*args, standalone_mode=False, **extra)
+        given = args[0] if args else extra.get("args")
+        resume = how_to_resume(list(sys.argv[1:] if given is None else given))
         try:
-            code = run(*args, standalone_mode=False, **extra)
+            with stopped_by_signals(lambda name: _end_now(f"stopped by {name}.", resume)):
+                code = run(*args, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(INPUT_WRONG)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "vae-augment"
             _fail(f"{error.format_message().rstrip('.')}. Try '{command} --help'.", INPUT_WRONG)
-        except click.Abort:
-            _fail("stopped.", WORK_FAILED)
+        except click.Abort as error:
+            _fail(f"stopped by {error.__cause__ or 'the user'}.", WORK_FAILED, resume)
         except Exception as error:  # the command line's edge: everything ends in a message and a code
             if shows_more():
                 raise
             wrong_input = isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
-            _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong_input else WORK_FAILED)
+            interrupted = isinstance(error, OSError) and not wrong_input and not isinstance(error, ConnectionError)
+            code = INPUT_WRONG if wrong_input else WORK_FAILED
+            _fail(str(error) or type(error).__name__, code, resume if interrupted else "")
         else:
             sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"vae-augment: error: {' '.join(message.split())}", err=True)
+def _fail(message: str, code: int, resume: str = "") -> NoReturn:
+    click.echo(f"vae-augment: error: {' '.join(message.split())}{resume}", err=True)
     sys.exit(code)
+
+
+def _end_now(message: str, resume: str) -> NoReturn:
+    """From any thread, without waiting for anything."""
+    os.write(2, f"\nvae-augment: error: {message}{resume}\n".encode())
+    os._exit(WORK_FAILED)
 
 
 @click.group(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,8 @@ from vae_augment.cli.paths import check_file, quoted
 from vae_augment.config import CHOICES, FitConfig
 
 if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
     from vae_augment.bank import VAEBank
     from vae_augment.data import OpenedData
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--download-timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, metavar="SECONDS")
+@click.option("--resume", is_flag=True, help="Go on with the same fit where it was ended, if it was.")
 def fit(
     data: str,
     root: Path | None,
@@ -47,6 +50,7 @@ def fit(
     device: str,
     seed: int,
     download_timeout: float,
+    resume: bool,
 ) -> None:
     """Fit one VAE per class and write a bank, and a contact sheet beside it."""
     started = time.perf_counter()
@@ -64,7 +68,7 @@ def fit(
     opened = open_data(data, root=root, timeout=download_timeout)
     if out is None:
         out = Path(f"{opened.name}.safetensors")
-    bank = _fit_and_write(opened, out, per_class, config, device, seed)
+    bank = _fit_and_write(opened, out, per_class, config, device, seed, resume)
     click.echo(class_table(bank))
     if opened.source == SAMPLE_SOURCE:
         click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
@@ -90,20 +94,41 @@ def _check_out(out: Path) -> None:
 
 
 def _fit_and_write(
-    opened: OpenedData, out: Path, per_class: int | None, config: FitConfig, device: str, seed: int
+    opened: OpenedData, out: Path, per_class: int | None, config: FitConfig, device: str, seed: int, resume: bool
 ) -> VAEBank:
+    from vae_augment.checkpoint import discard
     from vae_augment.data import subsample
-    from vae_augment.files import atomic_write
+    from vae_augment.files import atomic_write, sweep
     from vae_augment.fit_data import load_images
     from vae_augment.fitting import fit as fit_bank
     from vae_augment.report.contact_sheet import COLUMNS, contact_sheet_png
     from vae_augment.source import Source
 
     dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
-    bank = fit_bank(dataset, config=config, device=device, seed=seed)
-    bank = bank.with_data(name=opened.name, source=opened.source)
-    bank.save(out)
+    unfinished, sheet = out.with_name(f"{out.name}.unfinished"), out.with_suffix(".png")
+    sweep(out.parent, [out.name, sheet.name])
+    bank = _finished(out, dataset, config, seed) if resume else None
+    if bank is None:
+        if not resume:
+            discard(unfinished)
+        bank = fit_bank(dataset, config=config, device=device, seed=seed, checkpoint=unfinished)
+        bank = bank.with_data(name=opened.name, source=opened.source)
+        bank.save(out)
     shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
-    sheet = contact_sheet_png(bank, shown, seed=seed)
-    atomic_write(out.with_suffix(".png"), sheet)
+    drawn = contact_sheet_png(bank, shown, seed=seed)
+    if not sheet.is_file() or sheet.read_bytes() != drawn:  # what is done already stays untouched
+        atomic_write(sheet, drawn)
+    discard(unfinished)
     return bank
+
+
+def _finished(out: Path, dataset: Dataset[Any], config: FitConfig, seed: int) -> VAEBank | None:
+    """The bank of this very fit, if it is there."""
+    from vae_augment.bank import VAEBank
+    from vae_augment.fitting import fit_key
+
+    try:
+        bank = VAEBank.load(out)
+    except (ValueError, FileNotFoundError):
+        return None
+    return bank if bank.data.get("key") == fit_key(dataset, config=config, seed=seed) else None
