@@ -528,6 +528,7 @@ def test_a_bank_with_a_failed_class_is_evaluated(spoiled):
     assert "nan" not in str(result)
 
 
+@pytest.mark.filterwarnings("default:class .* failed")
 def test_a_fit_with_a_failed_class_writes_its_bank_and_exits_with_1(here, spoiled):
     (here / "bars" / "down" / "4.png").unlink()
     spoiled.add(2)

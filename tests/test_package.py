@@ -13,7 +13,7 @@ CHAIN = (
     "config exceptions files checkpoint seeding model stored images mixed latent moves policy bank_file bank raw "
     "sample watching shared leaf huggingface nodes source mnist_sample download data fit_data training classifier "
     "quality selection fitter fitting bank_cache codes mixing balance dataset transforms arms statistics study "
-    "evaluation exporting report system diagnosis cli __main__"
+    "evaluation export_folder exporting report system diagnosis cli __main__"
 )
 ORDER = CHAIN.split()
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vae_augment.bank import VAEBank
-from vae_augment.files import CLASSES, MANIFEST, atomic_write, folder_names, write_quickly
+from vae_augment.export_folder import finish, image_name, prepare, whole_images
+from vae_augment.files import folder_names, write_quickly
 from vae_augment.latent import check_method
 from vae_augment.mixed import single_thread
 from vae_augment.seeding import generator
@@ -52,6 +53,8 @@ def export(
     seed: int = 0,
     format: str = "png",
     workers: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     on_images: Callable[[int], object] = lambda count: None,
 ) -> Export:
     """Generate images into OUT/<class>/<number>.png, with classes.json and manifest.json beside the class folders.
@@ -72,11 +75,14 @@ def export(
         format: "png".
         workers: processes that draw, encode and write; 0: this one. None: one for each core where there is work for
             all. A bank on a GPU is served by this process.
-        on_images: called with the number of images just written.
+        resume: go on with an export of the same bank, method and seed that was ended, or that was of fewer images.
+            Whole files are kept. Where there is none it starts afresh.
+        overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
+        on_images: called with the number of images just written, or found there.
 
     Raises:
         ValueError: an option out of range, or images that PNG cannot hold.
-        FileExistsError: the folder holds something, or is a file.
+        FileExistsError: the folder holds something else, or is a file; or a class's folder is a link.
     """
     if format != "png":
         raise ValueError(f"format must be 'png', got {format!r}.")
@@ -88,19 +94,10 @@ def export(
         raise ValueError(f"PNG holds images of 1, 3 or 4 channels, the bank's have {channels}.")
     method = bank.policy.method if method is None else method
     check_method(bank.stats.counts, method)
+    if resume and overwrite:
+        raise ValueError("give resume or overwrite, not both.")
     names = folder_names(bank.classes)
     folder = Path(out)
-    _require_empty(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for row, name in enumerate(names):
-        if counts[row]:  # ImageFolder refuses an empty folder
-            (folder / name).mkdir()
-    blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
-    with single_thread():  # as in a worker
-        for written in DataLoader(blocks, batch_size=None, num_workers=_processes(workers, bank, len(blocks))):
-            if isinstance(written, OSError):
-                raise written
-            on_images(written)
     described = [
         {"folder": name, "name": info.name, "label": info.label, "images": n}
         for name, info, n in zip(names, bank.class_infos, counts, strict=True)
@@ -113,8 +110,18 @@ def export(
         "images": sum(counts),
         "classes": described,
     }
-    _write_json(folder / CLASSES, {entry["folder"]: entry["name"] for entry in described})
-    _write_json(folder / MANIFEST, manifest)
+    prepare(folder, manifest, resume=resume, overwrite=overwrite)
+    for row, name in enumerate(names):
+        if counts[row]:  # ImageFolder refuses an empty folder
+            (folder / name).mkdir(exist_ok=True)
+    blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
+    on_images(sum(counts) - blocks.images)
+    with single_thread():  # as in a worker
+        for written in DataLoader(blocks, batch_size=None, num_workers=_processes(workers, bank, len(blocks))):
+            if isinstance(written, OSError):
+                raise written
+            on_images(written)
+    finish(folder, manifest, dict(zip(names, bank.classes, strict=True)))
     return Export(folder, dict(zip(bank.classes, counts, strict=True)))
 
 
@@ -152,24 +159,30 @@ class _Blocks(Dataset[int | OSError]):
         self, bank: VAEBank, folders: Sequence[Path], counts: Sequence[int], method: str | None, seed: int
     ) -> None:
         self._bank, self._folders, self._method, self._seed = bank, folders, method, seed
-        self._blocks = [
-            (row, first, min(BLOCK, count - first))
-            for row, count in enumerate(counts)
-            for first in range(0, count, BLOCK)
-        ]
+        self._blocks: list[tuple[int, int, list[int]]] = []  # row, first number, and the numbers that are missing
+        for row, count in enumerate(counts):
+            missing = sorted(set(range(count)) - whole_images(folders[row]))
+            for first, numbers in groupby(missing, lambda number: number - number % BLOCK):
+                self._blocks.append((row, first, list(numbers)))
+
+    @property
+    def images(self) -> int:
+        """How many are to be made."""
+        return sum(len(missing) for _, _, missing in self._blocks)
 
     def __len__(self) -> int:
         return len(self._blocks)
 
     def __getitem__(self, index: int) -> int | OSError:
-        row, first, count = self._blocks[index]
+        row, first, missing = self._blocks[index]
         folder = str(self._folders[row])
         try:
-            for number, content in enumerate(encode_pngs(self._draw(row, first)[:count]), first):
-                write_quickly(folder, f"{number:06d}.png", content)
+            images = self._draw(row, first)[[number - first for number in missing]]
+            for number, content in zip(missing, encode_pngs(images), strict=True):
+                write_quickly(folder, image_name(number), content)
         except OSError as error:
             return error
-        return count
+        return len(missing)
 
     def _draw(self, row: int, first: int) -> Tensor:
         """uint8 images [BLOCK, C, H, W] of one class. Always a whole block: a shorter one would round differently."""
@@ -190,14 +203,3 @@ def encode_pngs(images: Tensor) -> Iterator[Any]:
         if not done:
             raise RuntimeError(f"OpenCV could not encode an image of shape {list(images.shape[1:])}.")
         yield content
-
-
-def _require_empty(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} must be a folder, it is a file.")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty: name another folder, or empty it first.")
-
-
-def _write_json(path: Path, content: object) -> None:
-    atomic_write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

@@ -45,9 +45,7 @@ class _OneLineErrors(click.Group):
             if shows_more():
                 raise
             wrong_input = isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
-            interrupted = isinstance(error, OSError) and not wrong_input and not isinstance(error, ConnectionError)
-            code = INPUT_WRONG if wrong_input else WORK_FAILED
-            _fail(str(error) or type(error).__name__, code, resume if interrupted else "")
+            _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong_input else WORK_FAILED)
         else:
             sys.exit(code if isinstance(code, int) else 0)
 

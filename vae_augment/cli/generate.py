@@ -15,6 +15,8 @@ import click
 @click.option("--method", help="exemplar, gaussian or prior. [default: the bank's policy]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(min=0), help="Processes. [default: one a core, for many images]")
+@click.option("--resume", is_flag=True, help="Go on where it was ended; whole files are kept.")
+@click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
 @click.option("--device", default="cpu", show_default=True, help="PNGs take longer to encode than to draw.")
 def generate(
     bank: Path,
@@ -24,6 +26,8 @@ def generate(
     method: str | None,
     seed: int,
     workers: int | None,
+    resume: bool,
+    overwrite: bool,
     device: str,
 ) -> None:
     """Write generated images to OUT/<class>/<number>.png, with a manifest."""
@@ -44,6 +48,8 @@ def generate(
             method=method,
             seed=seed,
             workers=workers,
+            resume=resume,
+            overwrite=overwrite,
             on_images=bar.update,
         )
     click.echo(f"{done.total} images of {len(done.counts)} classes written to {done.folder}.")

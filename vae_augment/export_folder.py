@@ -1,0 +1,134 @@
+"""The folder of an export: what is in it, so that one that was ended can go on, and that nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from vae_augment.files import CLASSES, MANIFEST, PARTIAL, UNSAFE_CHARACTERS, atomic_write, sweep
+
+UNFINISHED = "unfinished.json"  # what the manifest will be, while images are written
+IMAGE = re.compile(r"(\d{6,})\.png")
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def image_name(number: int) -> str:
+    """Of a class's image."""
+    return f"{number:06d}.png"
+
+
+def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Make a folder ready for the images of a manifest, which it says are not finished from here on.
+
+    Raises:
+        FileExistsError: it is a file; it holds something, and neither `resume` nor `overwrite` is given; it holds
+            something that is no export, or to resume, one of other images; or a class's folder is a link.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} must be a folder, it is a file.")
+    sweep(folder, [UNFINISHED, MANIFEST, CLASSES])
+    earlier = _earlier(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (resume or overwrite):
+            hint = " (or go on with it: --resume)" if earlier else ""
+            raise FileExistsError(f"{folder} is not empty: name another folder, or empty it first{hint}.")
+        if earlier is None:
+            raise FileExistsError(
+                f"{folder} holds something that is no export: name another folder, or empty it first."
+            )
+    if earlier is not None and overwrite:
+        _remove(folder, earlier)
+    elif earlier is not None:
+        _check_same(folder, earlier, manifest)
+    for entry in manifest["classes"]:
+        if (folder / entry["folder"]).is_symlink():
+            raise FileExistsError(f"{folder / entry['folder']} must be a folder, it is a link.")
+        sweep(folder / entry["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    if earlier != manifest or not (folder / MANIFEST).is_file():
+        write_json(folder / UNFINISHED, manifest)
+
+
+def finish(folder: Path, manifest: dict[str, Any], names: dict[str, str]) -> None:
+    """Say that all images of a manifest are there, and which class each folder is of. What is right stays untouched."""
+    write_json(folder / CLASSES, names)
+    write_json(folder / MANIFEST, manifest)
+    (folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def whole_images(folder: Path) -> set[int]:
+    """Numbers of the images in a class's folder that are whole."""
+    found = set()
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = IMAGE.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False) and _is_whole(entry.path):
+                found.add(int(match[1]))
+    return found
+
+
+def write_json(path: Path, content: object) -> None:
+    """Atomically, unless it says so already."""
+    text = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    if not path.is_file() or path.read_bytes() != text:
+        atomic_write(path, text)
+
+
+def _is_whole(path: str) -> bool:
+    """Whether a PNG has its end: after a power cut a file may be there without its bytes."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - len(PNG_END)))
+        return file.read() == PNG_END
+
+
+def _earlier(folder: Path) -> dict[str, Any] | None:
+    """The manifest of the export that a folder holds, finished or not."""
+    for name in (UNFINISHED, MANIFEST):
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+            read = json.loads((folder / name).read_bytes())
+            if all(_is_safe(entry["folder"]) and type(entry["images"]) is int for entry in read["classes"]):
+                return dict(read)
+    return None
+
+
+def _is_safe(name: Any) -> bool:
+    """Whether a folder's name, which anyone may have written, leads no further than to that folder."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & (UNSAFE_CHARACTERS - {"%"})
+
+
+def _check_same(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any]) -> None:
+    """Raise FileExistsError unless every image of the earlier export is one of this one's."""
+    for what in ("format", "bank_sha256", "method", "seed"):
+        if earlier.get(what) != manifest[what]:
+            raise FileExistsError(
+                f"{folder} holds images of {what} {earlier.get(what)!r}, not {manifest[what]!r}: to resume, give the "
+                "same bank and options; or name another folder, or --overwrite."
+            )
+    had = {entry["folder"]: entry["images"] for entry in earlier["classes"]}
+    has = {entry["folder"]: entry["images"] for entry in manifest["classes"]}
+    if any(has.get(name, 0) < images for name, images in had.items()):
+        raise FileExistsError(
+            f"{folder} is of {sum(had.values())} images, more than the {sum(has.values())} wanted: to resume, ask for "
+            "as many or more; or name another folder, or --overwrite."
+        )
+
+
+def _remove(folder: Path, earlier: dict[str, Any]) -> None:
+    """An earlier export, but for what is not an export's."""
+    write_json(folder / UNFINISHED, earlier)  # still one, should this be ended
+    (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / CLASSES).unlink(missing_ok=True)
+    for entry in earlier["classes"]:
+        inner = folder / entry["folder"]
+        if inner.is_symlink() or not inner.is_dir():
+            continue
+        for path in list(inner.iterdir()):
+            if IMAGE.fullmatch(path.name) or PARTIAL.fullmatch(path.name):
+                path.unlink()
+        with suppress(OSError):  # something else is in it
+            inner.rmdir()
