@@ -4,12 +4,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BANK := demo/mnist.safetensors
 
-.PHONY: help demo test compatibility check format bench bench-full results clean
+.PHONY: help demo test faults compatibility check format bench bench-full results clean
 
 help:
 	@echo "make demo    fit MNIST, write a bank, a contact sheet and 5,000 PNGs into demo/"
 	@echo "make test    run the tests"
 	@echo "make check   ruff format, ruff check, mypy --strict"
+	@echo "make faults  kill -9 at 100 random instants of fit and generate (half an hour); writes docs/reliability.md"
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
 	@echo "make bench   quality of a fit on the bundled sample, memory, and speed in short"
 	@echo "make bench-full   quality on all of MNIST, memory, and speed; writes docs/performance.md (two hours)"
@@ -41,6 +42,9 @@ demo: .venv/base
 
 test: .venv/test
 	$(BIN)/python -m pytest
+
+faults: .venv/test
+	$(BIN)/python -m tests.faults.killing --count 100 --page docs/reliability.md
 
 # A failed test is a verdict too: the page says so, and then make fails.
 compatibility: .venv/test

@@ -17,7 +17,7 @@ from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
 from vae_augment.cli.messages import add_options, in_lines, shows_more
-from vae_augment.cli.stopping import how_to_resume, stopped_by_signals
+from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
 
 
 class _OneLineErrors(click.Group):
@@ -40,7 +40,10 @@ class _OneLineErrors(click.Group):
             command = error.ctx.command_path if error.ctx else "vae-augment"
             _fail(f"{error.format_message().rstrip('.')}. Try '{command} --help'.", INPUT_WRONG)
         except click.Abort as error:
-            _fail(f"stopped by {error.__cause__ or 'the user'}.", WORK_FAILED, resume)
+            by = str(error.__cause__ or "the user")
+            if by in NAMES:
+                _end_now(f"stopped by {by}.", resume)
+            _fail(f"stopped by {by}.", WORK_FAILED, resume)
         except Exception as error:  # the command line's edge: everything ends in a message and a code
             if shows_more():
                 raise
@@ -56,7 +59,11 @@ def _fail(message: str, code: int, resume: str = "") -> NoReturn:
 
 
 def _end_now(message: str, resume: str) -> NoReturn:
-    """From any thread, without waiting for anything."""
+    """From any thread, without waiting for anything: taking down an interpreter with torch is more than a second."""
+    import multiprocessing
+
+    for worker in multiprocessing.active_children():
+        worker.terminate()
     os.write(2, f"\nvae-augment: error: {message}{resume}\n".encode())
     os._exit(WORK_FAILED)
 

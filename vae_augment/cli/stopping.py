@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NAMES = tuple(number.name for number in SIGNALS)
 GRACE = 1.2  # seconds, in which a command must have come to its end by itself
 RESUMED = ("fit", "generate")  # commands that have --resume
 

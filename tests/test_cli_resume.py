@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import run
+from vae_augment import VAEBank, exporting
+from vae_augment.cli.stopping import how_to_resume
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+# ---- fit ----
+
+
+def test_resuming_nothing_starts_afresh_and_resuming_what_is_done_changes_nothing(here):
+    assert run("fit --data bars --preset fast --resume")[0] == 0
+    first = {path: os.stat(path).st_ino for path in ("bars.safetensors", "bars.png")}
+    code, out, err = run("fit --data bars --preset fast --resume")
+    assert (code, err) == (0, "")
+    assert "across" in out
+    assert {path: os.stat(path).st_ino for path in first} == first
+    assert not Path("bars.safetensors.unfinished").exists()
+
+
+def test_resuming_with_other_options_fits_anew(here):
+    run("fit --data bars --preset fast")
+    before = Path("bars.safetensors").read_bytes()
+    assert run("fit --data bars --preset fast --seed 1 --resume")[0] == 0
+    assert Path("bars.safetensors").read_bytes() != before
+    run("fit --data bars --preset fast --seed 1 --out other.safetensors")
+    assert Path("bars.safetensors").read_bytes() == Path("other.safetensors").read_bytes()
+
+
+def test_a_damaged_bank_is_fitted_again(here):
+    run("fit --data bars --preset fast")
+    whole = Path("bars.safetensors").read_bytes()
+    Path("bars.safetensors").write_bytes(whole[:-40])
+    assert run("fit --data bars --preset fast --resume")[0] == 0
+    assert Path("bars.safetensors").read_bytes() == whole
+
+
+def test_a_fit_sweeps_what_a_killed_one_left(here):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    from vae_augment.files import _machine
+
+    left = here / f".bars.safetensors.{_machine()}-{gone.pid}-01234567.tmp"
+    kept = here / f".other.safetensors.{_machine()}-{gone.pid}-01234567.tmp"
+    left.write_bytes(b"x")
+    kept.write_bytes(b"x")
+    run("fit --data bars --preset fast")
+    assert not left.exists()
+    assert kept.exists()
+
+
+# ---- generate ----
+
+
+@pytest.mark.parametrize("lost", [["down/000001.png"], ["down/000000.png", "classes.json"]])
+def test_an_export_is_completed_and_whole_files_stay(with_bank, lost):
+    run("generate bars.safetensors --out made --per-class 4")
+    whole = contents("made")
+    for name in lost:
+        Path("made", name).unlink()
+    kept = {path: path.stat().st_ino for path in Path("made").rglob("*.png")}
+    code, _, err = run("generate bars.safetensors --out made --per-class 4 --resume")
+    assert (code, err) == (0, "")
+    assert contents("made") == whole
+    assert all(path.stat().st_ino == inode for path, inode in kept.items())
+
+
+def test_an_image_without_its_end_is_made_again(with_bank):
+    run("generate bars.safetensors --out made --per-class 4")
+    whole = contents("made")
+    for damaged in (b"", whole["down/000002.png"][:-3]):
+        Path("made/down/000002.png").write_bytes(damaged)
+        assert run("generate bars.safetensors --out made --per-class 4 --resume")[0] == 0
+        assert contents("made") == whole
+
+
+def test_an_export_grows_and_does_not_shrink(with_bank):
+    run("generate bars.safetensors --out made --per-class 2")
+    assert run("generate bars.safetensors --out made --per-class 5 --resume")[0] == 0
+    run("generate bars.safetensors --out afresh --per-class 5")
+    assert contents("made") == contents("afresh")
+    code, _, err = run("generate bars.safetensors --out made --per-class 2 --resume")
+    assert code == 2
+    assert "made is of 15 images, more than the 6 wanted: to resume, ask for as many or more" in err
+    assert contents("made") == contents("afresh")
+
+
+def test_an_export_that_was_ended_says_so_and_goes_on(with_bank, monkeypatch):
+    write, left = exporting.write_quickly, [5]
+
+    def full(folder, name, content):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        write(folder, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "write_quickly", full)
+        code, _, err = run("generate bars.safetensors --out made --per-class 4 --workers 0")
+        assert (code, err) == (1, "vae-augment: error: [Errno 28] No space left on device\n")
+    assert json.loads(Path("made/unfinished.json").read_text())["images"] == 12
+    assert not Path("made/manifest.json").exists()
+    assert len(list(Path("made").rglob("*.png"))) == 5
+    assert run("generate bars.safetensors --out made --per-class 4 --resume")[0] == 0
+    run("generate bars.safetensors --out afresh --per-class 4")
+    assert contents("made") == contents("afresh")
+
+
+def test_overwriting_removes_an_export_and_nothing_else(with_bank):
+    run("generate bars.safetensors --out made --per-class 6 --seed 1")
+    Path("made/thesis.txt").write_text("years of work")
+    Path("made/down/notes.txt").write_text("more")
+    assert run("generate bars.safetensors --out made --per-class 2 --overwrite")[0] == 0
+    run("generate bars.safetensors --out afresh --per-class 2")
+    others = {"thesis.txt": b"years of work", "down/notes.txt": b"more"}
+    assert contents("made") == contents("afresh") | others
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--per-class 2", "made is not empty: name another folder, or empty it first (or go on with it: --resume)"),
+        ("--per-class 2 --seed 3 --resume", "made holds images of seed 0, not 3: to resume, give the same bank and"),
+        ("--per-class 2 --method prior --resume", "made holds images of method "),
+        ("--per-class 2 --resume --overwrite", "give resume or overwrite, not both"),
+    ],
+)
+def test_another_export_is_refused_and_left(with_bank, options, message):
+    run("generate bars.safetensors --out made --per-class 2")
+    before = contents("made")
+    code, out, err = run(f"generate bars.safetensors --out made {options}")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert contents("made") == before
+
+
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+@pytest.mark.parametrize(
+    "manifest", [None, "hello", "[]", '{"classes": [{"folder": "../bars/down", "images": 3}]}', "[" * 100_000]
+)
+def test_a_folder_that_is_no_export_is_refused_and_left(with_bank, option, manifest):
+    Path("made").mkdir()
+    Path("made/000000.png").write_bytes(b"mine")
+    if manifest is not None:
+        Path("made/manifest.json").write_text(manifest)
+    before = contents(".")
+    code, _, err = run(f"generate bars.safetensors --out made --per-class 2 {option}")
+    assert code == 2
+    assert "made holds something that is no export: name another folder, or empty it first" in err
+    assert contents(".") == before
+
+
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_a_class_folder_that_is_a_link_is_not_followed(with_bank, option):
+    run("generate bars.safetensors --out made --per-class 2")
+    for path in list(Path("made/down").iterdir()):
+        path.unlink()
+    Path("made/down").rmdir()
+    Path("elsewhere").mkdir()
+    Path("elsewhere/000000.png").write_bytes(b"mine")
+    Path("made/down").symlink_to(Path("elsewhere").resolve())
+    code, _, err = run(f"generate bars.safetensors --out made --per-class 2 {option}")
+    assert code == 2
+    assert "down must be a folder, it is a link" in err
+    assert contents("elsewhere") == {"000000.png": b"mine"}
+
+
+# ---- signals ----
+
+
+def test_how_to_resume_names_the_command():
+    assert "vae-augment fit --data 'my data' --resume\n" in how_to_resume(["fit", "--data", "my data"])
+    assert "vae-augment -v generate b --out c --resume\n" in how_to_resume(
+        ["-v", "generate", "b", "--out", "c", "--overwrite"]
+    )
+    assert how_to_resume(["info", "b"]) == how_to_resume([]) == ""
+
+
+SCRIPT = """if True:
+    import sys
+    from vae_augment import config
+    from vae_augment.cli import main
+    config.PRESETS["fast"] = {"steps": 100_000, "latent_dim": 4, "width": 8, "image_size": 32}
+    main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_fit_at_once_and_says_how_to_go_on(here, number):
+    command = ["fit", "--data", "bars", "--preset", "fast"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(here.glob("bars.safetensors.unfinished/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert f"vae-augment: error: stopped by {number.name}. What is finished is kept. Go on with:" in err
+    assert "\n    vae-augment fit --data bars --preset fast --resume\n" in err
+    assert "Traceback" not in err
+    assert list(here.glob("bars.safetensors.unfinished/*.part"))
+
+
+def test_a_bank_of_the_same_fit_has_its_key(bank):
+    assert len(bank.data["key"]) == 16
+    assert "key" not in bank.subset(["down"]).data
+    assert "key" not in VAEBank.merge(bank.subset([0]), bank.subset([1, 2])).data
