@@ -137,7 +137,7 @@ def test_a_missing_file_says_what_makes_one(tmp_path):
 
 
 def test_a_folder_is_no_bank(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no bank at"):
+    with pytest.raises(ValueError, match=r"no bank at .*: it is a folder\. Name the \.safetensors file"):
         VAEBank.load(tmp_path)
 
 

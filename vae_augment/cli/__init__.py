@@ -16,6 +16,7 @@ from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
 from vae_augment.cli.messages import add_options, in_lines, shows_more
+from vae_augment.cli.printable import printable
 
 
 class _OneLineErrors(click.Group):
@@ -46,7 +47,7 @@ class _OneLineErrors(click.Group):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"vae-augment: error: {' '.join(message.split())}", err=True)
+    click.echo(f"vae-augment: error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(code)
 
 
