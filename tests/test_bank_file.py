@@ -125,7 +125,7 @@ def test_the_file_holds_no_path_time_or_duration(bank_path):
     with safe_open(bank_path, framework="pt") as file:
         assert list(file.metadata()) == [METADATA_KEY]
         metadata = json.loads(file.metadata()[METADATA_KEY])
-    assert sorted(metadata["data"]) == ["fingerprint", "images", "name", "seed", "source"]
+    assert sorted(metadata["data"]) == ["fingerprint", "images", "key", "name", "seed", "source"]
 
 
 # ---- files that are no bank ----
@@ -137,7 +137,7 @@ def test_a_missing_file_says_what_makes_one(tmp_path):
 
 
 def test_a_folder_is_no_bank(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no bank at"):
+    with pytest.raises(ValueError, match=r"no bank at .*: it is a folder\. Name the \.safetensors file"):
         VAEBank.load(tmp_path)
 
 

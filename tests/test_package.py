@@ -10,8 +10,8 @@ import vae_augment
 ROOT = Path(vae_augment.__file__).parent
 # A module may import only from its left. The package itself imports on first use, and only its version may be imported.
 CHAIN = (
-    "config exceptions files checkpoint seeding model stored images mixed latent moves policy bank_file bank raw "
-    "sample watching shared leaf huggingface nodes source mnist_sample download data fit_data training classifier "
+    "config exceptions files checkpoint seeding model stored images mixed latent moves policy metadata bank_file bank "
+    "raw sample watching shared leaf huggingface nodes source mnist_sample download data fit_data training classifier "
     "quality selection fitter fitting bank_cache codes mixing balance dataset transforms arms statistics study "
     "evaluation export_folder exporting report system diagnosis cli __main__"
 )

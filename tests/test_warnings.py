@@ -111,7 +111,7 @@ def test_a_policy_not_to_augment(bank):
 
 
 def test_a_cache_that_cannot_be_used(bank, monkeypatch, tmp_path):
-    monkeypatch.setattr("vae_augment.bank_cache.fit", lambda dataset, *, config: bank)
+    monkeypatch.setattr("vae_augment.bank_cache.fit", lambda dataset, *, config, checkpoint: bank)
     VAEAugmentedDataset(Shapes())
     (kept,) = (tmp_path / "cache").rglob("*.safetensors")
     kept.write_bytes(b"damaged")

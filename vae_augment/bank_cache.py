@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +37,16 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
     config = FitConfig()
     key = f"{derive(0, RECIPE, source.fingerprint(), repr(config.to_dict())):016x}"
     path = cache_folder() / "banks" / f"{key}.safetensors"
-    known = _load(path)
-    if known is not None:
-        return known
-    with _alone(path):
-        known = _load(path)  # of a process that was quicker
-        return _fitted(base_ds, len(source), config, path) if known is None else known
-
-
-def _load(path: Path) -> VAEBank | None:
-    if not path.exists():
-        return None
-    try:
+    with suppress(ValueError, FileNotFoundError):
         return VAEBank.load(path)
-    except ValueError as error:
-        warn(f"fitting again: {error}", CacheWarning)
-        return None
+    with _alone(path):
+        try:
+            return VAEBank.load(path)  # of a process that was quicker
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            warn(f"fitting again: {error}", CacheWarning)
+        return _fitted(base_ds, len(source), config, path)
 
 
 @contextmanager

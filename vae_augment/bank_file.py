@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,24 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vae_augment.config import FitConfig
-from vae_augment.latent import LatentStats
+from vae_augment.latent import LatentStats, check_method
+from vae_augment.metadata import MAX_BYTES, brief, parse
 from vae_augment.model import NORM_GROUPS, VAE, Params
 from vae_augment.policy import Policy
-from vae_augment.stored import Stored, sizes
+from vae_augment.stored import LARGEST, Stored, sizes
 
 FORMAT, VERSION = "vae-augment-bank", 2
 METADATA_KEY = "vae_augment"
 MAX_CLASSES, MAX_CHANNELS, MAX_LATENT_DIM, MAX_WIDTH = 100_000, 16, 512, 512
 CHECKED_AT_ONCE = 2**16  # numbers
 STATUSES = ("ok", "few-samples", "constant", "collapsed", "failed")
+SIZES = ("image_shape", "latent_dim", "width", "exemplars", "tuned", "bases")
+ENTRIES = frozenset(
+    ("format", "version", *SIZES, "classes", "config", "policy", "data", "value_range", "start_steps"),
+)
+# Below these no image can overflow; a class with larger numbers is tried out when it is read.
+ORDINARY_WEIGHT, ORDINARY_CODE = 16.0, 1e5
+FAR = 8.0  # standard deviations at which it is tried
 
 
 @dataclass(frozen=True)
@@ -85,11 +94,7 @@ class BankContent:
     value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        for what in ("name", "label"):
-            values = [getattr(info, what) for info in self.class_infos]
-            twice = sorted({v for v in values if values.count(v) > 1}) if len(set(values)) < len(values) else []
-            if twice:
-                raise ValueError(f"each class needs a {what} of its own, got {twice[0]!r} more than once.")
+        _check_unique(self.class_infos)
 
     def pick(self, rows: Sequence[int]) -> BankContent:
         """Some classes, without the quality of all, or all of them in another order."""
@@ -149,8 +154,7 @@ def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankCo
         ValueError: it is no bank, is damaged, or was written by a newer version; or it lacks a class asked for.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no bank at {path}. `vae-augment fit` makes one.")
+    _check_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = _metadata(path, file.metadata())
@@ -159,18 +163,43 @@ def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankCo
         raise ValueError(f"{path} is not a bank, or is cut off: {error}.") from None
 
 
+def _check_file(path: Path) -> None:
+    """Raise for what is not a file, or says that it has a header larger than any bank's."""
+    if not path.exists():
+        raise FileNotFoundError(f"no bank at {path}. `vae-augment fit` makes one.")
+    if not path.is_file():  # a device or a pipe might never end
+        what = "a folder" if path.is_dir() else "not a regular file"
+        raise ValueError(f"no bank at {path}: it is {what}. Name the .safetensors file that `vae-augment fit` wrote.")
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > MAX_BYTES:
+        raise ValueError(
+            f"{path} is not a bank, or is cut off: its header must have at most {MAX_BYTES:,} bytes, got {header:,}."
+        )
+
+
+def _damaged(path: Path, reason: object, what: str = "is damaged") -> ValueError:
+    return ValueError(f"{path} {what}: {str(reason).rstrip('.')}. Copy the file again, or fit the bank again.")
+
+
 def _metadata(path: Path, entries: dict[str, str] | None) -> dict[str, Any]:
+    text = (entries or {}).get(METADATA_KEY, "")
     try:
-        metadata = json.loads((entries or {})[METADATA_KEY])
+        metadata = parse(text)
         is_bank = metadata["format"] == FORMAT
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, json.JSONDecodeError, RecursionError):
+        is_bank = False
+    except ValueError as error:
+        if FORMAT in text:
+            raise _damaged(path, error, "has damaged metadata") from None
         is_bank = False
     if not is_bank:
         raise ValueError(f"{path} is a safetensors file but not a bank: `vae-augment fit` makes banks.")
     version = metadata.get("version")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         raise ValueError(
-            f"{path} has bank format {version!r}, this vae-augment reads {VERSION}. Upgrade vae-augment to read it."
+            f"{path} has bank format {brief(version)}, this vae-augment reads {VERSION}. "
+            "Upgrade vae-augment to read it."
         )
     return dict(metadata)
 
@@ -193,16 +222,19 @@ class _Declared:
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> _Declared:
         """Raises KeyError, TypeError or ValueError for what a bank cannot say."""
+        unknown = sorted(set(metadata) - ENTRIES)
+        if unknown:
+            raise ValueError(f"it has an unknown entry {brief(unknown[0])}")
         declared = cls(
             _vae(metadata),
-            tuple(ClassInfo(**entry) for entry in metadata["classes"]),
+            _infos(metadata["classes"]),
             metadata["exemplars"],
             metadata["tuned"],
             metadata["bases"],
             metadata["start_steps"],
             FitConfig.from_dict(metadata["config"]),
             Policy.from_dict(metadata["policy"]),
-            dict(metadata["data"]),
+            _data(metadata["data"]),
             _value_range(metadata["value_range"]),
         )
         declared._check()
@@ -211,11 +243,12 @@ class _Declared:
     def _check(self) -> None:
         steps, bases = self.start_steps, self.bases
         if not (steps is None or (type(steps) is int and steps >= 0)):
-            raise ValueError(f"start_steps must be null or a whole number, got {steps!r}")
+            raise ValueError(f"start_steps must be null or a whole number, got {brief(steps)}")
         least = 1 if self.tuned or steps is not None else 0
         if type(self.tuned) is not bool or type(bases) is not int or not least <= bases <= MAX_CLASSES:
-            raise ValueError(f"tuned {self.tuned!r} with {bases!r} bases and start_steps {steps!r}")
-        _check_infos(self.infos, self.exemplars)
+            raise ValueError(f"tuned {brief(self.tuned)} with {brief(bases)} bases and start_steps {brief(steps)}")
+        if type(self.exemplars) is not int or not 0 <= self.exemplars <= 65_536:
+            raise ValueError(f"{len(self.infos)} classes with up to {brief(self.exemplars)} exemplars is out of range")
 
     def tensors(self) -> dict[str, tuple[str, list[int]]]:
         """The type and shape of each tensor that the file must hold."""
@@ -239,8 +272,10 @@ class _Declared:
 def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequence[str | int] | None) -> BankContent:
     try:
         declared = _Declared.of(metadata)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} has damaged metadata: {error}.") from None
+    except KeyError as error:
+        raise _damaged(path, f"it lacks {brief(error.args[0])}", "has damaged metadata") from None
+    except (TypeError, ValueError) as error:
+        raise _damaged(path, error, "has damaged metadata") from None
     _check_tensors(path, file, declared.tensors())
     infos = declared.infos
     rows = list(range(len(infos))) if classes is None else find_all(infos, classes)
@@ -251,17 +286,25 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         else:
             part = file.get_slice(name)
             tensor = torch.cat([part[row : row + 1] for row in rows])
-        _require_finite(name, tensor)
+        try:
+            _require_finite(name, tensor)
+        except ValueError as error:
+            raise _damaged(path, error) from None
         return tensor
 
     stats = LatentStats(*(load(f"latent.{name}") for name in ("mean", "cov", "exemplars", "counts")))
     if len(rows) and not bool(((stats.counts >= 0) & (stats.counts <= declared.exemplars)).all()):
-        raise ValueError(f"{path} is damaged: latent.counts is out of range.")
+        raise _damaged(path, "latent.counts is out of range")
     if not stats.usable():
-        raise ValueError(f"{path} is damaged: a matrix in latent.cov is no covariance.")
+        raise _damaged(path, "a matrix in latent.cov is no covariance")
     weights = _weights(declared, load)
     if not bool(((weights.base >= 0) & (weights.base < declared.bases)).all()):
-        raise ValueError(f"{path} is damaged: class.base is out of range.")
+        raise _damaged(path, "class.base is out of range")
+    try:
+        check_method(stats.counts, declared.policy.method)
+        _check_images(weights, stats)
+    except ValueError as error:
+        raise _damaged(path, error) from None
     start = None
     if declared.start_steps is not None:
         start = Start(weights.start(), load("start.pooled"), declared.start_steps)
@@ -272,7 +315,7 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         tuple(infos[row] for row in rows),
         declared.config,
         declared.policy,
-        declared.data,
+        declared.data if len(rows) == len(infos) else without_quality(declared.data),
         start,
         declared.value_range,
     )
@@ -303,6 +346,31 @@ def find(infos: Sequence[ClassInfo], name_or_label: str | int) -> int:
     raise ValueError(f"the bank has no class {name_or_label!r}; it has {known}.")
 
 
+@torch.no_grad()
+def _check_images(weights: Stored, stats: LatentStats) -> None:
+    """Raise if numbers that are finite themselves give images that are not."""
+    for row in _extraordinary(weights, stats):
+        own, params = stats.pick([row]), weights.params([row])
+        far = FAR * own.scale_tril[0].T  # [L, L]
+        z = torch.cat([torch.zeros_like(own.mean), own.mean + far, own.mean - far, own.exemplars[0].float()])
+        shades = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1, 1).expand(1, 3, *weights.vae.image_shape)
+        noise = torch.rand(1, 3, *weights.vae.image_shape, generator=torch.Generator().manual_seed(0))
+        codes = weights.vae.encode(params, torch.cat([shades, noise], 1))[0][0]
+        z = torch.cat([z, codes, codes.repeat_interleave(len(far), 0) + far.repeat(len(codes), 1)])
+        if not all(bool(torch.isfinite(weights.vae.decode(params, some[None])).all()) for some in z.split(64)):
+            raise ValueError("its weights or latent statistics are so large that images overflow")
+
+
+def _extraordinary(weights: Stored, stats: LatentStats) -> list[int]:
+    """Classes with weights or codes of a size that no fit is known to give."""
+    if weights.tuned:
+        largest = weights.steps.amax(1) * LARGEST + weights.bases.abs().amax(1).float()[weights.base]
+    else:
+        largest = torch.stack([values.abs().max().float() for values in weights.values])
+    codes = torch.maximum(stats.mean.abs().amax(1), stats.cov.abs().amax((1, 2)).sqrt())
+    return (~((largest <= ORDINARY_WEIGHT) & (codes <= ORDINARY_CODE))).nonzero()[:, 0].tolist()
+
+
 def _vae(metadata: dict[str, Any]) -> VAE:
     shape, latent_dim, width = metadata["image_shape"], metadata["latent_dim"], metadata["width"]
     numbers = [*shape, latent_dim, width]
@@ -310,7 +378,9 @@ def _vae(metadata: dict[str, Any]) -> VAE:
     if len(numbers) != len(limits) or not all(
         type(n) is int and 1 <= n <= limit for n, limit in zip(numbers, limits, strict=True)
     ):
-        raise ValueError(f"image_shape {shape}, latent_dim {latent_dim} or width {width} is out of range")
+        raise ValueError(
+            f"image_shape {brief(shape)}, latent_dim {brief(latent_dim)} or width {brief(width)} is out of range"
+        )
     if width % NORM_GROUPS:
         raise ValueError(f"width {width} is not a multiple of {NORM_GROUPS}")
     return VAE((shape[0], shape[1], shape[2]), latent_dim, width)
@@ -319,32 +389,76 @@ def _vae(metadata: dict[str, Any]) -> VAE:
 def _value_range(values: Any) -> tuple[float, float] | None:
     if values is None:
         return None
-    low, high = values
-    if not all(type(v) in (int, float) for v in values) or not -math.inf < low < high < math.inf:
-        raise ValueError(f"value_range must be null or two rising numbers, got {values!r}")
+    low, high = values if isinstance(values, list) and len(values) == 2 else (math.nan, math.nan)
+    if not all(type(v) in (int, float) for v in (low, high)) or not -math.inf < low < high < math.inf:
+        raise ValueError(f"value_range must be null or two rising numbers, got {brief(values)}")
     return float(low), float(high)
 
 
-def _check_infos(infos: Sequence[ClassInfo], exemplars: int) -> None:
-    if not 1 <= len(infos) <= MAX_CLASSES or type(exemplars) is not int or not 0 <= exemplars <= 65_536:
-        raise ValueError(f"{len(infos)} classes with up to {exemplars!r} exemplars is out of range")
-    for info in infos:
-        if not isinstance(info.name, str) or type(info.label) is not int or info.status not in STATUSES:
-            raise ValueError(f"class {info.name!r} with label {info.label!r} and status {info.status!r}")
+def _infos(entries: Any) -> tuple[ClassInfo, ...]:
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_CLASSES:
+        count = f"{len(entries)} classes" if isinstance(entries, list) else brief(entries)
+        raise ValueError(f"classes must be a list of 1 to {MAX_CLASSES:,}, got {count}")
+    infos = tuple(map(_info, entries))
+    _check_unique(infos)
+    return infos
+
+
+def _info(entry: Any) -> ClassInfo:
+    names = [field.name for field in fields(ClassInfo)]
+    if not isinstance(entry, dict):
+        raise ValueError(f"a class must be an object of {', '.join(names)}, got {brief(entry)}")
+    odd = sorted(set(names) ^ {"note", *entry})
+    if odd:
+        raise ValueError(f"a class has an unknown or lacks entry {brief(odd[0])}")
+    info = ClassInfo(**entry)
+    is_label = type(info.label) is int and -(2**63) <= info.label < 2**63
+    if not isinstance(info.name, str) or not is_label or info.status not in STATUSES:
+        raise ValueError(f"class {brief(info.name)} with label {brief(info.label)} and status {brief(info.status)}")
+    for name in ("images", "steps", "active"):
+        value = getattr(info, name)
+        if type(value) is not int or not 0 <= value < 2**63:
+            raise ValueError(f"{name} of class {brief(info.name)} must be a whole number, got {brief(value)}")
+    for name in ("rmse", "kl"):
+        value = getattr(info, name)
+        if type(value) not in (int, float):
+            raise ValueError(f"{name} of class {brief(info.name)} must be a number, got {brief(value)}")
+    if not isinstance(info.note, str):
+        raise ValueError(f"note of class {brief(info.name)} must be a text, got {brief(info.note)}")
+    return info
+
+
+def _check_unique(infos: Sequence[ClassInfo]) -> None:
+    for what in ("name", "label"):
+        value, times = Counter(getattr(info, what) for info in infos).most_common(1)[0] if infos else (None, 0)
+        if times > 1:
+            raise ValueError(f"each class needs a {what} of its own, got {brief(value)} more than once.")
+
+
+def _data(data: Any) -> dict[str, Any]:
+    """What a bank says of its data; `info` and warnings print it."""
+    if not isinstance(data, dict):
+        raise ValueError(f"data must be an object, got {brief(data)}")
+    for name, kind in {"name": str, "source": str, "fingerprint": str, "images": int, "seed": int}.items():
+        if data.get(name) is not None and type(data[name]) is not kind:
+            expected = "a text" if kind is str else "a whole number"
+            raise ValueError(f"data.{name} must be {expected} or null, got {brief(data[name])}")
+    figures = data.get("quality", {})
+    if not isinstance(figures, dict) or not all(type(f) in (int, float) and f >= 0 for f in figures.values()):
+        raise ValueError(f"data.quality must be figures of at least 0, got {brief(figures)}")
+    return data
 
 
 def _check_tensors(path: Path, file: Any, expected: dict[str, tuple[str, list[int]]]) -> None:
     odd = sorted(set(file.keys()) ^ set(expected))
     if odd:
         what = "lacks" if odd[0] in expected else "has an unknown"
-        raise ValueError(f"{path} is damaged: it {what} tensor {odd[0]!r}.")
+        raise _damaged(path, f"it {what} tensor {brief(odd[0])}")
     for name, (dtype, shape) in expected.items():
         part = file.get_slice(name)
         if part.get_shape() != shape or part.get_dtype() != dtype:
-            raise ValueError(
-                f"{path} is damaged: tensor {name!r} must be {dtype} {shape}, "
-                f"got {part.get_dtype()} {part.get_shape()}."
-            )
+            got = f"{part.get_dtype()} {part.get_shape()}"
+            raise _damaged(path, f"tensor {name!r} must be {dtype} {shape}, got {got}")
 
 
 def _require_finite(name: str, tensor: Tensor) -> None:

@@ -88,7 +88,8 @@ class FitConfig:
             self._check_int(name, low, high)
         if self.width is not None and self.width % 8:
             raise ValueError(f"width must be a multiple of 8, got {self.width}.")
-        if not isinstance(self.learning_rate, (int, float)) or not 0 < self.learning_rate <= 1:
+        is_number = isinstance(self.learning_rate, (int, float)) and not isinstance(self.learning_rate, bool)
+        if not is_number or not 0 < self.learning_rate <= 1:
             raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}.")
 
     def _check_int(self, name: str, low: int, high: int) -> None:
@@ -126,6 +127,8 @@ class FitConfig:
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> FitConfig:
         """The inverse of `to_dict`. Raises ValueError for an option this version does not know."""
+        if not isinstance(options, dict):
+            raise ValueError(f"config must be a dict of FitConfig options, got {type(options).__name__}.")
         unknown = sorted(set(options) - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(f"unknown FitConfig options: {', '.join(unknown)}.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import median
 from typing import Any
 
 from vae_augment.latent import SAMPLERS
 from vae_augment.moves import MOVES, Moves, default_moves
+
+MAX_SCALE = 1000  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class Policy:
         for p_generate, p_jitter in ((self.p_generate, self.p_jitter), *(tier[1:] for tier in self.tiers)):
             if not (p_generate >= 0 <= p_jitter and p_generate + p_jitter <= 1):
                 raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {(p_generate, p_jitter)}")
-        if not 0 <= self.scale < float("inf"):
-            raise ValueError(f"scale must be a finite number of at least 0, got {self.scale}")
-        if not isinstance(self.keep_detail, bool) or self.method not in SAMPLERS:
+        if not 0 <= self.scale <= MAX_SCALE:
+            raise ValueError(f"scale must be a finite number of at least 0, and at most {MAX_SCALE}, got {self.scale}")
+        if not isinstance(self.keep_detail, bool) or self.method not in tuple(SAMPLERS):
             raise ValueError(f"keep_detail {self.keep_detail!r} or method {self.method!r} is not known")
-        if self.moves not in MOVES:
+        if self.moves not in tuple(MOVES):
             raise ValueError(f"moves must be one of {', '.join(map(repr, MOVES))}, got {self.moves!r}")
+        if not isinstance(self.origin, str):
+            raise ValueError(f"origin must be a text, got {self.origin!r}")
 
     @property
     def mover(self) -> Moves | None:
@@ -70,7 +74,12 @@ class Policy:
     def from_dict(cls, values: dict[str, Any]) -> Policy:
         if not isinstance(values, dict):
             raise ValueError(f"a policy must be a dict, got {type(values).__name__}")
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown policy options: {', '.join(unknown)}")
         tiers = values.get("tiers", ())
+        if not isinstance(tiers, (list, tuple)) or not all(isinstance(t, (list, tuple)) and len(t) == 3 for t in tiers):
+            raise ValueError("tiers must be a list of (images, p_generate, p_jitter)")
         tiers = tuple((images, p_generate, p_jitter) for images, p_generate, p_jitter in tiers)
         return cls(**{**values, "tiers": tiers})
 

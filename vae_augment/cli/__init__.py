@@ -17,6 +17,7 @@ from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
 from vae_augment.cli.messages import add_options, in_lines, shows_more
+from vae_augment.cli.printable import printable
 from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
 
 
@@ -54,7 +55,7 @@ class _OneLineErrors(click.Group):
 
 
 def _fail(message: str, code: int, resume: str = "") -> NoReturn:
-    click.echo(f"vae-augment: error: {' '.join(message.split())}{resume}", err=True)
+    click.echo(f"vae-augment: error: {printable(' '.join(message.split()))}{resume}", err=True)
     sys.exit(code)
 
 

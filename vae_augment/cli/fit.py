@@ -12,6 +12,7 @@ import click
 from vae_augment.cli.exit_codes import WORK_FAILED
 from vae_augment.cli.info import class_table
 from vae_augment.cli.paths import check_file, quoted
+from vae_augment.cli.printable import printable
 from vae_augment.config import CHOICES, FitConfig
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def fit(
     )
     failed = [info for info in bank.class_infos if info.status == "failed"]
     for info in failed:
-        click.echo(f"vae-augment: error: class {info.name!r} failed: {info.note}.", err=True)
+        click.echo(f"vae-augment: error: class {info.name!r} failed: {printable(info.note)}.", err=True)
     if failed:
         sys.exit(WORK_FAILED)
 

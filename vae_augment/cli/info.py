@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from vae_augment.cli.printable import printable
 
 if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
@@ -20,21 +22,28 @@ def info(bank: Path) -> None:
     loaded = VAEBank.load(bank)
     channels, height, width = loaded.image_shape
     data, policy, config = loaded.data, loaded.policy, loaded.config
-    click.echo(f"bank      {bank}, {bank.stat().st_size:,} bytes, sha256 {loaded.sha256}")
-    click.echo(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images")
+    click.echo(f"bank      {printable(str(bank))}, {bank.stat().st_size:,} bytes, sha256 {loaded.sha256}")
+    click.echo(printable(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images"))
     click.echo(f"images    {channels} x {height} x {width}, {loaded.latent_dim} latent dimensions")
     click.echo(
         f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"
     )
     click.echo(
         f"policy    p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}, "
-        f"keep_detail {policy.keep_detail}, method {policy.method}, moves {policy.moves}: {policy.origin}\n"
+        f"keep_detail {policy.keep_detail}, method {policy.method}, moves {policy.moves}: {printable(policy.origin)}\n"
     )
     click.echo(class_table(loaded))
     if "quality" in data:
-        from vae_augment.quality import Quality
+        click.echo(f"\n{_quality(data['quality'])}")
 
-        click.echo(f"\n{Quality.from_dict(data['quality'])}")
+
+def _quality(figures: dict[str, Any]) -> str:
+    from vae_augment.quality import Quality
+
+    try:
+        return str(Quality.from_dict(figures))
+    except ValueError as error:  # the bank works without them
+        return f"quality   not known: {printable(str(error))}"
 
 
 def class_table(bank: VAEBank) -> str:
@@ -43,13 +52,13 @@ def class_table(bank: VAEBank) -> str:
 
     rows = [
         (
-            i.name,
+            printable(i.name),
             i.images,
             i.steps,
             f"{i.rmse:.4f}",
             f"{i.kl:.1f}",
             i.active,
-            i.status + (f": {i.note}" * bool(i.note)),
+            i.status + (f": {printable(i.note)}" * bool(i.note)),
         )
         for i in bank.class_infos
     ]
