@@ -35,9 +35,9 @@ SIZES = ("image_shape", "latent_dim", "width", "exemplars", "tuned", "bases")
 ENTRIES = frozenset(
     ("format", "version", *SIZES, "classes", "config", "policy", "data", "value_range", "start_steps"),
 )
-# Below these no image can overflow; a class with larger numbers is tried out when it is read.
+# Images of smaller numbers do not overflow; a class with larger ones is tried out when it is read.
 ORDINARY_WEIGHT, ORDINARY_CODE = 16.0, 1e5
-FAR = 8.0  # standard deviations at which it is tried
+FAR, TRIED = 8.0, 8  # standard deviations at which it is tried, and in how many directions
 
 
 @dataclass(frozen=True)
@@ -349,15 +349,18 @@ def find(infos: Sequence[ClassInfo], name_or_label: str | int) -> int:
 @torch.no_grad()
 def _check_images(weights: Stored, stats: LatentStats) -> None:
     """Raise if numbers that are finite themselves give images that are not."""
+    draws, vae = torch.Generator().manual_seed(0), weights.vae
+    noise = FAR * torch.randn(TRIED, vae.latent_dim, generator=draws)
+    images = torch.cat([torch.rand(1, *vae.image_shape, generator=draws), torch.zeros(1, *vae.image_shape)])
+    images = torch.cat([images, torch.ones_like(images[:1])])
     for row in _extraordinary(weights, stats):
         own, params = stats.pick([row]), weights.params([row])
-        far = FAR * own.scale_tril[0].T  # [L, L]
-        z = torch.cat([torch.zeros_like(own.mean), own.mean + far, own.mean - far, own.exemplars[0].float()])
-        shades = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1, 1).expand(1, 3, *weights.vae.image_shape)
-        noise = torch.rand(1, 3, *weights.vae.image_shape, generator=torch.Generator().manual_seed(0))
-        codes = weights.vae.encode(params, torch.cat([shades, noise], 1))[0][0]
-        z = torch.cat([z, codes, codes.repeat_interleave(len(far), 0) + far.repeat(len(codes), 1)])
-        if not all(bool(torch.isfinite(weights.vae.decode(params, some[None])).all()) for some in z.split(64)):
+        far = own.spread(torch.zeros(TRIED, dtype=torch.long), noise)
+        exemplars = own.exemplars[0].float()
+        largest = exemplars.abs().sum(1).topk(min(TRIED, len(exemplars))).indices
+        codes = torch.cat([vae.encode(params, images[None])[0][0], own.mean, exemplars[largest]])
+        z = torch.cat([noise, codes, *(code + far for code in codes)])
+        if not bool(torch.isfinite(vae.decode(params, z[None])).all()):
             raise ValueError("its weights or latent statistics are so large that images overflow")
 
 
