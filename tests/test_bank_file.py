@@ -125,7 +125,7 @@ def test_the_file_holds_no_path_time_or_duration(bank_path):
     with safe_open(bank_path, framework="pt") as file:
         assert list(file.metadata()) == [METADATA_KEY]
         metadata = json.loads(file.metadata()[METADATA_KEY])
-    assert sorted(metadata["data"]) == ["fingerprint", "images", "key", "name", "seed", "source"]
+    assert sorted(metadata["data"]) == ["fingerprint", "images", "name", "seed", "source"]
 
 
 # ---- files that are no bank ----

@@ -217,7 +217,10 @@ def test_a_signal_ends_a_fit_at_once_and_says_how_to_go_on(here, number):
     assert list(here.glob("bars.safetensors.unfinished/*.part"))
 
 
-def test_a_bank_of_the_same_fit_has_its_key(bank):
+def test_a_bank_from_the_command_has_its_fits_key_and_parts_of_it_have_none(here):
+    run("fit --data bars --preset fast")
+    bank = VAEBank.load("bars.safetensors")
     assert len(bank.data["key"]) == 16
     assert "key" not in bank.subset(["down"]).data
+    assert "key" not in VAEBank.load("bars.safetensors", classes=["down"]).data
     assert "key" not in VAEBank.merge(bank.subset([0]), bank.subset([1, 2])).data

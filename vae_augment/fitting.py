@@ -100,7 +100,6 @@ def fit(
         "fingerprint": source.fingerprint(),
         "images": len(source),
         "seed": seed,
-        "key": key,
     }
     if quality is not None:
         described["quality"] = quality.to_dict()
@@ -112,7 +111,7 @@ def fit(
 
 
 def fit_key(dataset: Dataset[Any], *, config: FitConfig, seed: int) -> str:
-    """What `fit` writes as `data["key"]` into the bank of these: equal keys, equal banks."""
+    """A hash of everything that a fit is a function of: equal keys, equal banks."""
     source = Source(dataset)
     return _key(source, config, _wanted(source, None), None, seed)
 

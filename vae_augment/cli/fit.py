@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +16,6 @@ from vae_augment.cli.printable import printable
 from vae_augment.config import CHOICES, FitConfig
 
 if TYPE_CHECKING:
-    from torch.utils.data import Dataset
-
     from vae_augment.bank import VAEBank
     from vae_augment.data import OpenedData
 
@@ -102,18 +100,20 @@ def _fit_and_write(
     from vae_augment.files import atomic_write, sweep
     from vae_augment.fit_data import load_images
     from vae_augment.fitting import fit as fit_bank
+    from vae_augment.fitting import fit_key
     from vae_augment.report.contact_sheet import COLUMNS, contact_sheet_png
     from vae_augment.source import Source
 
     dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
     unfinished, sheet = out.with_name(f"{out.name}.unfinished"), out.with_suffix(".png")
     sweep(out.parent, [out.name, sheet.name])
-    bank = _finished(out, dataset, config, seed) if resume else None
+    key = fit_key(dataset, config=config, seed=seed)
+    bank = _finished(out, key) if resume else None
     if bank is None:
         if not resume:
             discard(unfinished)
         bank = fit_bank(dataset, config=config, device=device, seed=seed, checkpoint=unfinished)
-        bank = bank.with_data(name=opened.name, source=opened.source)
+        bank = bank.with_data(name=opened.name, source=opened.source, key=key)
         bank.save(out)
     shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
     drawn = contact_sheet_png(bank, shown, seed=seed)
@@ -123,13 +123,12 @@ def _fit_and_write(
     return bank
 
 
-def _finished(out: Path, dataset: Dataset[Any], config: FitConfig, seed: int) -> VAEBank | None:
+def _finished(out: Path, key: str) -> VAEBank | None:
     """The bank of this very fit, if it is there."""
     from vae_augment.bank import VAEBank
-    from vae_augment.fitting import fit_key
 
     try:
         bank = VAEBank.load(out)
     except (ValueError, FileNotFoundError):
         return None
-    return bank if bank.data.get("key") == fit_key(dataset, config=config, seed=seed) else None
+    return bank if bank.data.get("key") == key else None
