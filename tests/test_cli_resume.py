@@ -150,7 +150,15 @@ def test_another_export_is_refused_and_left(with_bank, options, message):
 
 @pytest.mark.parametrize("option", ["--resume", "--overwrite"])
 @pytest.mark.parametrize(
-    "manifest", [None, "hello", "[]", '{"classes": [{"folder": "../bars/down", "images": 3}]}', "[" * 100_000]
+    "manifest",
+    [
+        None,
+        "hello",
+        "[]",
+        '{"classes": []}',
+        '{"classes": [{"folder": "../bars/down", "images": 3}]}',
+        "[" * 100_000,
+    ],
 )
 def test_a_folder_that_is_no_export_is_refused_and_left(with_bank, option, manifest):
     Path("made").mkdir()
@@ -187,7 +195,8 @@ def test_how_to_resume_names_the_command():
     assert "vae-augment -v generate b --out c --resume\n" in how_to_resume(
         ["-v", "generate", "b", "--out", "c", "--overwrite"]
     )
-    assert how_to_resume(["info", "b"]) == how_to_resume([]) == ""
+    assert "vae-augment -v -v fit --data d --resume\n" in how_to_resume(["-v", "-v", "fit", "--data", "d"])
+    assert how_to_resume(["info", "fit"]) == how_to_resume(["-v"]) == how_to_resume([]) == ""
 
 
 SCRIPT = """if True:

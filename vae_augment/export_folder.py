@@ -12,6 +12,7 @@ from typing import Any
 from vae_augment.files import CLASSES, MANIFEST, PARTIAL, UNSAFE_CHARACTERS, atomic_write, sweep
 
 UNFINISHED = "unfinished.json"  # what the manifest will be, while images are written
+SAME = ("format", "bank_sha256", "method", "seed")  # in a manifest: what its images are a function of
 IMAGE = re.compile(r"(\d{6,})\.png")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -91,7 +92,8 @@ def _earlier(folder: Path) -> dict[str, Any] | None:
     for name in (UNFINISHED, MANIFEST):
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             read = json.loads((folder / name).read_bytes())
-            if all(_is_safe(entry["folder"]) and type(entry["images"]) is int for entry in read["classes"]):
+            known = set(SAME) <= set(read)
+            if known and all(_is_safe(entry["folder"]) and type(entry["images"]) is int for entry in read["classes"]):
                 return dict(read)
     return None
 
@@ -103,7 +105,7 @@ def _is_safe(name: Any) -> bool:
 
 def _check_same(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any]) -> None:
     """Raise FileExistsError unless every image of the earlier export is one of this one's."""
-    for what in ("format", "bank_sha256", "method", "seed"):
+    for what in SAME:
         if earlier.get(what) != manifest[what]:
             raise FileExistsError(
                 f"{folder} holds images of {what} {earlier.get(what)!r}, not {manifest[what]!r}: to resume, give the "

@@ -60,7 +60,8 @@ def stopped_by_signals(give_up: Callable[[str], object]) -> Iterator[None]:
 
 def how_to_resume(arguments: Sequence[str]) -> str:
     """The command line that goes on where one was ended, in a sentence; "" for commands that have nothing to resume."""
-    if not set(arguments[:2]) & set(RESUMED):
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if command not in RESUMED:
         return ""
     again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
     return f" What is finished is kept. Go on with:\n\n    vae-augment {shlex.join([*again, '--resume'])}\n"
