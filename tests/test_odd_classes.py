@@ -25,6 +25,7 @@ from vae_augment.model import VAE
 from vae_augment.raw import kind_of
 from vae_augment.report.contact_sheet import contact_sheet_png
 from vae_augment.source import PROBED_ITEMS, Source
+from vae_augment.status import TRIED
 
 TINY = replace(CONFIG, steps=4, latent_dim=2, batch_size=4)
 MANY = 40  # images a class, enough for some to be held out
@@ -599,5 +600,5 @@ def test_images_too_faint_to_learn_are_told():
 
 
 def test_images_that_begin_alike_are_not_taken_for_collapsed():
-    begin = bars(1) * fitter.TRIED
-    assert quick(dataset_of([begin + bars(fitter.TRIED)])).class_infos[0].status == "ok"
+    begin = bars(1) * TRIED
+    assert quick(dataset_of([begin + bars(TRIED)])).class_infos[0].status == "ok"

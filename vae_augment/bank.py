@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vae_augment import bank_file
-from vae_augment.bank_file import BankContent, ClassInfo
+from vae_augment.bank_content import BankContent, ClassInfo, find_all, without_quality
 from vae_augment.config import FitConfig
 from vae_augment.files import atomic_write
 from vae_augment.images import resize, to_float, to_uint8
@@ -245,7 +245,7 @@ class VAEBank:
 
     def subset(self, classes: Sequence[str | int]) -> VAEBank:
         """A bank of some classes, by name or integer label; they keep labels and weights."""
-        return VAEBank(self.content.pick(bank_file.find_all(self.class_infos, classes)), self.device)
+        return VAEBank(self.content.pick(find_all(self.class_infos, classes)), self.device)
 
     @classmethod
     def merge(cls, bank_a: VAEBank, bank_b: VAEBank) -> VAEBank:
@@ -267,7 +267,7 @@ class VAEBank:
             weights=join([a.weights, b.weights]),
             stats=concatenate([a.stats, b.stats]),
             class_infos=infos,
-            data=bank_file.without_quality(a.data),
+            data=without_quality(a.data),
         )
         return cls(both.pick(sorted(range(len(infos)), key=lambda row: infos[row].label)), bank_a.device)
 

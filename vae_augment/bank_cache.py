@@ -17,8 +17,7 @@ from vae_augment.checkpoint import discard
 from vae_augment.config import FitConfig
 from vae_augment.exceptions import CacheWarning, warn
 from vae_augment.files import cache_folder, sweep
-from vae_augment.fitting import RECIPE, fit
-from vae_augment.seeding import derive
+from vae_augment.fitting import fit, fit_key
 from vae_augment.source import Source
 
 logger = logging.getLogger(__name__)
@@ -35,8 +34,7 @@ def find_bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: 
 
 def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
     config = FitConfig()
-    key = f"{derive(0, RECIPE, source.fingerprint(), repr(config.to_dict())):016x}"
-    path = cache_folder() / "banks" / f"{key}.safetensors"
+    path = cache_folder() / "banks" / f"{fit_key(source, config)}.safetensors"
     with suppress(ValueError, FileNotFoundError):
         return VAEBank.load(path)
     with _alone(path):
@@ -77,10 +75,10 @@ def _fitted(base_ds: Dataset[Any], images: int, config: FitConfig, path: Path) -
         if not any(info.status == "failed" for info in bank.class_infos):  # else the next run tries again
             path.parent.mkdir(parents=True, exist_ok=True)
             bank.save(path)
+        discard(unfinished)
     except OSError as error:
         warn(
             f"the bank could not be kept in {path} and will be fitted again: {error}. Set $VAE_AUGMENT_CACHE.",
             CacheWarning,
         )
-    discard(unfinished)
     return bank

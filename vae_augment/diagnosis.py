@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from vae_augment.system import NEEDED, SAME_AS, System
 from vae_augment.transforms.requirement import problem_with_albumentations
 
-ERROR, WARNING, NOTE = (
-    "error",
-    "warning",
-    "note",
-)  # something does not work; may not; is slower or other than it could be
+# something does not work; may not; is slower or other than it could be
+ERROR, WARNING, NOTE = "error", "warning", "note"
 LEAST_SHARED_MEMORY = 512 * 2**20  # bytes: an ImageFolder's pixels take half of it
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +158,14 @@ class _Blocks(Dataset[int | OSError]):
         self, bank: VAEBank, folders: Sequence[Path], counts: Sequence[int], method: str | None, seed: int
     ) -> None:
         self._bank, self._folders, self._method, self._seed = bank, folders, method, seed
-        self._blocks: list[tuple[int, int, list[int]]] = []  # row, first number, and the numbers that are missing
+        self._blocks: list[tuple[int, int, Sequence[int]]] = []  # row, first number, and the numbers that are missing
         for row, count in enumerate(counts):
-            missing = sorted(set(range(count)) - whole_images(folders[row]))
-            for first, numbers in groupby(missing, lambda number: number - number % BLOCK):
-                self._blocks.append((row, first, list(numbers)))
+            whole = whole_images(folders[row])
+            for first in range(0, count, BLOCK):
+                numbers = range(first, min(first + BLOCK, count))
+                missing = [number for number in numbers if number not in whole] if whole else numbers
+                if missing:
+                    self._blocks.append((row, first, missing))
 
     @property
     def images(self) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank_file import BankContent, ClassInfo, Start
+from vae_augment.bank_content import BankContent, ClassInfo, Start
 from vae_augment.checkpoint import NOTHING_KEPT, Checkpoint, Part
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.exceptions import FitWarning, warn
@@ -25,6 +23,7 @@ from vae_augment.policy import Policy, default_policy, silent_policy
 from vae_augment.quality import Quality, measure_quality
 from vae_augment.seeding import generator
 from vae_augment.selection import FEW_HELD_OUT, Split, choose, split
+from vae_augment.status import status_of
 from vae_augment.stored import Stored, halved, join
 from vae_augment.training import CLASSES_AT_ONCE, Job, Move, posterior, train
 
@@ -37,10 +36,6 @@ LEAST_TUNED = 10  # steps
 STEP_COST = 64  # images: what a step takes besides its own images, on a CPU
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
-FEW_SAMPLES = 5  # images; a class with fewer is reported as such
-TRIED = 64  # images whose reconstructions are looked at for collapse
-IGNORED = 0.01  # the spread of reconstructions over that of the images: below it the decoder ignores the codes
-FAINT = 0.02  # the spread of images, pixels in 0..1, of which a VAE with a noise of 0.05 or more sees nothing
 
 
 class _Fitted(NamedTuple):
@@ -140,10 +135,19 @@ class Fitter:
     def warm_start(self, steps: int) -> Start:
         """One VAE trained on all classes, and the covariance within classes of its latents."""
         kept = self.checkpoint.load("start")
-        if kept is not None:
+        if kept is None:
+            kept = self._train_start(steps)
+            self.checkpoint.save("start", kept)
+            self.checkpoint.clear("warm-start")
+        else:
             self.bar.update(steps)
-            pooled = kept.tensors.pop("pooled")
-            return Start({name: tensor.float() for name, tensor in kept.tensors.items()}, pooled, steps)
+        if kept.values["note"]:
+            warn(f"warm start stopped early: {kept.values['note']}", FitWarning)
+        params = {name: kept.tensors[name].float() for name in self.vae.shapes}
+        return Start(params, kept.tensors["pooled"], steps)
+
+    def _train_start(self, steps: int) -> Part:
+        """The shared weights in half precision, which is all that is kept of them, and why they stopped early."""
         self.bar.set_description("warm start on all classes")
         moves = self._moves(len(self.data.images) / len(self.data.names))
         params, notes = train(
@@ -158,15 +162,11 @@ class Fitter:
             checkpoint=self.checkpoint,
             name="warm-start",
         )
-        if notes[0]:
-            warn(f"warm start stopped early: {notes[0]}", FitWarning)
         params = halved(self.vae, params)
         means = posterior(self.vae, params, self.data.images, self.device)[0]
         by_class = [means[self.data.labels == label] for label in self.data.names]
-        start = Start(params, pooled_covariance(by_class), steps)
-        self.checkpoint.save("start", Part({n: t.half() for n, t in params.items()} | {"pooled": start.pooled}, {}))
-        self.checkpoint.clear("warm-start")
-        return start
+        halves = {name: tensor.half() for name, tensor in params.items()}
+        return Part({**halves, "pooled": pooled_covariance(by_class)}, {"note": notes[0]})
 
     def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
         """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
@@ -268,7 +268,7 @@ class Fitter:
         mean, logvar, rmse = posterior(self.vae, params, images, self.device)
         pooled = None if start is None else start.pooled
         stats = describe(mean, pooled, self.config.exemplars, generator(self.seed, "exemplars", name))
-        status, reason = _status(images, partial(self._decoded, params, mean), active_dims(mean), note)
+        status, reason = status_of(images, partial(self._decoded, params, mean), active_dims(mean), note)
         info = ClassInfo(
             name=name,
             label=label,
@@ -294,40 +294,3 @@ class Fitter:
             return silent_policy(method)
         counts = torch.unique(self.data.labels, return_counts=True)[1].tolist()
         return default_policy(counts, channels=self._channels, method=method)
-
-
-def _status(images: Tensor, decode: Callable[[Tensor], Tensor], active: int, failure: str) -> tuple[str, str]:
-    """How a class's fit went, and what to do where it did not go well.
-
-    Args:
-        images: uint8 [N, C, H, W], all of the class.
-        decode: gives float32 [M, C, H, W], what the codes of those at places [M] are decoded to.
-        active: latent dimensions in use.
-        failure: why training failed, or "".
-    """
-    if failure:
-        return "failed", f"{failure}. Lower learning_rate, or look for odd images in this class"
-    if len(images) < FEW_SAMPLES:
-        return (
-            "few-samples",
-            f"{len(images)} images teach a VAE little; generated ones will resemble them closely",
-        )
-    if bool((images == images[:1]).all()):
-        return "constant", "all images are the same, so there is no variation to learn"
-    places = torch.linspace(0, len(images) - 1, min(len(images), TRIED)).long()
-    spread = _spread(images[places].float() / 255)
-    if active and _spread(decode(places)) > IGNORED * spread:
-        return "ok", ""
-    if spread < FAINT:
-        return (
-            "collapsed",
-            f"images differ by {255 * spread:.1f} of 255 levels, too little to learn. Stretch their values",
-        )
-    if active:
-        return "collapsed", "all codes are decoded to one image. Lower learning_rate, or train for more steps"
-    return "collapsed", "no latent dimension is in use. Train for more steps, or with sharing='warm-start'"
-
-
-def _spread(images: Tensor) -> float:
-    """The root mean squared difference of images [N, C, H, W] from their mean."""
-    return math.sqrt((images - images.mean(0)).square().mean().item())

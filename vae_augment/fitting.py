@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank_file import Start, without_quality
+from vae_augment.bank_content import Start, without_quality
 from vae_augment.checkpoint import Checkpoint
 from vae_augment.config import FitConfig
 from vae_augment.exceptions import DataWarning, FitWarning, warn
@@ -89,8 +89,7 @@ def fit(
     torch_device = choose_device(device)
     count, of, images = len(wanted), len(source.classes), len(source)
     logger.info("fitting %d of %d classes, %d images as %dx%dx%d, on %s", count, of, images, *shape, torch_device)
-    key = _key(source, config, wanted, start, seed)
-    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
+    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), fit_key(source, config, wanted, start, seed))
     with tqdm(disable=None if progress else True, unit="step", file=sys.stderr) as bar:
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept)
         content, quality = fitter.fit(wanted, None if start is None else _start_of(start))
@@ -110,17 +109,15 @@ def fit(
     return VAEBank(content) if start is None else _joined(start, VAEBank(content))
 
 
-def fit_key(dataset: Dataset[Any], *, config: FitConfig, seed: int) -> str:
-    """A hash of everything that a fit is a function of: equal keys, equal banks."""
-    source = Source(dataset)
-    return _key(source, config, _wanted(source, None), None, seed)
-
-
-def _key(source: Source, config: FitConfig, wanted: list[int], start: VAEBank | None, seed: int) -> str:
+def fit_key(
+    source: Source, config: FitConfig, wanted: list[int] | None = None, start: VAEBank | None = None, seed: int = 0
+) -> str:
+    """A hash of everything that a fit is a function of: equal keys, equal banks. `wanted` labels: None means all."""
     begun = "" if start is None else start.sha256
     options = repr(sorted(config.to_dict().items()))
     names = repr(sorted(source.classes.items()))
-    return f"{derive(seed, RECIPE, source.fingerprint(), names, repr(wanted), options, begun):016x}"
+    labels = repr(wanted or _wanted(source, None))
+    return f"{derive(seed, RECIPE, source.fingerprint(), names, labels, options, begun):016x}"
 
 
 def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:

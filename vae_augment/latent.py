@@ -10,6 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from vae_augment.stored import half
+
 # A dimension is active if the posterior means vary by more than this over the images (Burda et al. 2016).
 ACTIVE_VARIANCE = 0.01
 # Kernel width of "exemplar" in units of the class's own spread: 0 repeats training codes, 1 is "gaussian".
@@ -102,14 +104,9 @@ def describe(means: Tensor, pooled: Tensor | None, exemplars: int, generator: to
     return LatentStats(
         means.mean(0)[None],
         cov[None],
-        _half(kept)[None] if len(kept) else torch.zeros(1, 0, latent_dim, dtype=torch.float16),
+        half(kept)[None] if len(kept) else torch.zeros(1, 0, latent_dim, dtype=torch.float16),
         torch.tensor([len(kept)]),
     )
-
-
-def _half(codes: Tensor) -> Tensor:
-    largest = torch.finfo(torch.float16).max
-    return codes.clamp(-largest, largest).half()
 
 
 def covariance(means: Tensor) -> Tensor:

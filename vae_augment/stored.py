@@ -40,7 +40,7 @@ class Stored:
         """Weights of K classes as they are kept; they are rounded. `start` (K = 1) is in half precision already."""
         flat = flatten(vae, params)
         if start is None:
-            return cls.unpacked(vae, _half(flat), torch.zeros(len(flat), 0), None)
+            return cls.unpacked(vae, half(flat), torch.zeros(len(flat), 0), None)
         parts = (flat - flatten(vae, start)).split(sizes(vae), dim=1)
         steps = torch.stack([part.abs().amax(1) / LARGEST for part in parts], dim=1)
         values = [
@@ -54,7 +54,7 @@ class Stored:
         """From the numbers that `pack` gave for the same start."""
         if start is None:
             return cls(vae, values, steps, torch.zeros(0, dtype=torch.long), torch.zeros(0, values.shape[1]).half())
-        return cls(vae, values, steps, torch.zeros(len(values), dtype=torch.long), _half(flatten(vae, start)))
+        return cls(vae, values, steps, torch.zeros(len(values), dtype=torch.long), half(flatten(vae, start)))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -102,7 +102,7 @@ def join(parts: Sequence[Stored]) -> Stored:
     if len(parts) == 1:
         return parts[0]
     if not all(part.tuned for part in parts):
-        whole = [_half(flatten(part.vae, part.params())) if part.tuned else part.values for part in parts]
+        whole = [half(flatten(part.vae, part.params())) if part.tuned else part.values for part in parts]
         return replace(
             parts[0],
             values=torch.cat(whole),
@@ -142,9 +142,10 @@ def unflatten(vae: VAE, flat: Tensor) -> Params:
 
 def halved(vae: VAE, params: Params) -> Params:
     """Weights rounded to half precision, and in single again."""
-    return unflatten(vae, _half(flatten(vae, params)).float())
+    return unflatten(vae, half(flatten(vae, params)).float())
 
 
-def _half(flat: Tensor) -> Tensor:
+def half(numbers: Tensor) -> Tensor:
+    """In half precision, what is too large for it as its largest number."""
     largest = torch.finfo(torch.float16).max
-    return flat.clamp(-largest, largest).half()
+    return numbers.clamp(-largest, largest).half()

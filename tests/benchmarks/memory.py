@@ -20,7 +20,7 @@ from tabulate import tabulate
 from torch.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
 
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank
-from vae_augment.bank_file import BankContent, ClassInfo
+from vae_augment.bank_content import BankContent, ClassInfo
 from vae_augment.latent import LatentStats
 from vae_augment.model import VAE
 from vae_augment.policy import Policy

@@ -107,7 +107,7 @@ def _fit_and_write(
     dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
     unfinished, sheet = out.with_name(f"{out.name}.unfinished"), out.with_suffix(".png")
     sweep(out.parent, [out.name, sheet.name])
-    key = fit_key(dataset, config=config, seed=seed)
+    key = fit_key(Source(dataset), config, seed=seed)
     bank = _finished(out, key) if resume else None
     if bank is None:
         if not resume:
