@@ -150,7 +150,10 @@ def test_info_says_what_a_bank_holds(with_bank, bank):
         ("evaluate --data nmist --json empty", "--json must be a file, empty is a folder"),
         ("evaluate --data nmist --plot empty", "--plot must be a file, empty is a folder"),
         ("evaluate --data bars --test bars", "test must hold images that dataset does not, got 9 that are all in"),
-        ("evaluate --data bars --test notes.txt", "--test must be a folder of class folders or one of mnist, "),
+        (
+            "evaluate --data bars --test notes.txt",
+            "--test must be a folder of class folders, a file that ends in .csv, ",
+        ),
         ("evaluate --data bars --bank none.safetensors", "no bank at none.safetensors"),
         ("evaluate --data bars --test empty", "empty must hold one folder of images per class"),
         ("evaluate --data bars --per-class 3", "no image is left to test on"),

@@ -47,7 +47,7 @@ def test_evaluate_measures_on_given_images_with_a_given_bank(here, monkeypatch):
 def test_evaluate_opens_the_test_part_below_the_root(here, monkeypatch):
     opened = []
 
-    def open_data(name, *, part="train", root=None):
+    def open_data(name, *, part="train", root=None, **options):
         opened.append((name, part, root))
         return data.OpenedData(Shapes(4, seed=part == "test"), name, "folder")
 

@@ -129,7 +129,11 @@ def test_a_folder_without_images_is_refused(tmp_path, classes):
     [
         ("nmist", ValueError, "unknown dataset 'nmist': name a folder of class folders, or one of mnist, "),
         ("no/such/folder", FileNotFoundError, "no folder at no/such/folder"),
-        ("notes.txt", ValueError, "must be a folder of class folders or one of .*, got the file notes.txt"),
+        (
+            "notes.txt",
+            ValueError,
+            "must be a folder of class folders, a file that ends in .*parquet, or one of .*; got the file notes.txt",
+        ),
     ],
 )
 def test_other_names_and_paths_are_refused(tmp_path, monkeypatch, name, error, message):

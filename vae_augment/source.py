@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from vae_augment import raw
+from vae_augment.image_file import UnreadableImageError
 from vae_augment.leaf import Leaf
 from vae_augment.nodes import node
 from vae_augment.raw import Range
@@ -89,23 +90,28 @@ class Source:
         """Item `index` before any transform. ValueError if it cannot be read."""
         try:
             return self._node.raw(index)
-        except OSError as error:
-            raise ValueError(f"cannot read {self._node.whereabouts(index)}: {error}") from error
+        except (OSError, UnreadableImageError) as error:
+            raise ValueError(f"cannot read {self._of_class(index)}: {error}") from error
+
+    def _of_class(self, index: int) -> str:
+        """What to call an item in a message: its file, and its class as soon as that is known."""
+        known = getattr(self, "classes", None)
+        of_class = "" if known is None else f" of class {known[int(self.labels[index])]!r}"
+        return f"{self.whereabouts(index)}{of_class}"
 
     def pixels(self, index: int, image: Any) -> Tensor:
         """`raw.to_tensor` of the raw image of item `index`. Raises ValueError that names the item and its class."""
         try:
             return raw.to_tensor(image, self.value_range)
         except ValueError as error:
-            name = self.classes[int(self.labels[index])]
-            raise ValueError(f"{self.whereabouts(index)} of class {name!r}: {error}") from error
+            raise ValueError(f"{self._of_class(index)}: {error}") from error
 
     def blank(self, index: int) -> Sample:
         """`raw`, but for pixels that may be blank where reading them takes long."""
         try:
             return self._node.blank(index)
-        except OSError as error:
-            raise ValueError(f"cannot read {self._node.whereabouts(index)}: {error}") from error
+        except (OSError, UnreadableImageError) as error:
+            raise ValueError(f"cannot read {self._of_class(index)}: {error}") from error
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """A raw `sample` with another image, through the transforms of item `index`."""

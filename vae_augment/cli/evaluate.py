@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
+from vae_augment.cli.check import without_problems
+from vae_augment.cli.data_options import data_options
 from vae_augment.cli.paths import check_file
 from vae_augment.config import CHOICES, FitConfig
 
 
 @click.command()
-@click.option("--data", required=True, metavar="NAME|FOLDER", help="As in fit.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named datasets.")
-@click.option("--test", metavar="NAME|FOLDER", help="Measure on its test part. [default: some of --data, held out]")
+@data_options
+@click.option("--test", metavar="NAME|PATH", help="Measure on its test part. [default: some of --data, held out]")
 @click.option("--bank", type=click.Path(path_type=Path), help="Fitted on --data already. [default: fit one a seed]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Train on this many images of each class.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often to repeat it.")
@@ -29,6 +30,8 @@ from vae_augment.config import CHOICES, FitConfig
 def evaluate(
     data: str,
     root: Path | None,
+    on_error: str,
+    max_pixels: int,
     test: str | None,
     bank: Path | None,
     arms: str,
@@ -45,12 +48,18 @@ def evaluate(
     from vae_augment.evaluation import evaluate as run
     from vae_augment.files import atomic_write
 
+    config = FitConfig(preset=preset)
+
+    def opened(name: str, part: str) -> Any:
+        found = open_data(name, part=part, root=root, on_error=on_error, max_pixels=max_pixels)
+        return (without_problems(found, config)[0] if on_error == "skip" else found).dataset
+
     result = run(
-        open_data(data, root=root).dataset,
-        test=None if test is None else open_data(test, part="test", root=root).dataset,
+        opened(data, "train"),
+        test=None if test is None else opened(test, "test"),
         bank=bank,
         arms=[arm.strip() for arm in arms.split(",")],
-        config=FitConfig(preset=preset),
+        config=config,
         **options,
     )
     click.echo(str(result))

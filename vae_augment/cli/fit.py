@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vae_augment.cli.exit_codes import WORK_FAILED
+from vae_augment.cli.check import report, without_problems
+from vae_augment.cli.data_options import data_options
+from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
 from vae_augment.cli.paths import check_file, quoted
 from vae_augment.cli.printable import printable
@@ -21,10 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--data", required=True, metavar="NAME|FOLDER", help="A torchvision name such as mnist, or class folders."
-)
-@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset.")
+@data_options
 @click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Use at most this many images of each class.")
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
@@ -36,9 +35,12 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--download-timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, metavar="SECONDS")
 @click.option("--resume", is_flag=True, help="Go on with the same fit where it was ended, if it was.")
+@click.option("--check", is_flag=True, help="Open every image, say what there is and what is wrong, and fit nothing.")
 def fit(
     data: str,
     root: Path | None,
+    on_error: str,
+    max_pixels: int,
     out: Path | None,
     per_class: int | None,
     preset: str,
@@ -50,6 +52,7 @@ def fit(
     seed: int,
     download_timeout: float,
     resume: bool,
+    check: bool,
 ) -> None:
     """Fit one VAE per class and write a bank, and a contact sheet beside it."""
     started = time.perf_counter()
@@ -64,10 +67,17 @@ def fit(
 
     if out is not None:
         _check_out(out)
-    opened = open_data(data, root=root, timeout=download_timeout)
+    passed_over = "skip" if check else on_error
+    opened = open_data(data, root=root, timeout=download_timeout, on_error=passed_over, max_pixels=max_pixels)
+    if check:
+        _check(opened, config, on_error)
+        return
+    left_out = 0
+    if on_error == "skip":
+        opened, left_out = without_problems(opened, config)
     if out is None:
         out = Path(f"{opened.name}.safetensors")
-    bank = _fit_and_write(opened, out, per_class, config, device, seed, resume)
+    bank = _fit_and_write(opened, left_out, out, per_class, config, device, seed, resume)
     click.echo(class_table(bank))
     if opened.source == SAMPLE_SOURCE:
         click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
@@ -92,8 +102,25 @@ def _check_out(out: Path) -> None:
         )
 
 
+def _check(opened: OpenedData, config: FitConfig, on_error: str) -> None:
+    """Say what there is, and end with a code that tells whether a fit would fail."""
+    from vae_augment.data import examine
+
+    found = examine(opened, config)
+    click.echo(report(found))
+    if found.shape is None or (found.problems and on_error == "fail"):
+        sys.exit(INPUT_WRONG)
+
+
 def _fit_and_write(
-    opened: OpenedData, out: Path, per_class: int | None, config: FitConfig, device: str, seed: int, resume: bool
+    opened: OpenedData,
+    left_out: int,
+    out: Path,
+    per_class: int | None,
+    config: FitConfig,
+    device: str,
+    seed: int,
+    resume: bool,
 ) -> VAEBank:
     from vae_augment.checkpoint import discard
     from vae_augment.data import subsample
@@ -114,6 +141,8 @@ def _fit_and_write(
             discard(unfinished)
         bank = fit_bank(dataset, config=config, device=device, seed=seed, checkpoint=unfinished)
         bank = bank.with_data(name=opened.name, source=opened.source, key=key)
+        if left_out:
+            bank = bank.with_data(skipped=left_out)
         bank.save(out)
     shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
     drawn = contact_sheet_png(bank, shown, seed=seed)

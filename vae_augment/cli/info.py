@@ -23,7 +23,8 @@ def info(bank: Path) -> None:
     channels, height, width = loaded.image_shape
     data, policy, config = loaded.data, loaded.policy, loaded.config
     click.echo(f"bank      {printable(str(bank))}, {bank.stat().st_size:,} bytes, sha256 {loaded.sha256}")
-    click.echo(printable(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images"))
+    left_out = f", {data['skipped']} left out" if data.get("skipped") else ""
+    click.echo(printable(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images{left_out}"))
     click.echo(f"images    {channels} x {height} x {width}, {loaded.latent_dim} latent dimensions")
     click.echo(
         f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"

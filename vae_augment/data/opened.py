@@ -1,13 +1,34 @@
-"""An opened dataset and where it came from."""
+"""An opened dataset, where it came from, and what in it cannot be used."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch.utils.data import Dataset
 
 SAMPLE_SOURCE = "bundled sample"
+LISTED = 5  # problems in an error
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that cannot be used.
+
+    Args:
+        where: the file, folder, row or item.
+        reason: why, as a sentence.
+        name: of its class, if known.
+    """
+
+    where: str
+    reason: str
+    name: str | None = None
+
+    def __str__(self) -> str:
+        of_class = "" if self.name is None else f" of class {self.name!r}"
+        return f"{self.where}{of_class}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -15,11 +36,26 @@ class OpenedData:
     """A dataset and where it came from.
 
     Args:
-        dataset: of (PIL image, int) items.
-        name: "mnist", or the folder's name.
-        source: "torchvision", "folder" or `SAMPLE_SOURCE`.
+        dataset: of (image, int) items.
+        name: "mnist", or the folder's or file's name.
+        source: "torchvision", "folder", "csv", "arrays", "parquet", "huggingface" or `SAMPLE_SOURCE`.
+        problems: what could not be opened and is not in the dataset.
+        notes: what was passed over and is no problem, as sentences.
     """
 
     dataset: Dataset[Any]
     name: str
     source: str
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def refuse(problems: Sequence[Problem], of: str) -> None:
+    """Raise ValueError that lists the first of some problems, if there are any."""
+    if problems:
+        first = "; ".join(str(problem).rstrip(".") for problem in problems[:LISTED])
+        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise ValueError(
+            f"{len(problems)} of {of} cannot be used: {first}{more}. Mend or remove them, or leave them out with "
+            "--on-error skip."
+        )

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+
+from vae_augment.labelled_images import LabelledImages
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-class MNISTSample(Dataset[Any]):
+class MNISTSample(LabelledImages):
     """A sample of MNIST with the interface of torchvision.datasets.MNIST: (PIL image of mode "L", int) items.
 
     Example:
@@ -26,8 +27,6 @@ class MNISTSample(Dataset[Any]):
         target_transform: applied to each label.
     """
 
-    classes: tuple[str, ...] = tuple(f"{digit} - {name}" for digit, name in enumerate(NAMES))
-
     def __init__(
         self,
         train: bool = True,
@@ -38,23 +37,10 @@ class MNISTSample(Dataset[Any]):
         with files(__name__).joinpath("mnist_sample.npz").open("rb") as file:
             arrays = np.load(file, allow_pickle=False)
             self.data = torch.from_numpy(arrays[f"{split}_images"])  # uint8 [N, 28, 28]
-            self.targets = torch.from_numpy(arrays[f"{split}_labels"].astype(np.int64))  # [N]
+            targets = torch.from_numpy(arrays[f"{split}_labels"].astype(np.int64))  # [N]
+        classes = tuple(f"{digit} - {name}" for digit, name in enumerate(NAMES))
+        super().__init__(targets, classes, transform, target_transform)
         self.train = train
-        self.transform = transform
-        self.target_transform = target_transform
 
-    @property
-    def class_to_idx(self) -> dict[str, int]:
-        return {name: index for index, name in enumerate(self.classes)}
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        image: Any = Image.fromarray(self.data[index].numpy())
-        target: Any = int(self.targets[index])
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+    def read(self, index: int) -> Image.Image:
+        return Image.fromarray(self.data[index].numpy())

@@ -1,0 +1,38 @@
+"""The options that say which data, shared by the commands that read some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., object])
+DATA = "A torchvision name such as mnist; class folders; or a .csv, .npz, .npy or .parquet file."
+
+
+def data_options(command: Command) -> Command:
+    """--data, --root, --on-error and --max-pixels."""
+    options = (
+        click.option("--data", required=True, metavar="NAME|PATH", help=DATA),
+        click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset."),
+        click.option(
+            "--on-error",
+            type=click.Choice(("fail", "skip")),
+            default="fail",
+            show_default=True,
+            help="Stop at an image that cannot be used, or leave it out and say so.",
+        ),
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(1, 178_956_970),
+            default=89_478_485,
+            show_default=True,
+            metavar="N",
+            help="The largest image file that is decoded.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,160 @@
+"""Every image of a dataset opened, and a table of what is there: classes, sizes, modes and problems."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.utils.data import Subset
+from tqdm import tqdm
+
+from vae_augment import raw
+from vae_augment.config import FitConfig
+from vae_augment.data.image_files import EncodedImages, ImageFiles
+from vae_augment.data.opened import OpenedData, Problem
+from vae_augment.fit_data import common_shape
+from vae_augment.labelled_images import LabelledImages
+from vae_augment.source import Source
+
+LISTED = 3  # sizes or modes of a class
+
+
+@dataclass
+class ClassFound:
+    """What there is of a class.
+
+    Args:
+        images: those that can be used.
+        problems: those that cannot.
+        sizes: "28x28" (width, height) and how often it occurs.
+        modes: of PIL images, or what arrays hold, likewise.
+    """
+
+    images: int = 0
+    problems: int = 0
+    sizes: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found by opening every image.
+
+    Args:
+        opened: the data.
+        good: items that can be used.
+        classes: by name, in the order of labels.
+        problems: of opening the data, then of images, then of all of them together.
+        notes: what else there is to know, as sentences.
+        shape: (C, H, W) of the images that a fit would see; None if it would fail.
+    """
+
+    opened: OpenedData
+    good: tuple[int, ...]
+    classes: dict[str, ClassFound]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    shape: tuple[int, int, int] | None
+
+    def usable(self) -> OpenedData:
+        """The data without what cannot be used. ValueError if nothing is left."""
+        return replace(self.opened, dataset=_only(self.opened.dataset, self.good))
+
+    def rows(self) -> list[tuple[str, int, str, str, int]]:
+        """Of each class: name, images, sizes, modes, problems."""
+        return [
+            (name, found.images, _most_common(found.sizes), _most_common(found.modes), found.problems)
+            for name, found in self.classes.items()
+        ]
+
+
+def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bool = True) -> Examined:
+    """Open and decode every image of a dataset, and look for what a fit with `config` would fail at.
+
+    Example:
+        >>> examine(open_data("photos", on_error="skip")).problems
+
+    Args:
+        opened: what `open_data` gives.
+        config: of the fit.
+        progress: show a progress bar, if standard error is a terminal.
+    """
+    dataset: Any = opened.dataset
+    labels, names = _labels(dataset)
+    classes = {names[label]: ClassFound() for label in sorted(names)}
+    problems, good, turned = list(opened.problems), [], 0
+    for problem in problems:
+        if problem.name is not None:
+            classes.setdefault(problem.name, ClassFound()).problems += 1
+    for index in tqdm(range(len(dataset)), "examining", disable=None if progress else True, file=sys.stderr):
+        name = names[labels[index]]
+        found = classes[name]
+        try:
+            image = dataset.read(index) if isinstance(dataset, LabelledImages) else dataset[index][0]
+            width, height, mode = _looked_at(image)
+            turned += isinstance(dataset, EncodedImages) and dataset.is_turned(index)
+        except Exception as error:  # whatever a dataset of any kind raises
+            found.problems += 1
+            problems.append(Problem(_where(dataset, index), _reason(error), name))
+            continue
+        good.append(index)
+        found.images += 1
+        found.sizes[f"{width}x{height}"] += 1
+        found.modes[mode] += 1
+    shape = None
+    try:
+        shape = common_shape(Source(_only(dataset, good)), config)
+    except (TypeError, ValueError) as error:
+        problems.append(Problem("the images together", str(error)))
+    notes = list(opened.notes)
+    if turned:
+        notes.append(
+            f"{turned} images are turned upright as their EXIF says; torchvision's ImageFolder leaves them lying."
+        )
+    return Examined(opened, tuple(good), classes, tuple(problems), tuple(notes), shape)
+
+
+def _labels(dataset: Any) -> tuple[list[int], dict[int, str]]:
+    """The label of each item, and the name of each label."""
+    if not isinstance(dataset, LabelledImages):
+        source = Source(dataset)
+        return source.labels.tolist(), source.classes
+    labels = [int(label) for label in dataset.targets]
+    own = dataset.classes
+    return labels, {label: own[label] if 0 <= label < len(own) else str(label) for label in set(labels)}
+
+
+def _only(dataset: Any, good: Any) -> Any:
+    """The items of a dataset that can be used."""
+    if not good:
+        raise ValueError("no image can be used.")
+    if len(good) == len(dataset):
+        return dataset
+    return dataset.only(good) if isinstance(dataset, ImageFiles) else Subset(dataset, list(good))
+
+
+def _looked_at(image: Any) -> tuple[int, int, str]:
+    """Width, height and mode of an image. Raises if it cannot be used."""
+    pixels = raw.as_tensor(image)
+    if pixels.is_floating_point() and not bool(torch.isfinite(pixels).all()):
+        raise ValueError("it holds values that are not finite.")
+    height, width = raw.size_of(image)
+    mode = image.mode if isinstance(image, Image.Image) else f"{image.dtype}, {len(pixels)} channels"
+    return width, height, mode
+
+
+def _where(dataset: Any, index: int) -> str:
+    return dataset.samples[index][0] if isinstance(dataset, ImageFiles) else f"item {index}"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _most_common(counter: Counter[str]) -> str:
+    listed = ", ".join(f"{value} ({n})" for value, n in counter.most_common(LISTED))
+    return listed + (f" and {len(counter) - LISTED} more" if len(counter) > LISTED else "")

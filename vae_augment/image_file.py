@@ -1,0 +1,169 @@
+"""Image files of unknown origin: listed formats alone, size before pixels, upright, in a mode that keeps their depth.
+
+Pillow decides by content what a file is, whatever its ending says.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+MAX_PIXELS = 89_478_485  # of an image, unless told: those from which Pillow warns
+MOST_PIXELS = 2 * MAX_PIXELS  # those from which Pillow refuses
+FILE_BYTES = 8  # a file may have for each pixel it may have: some formats are read into memory whole
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+TILE = (322, 323)  # TIFF's tags for width and height of what is decoded at once
+
+
+class UnreadableImageError(ValueError):
+    """A file, or bytes, that are no image that can be used. The message is the reason, without the file's name."""
+
+
+def open_image(source: Path | str | bytes, mode: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The first image of a file or of its bytes, upright, decoded as a whole.
+
+    Memory that this takes is at most some 16 bytes for each of `max_pixels`.
+
+    Args:
+        source: a file, or what one holds.
+        mode: of the image wanted, one that `mode_of` gives; None: its own.
+        max_pixels: width times height of the largest image that is decoded, at most 178,956,970.
+
+    Raises:
+        UnreadableImageError: it is no image of `FORMATS`, is damaged, larger than it may be, or has no such mode.
+        OSError: the file cannot be read.
+    """
+    if not isinstance(source, bytes):
+        source = _checked(Path(source), max_pixels)
+    with warnings.catch_warnings(action="ignore"):  # of what is broken or large: both are told of as errors
+        try:
+            with _opened(source, max_pixels) as image:
+                image.load()
+                upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
+                return converted(upright, mode or mode_of(image))
+        except UnreadableImageError:
+            raise
+        except Exception as error:  # OSError, SyntaxError, struct.error, ...: of bytes that anyone may have written
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise UnreadableImageError(f"it is damaged or cut short ({_reason(error)}).") from None
+
+
+def read_header(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[str, tuple[int, int], bool]:
+    """Mode (`mode_of`), (width, height) and whether EXIF turns it, of an image that is not decoded.
+
+    Raises as `open_image`.
+    """
+    if not isinstance(source, bytes):
+        source = _checked(Path(source), max_pixels)
+    with warnings.catch_warnings(action="ignore"), _opened(source, max_pixels) as image:
+        return mode_of(image), image.size, _is_turned(image)
+
+
+def mode_of(image: Image.Image) -> str:
+    """The mode that keeps what an image holds: L, LA, RGB, RGBA, I;16 (16 bits), I or F (32).
+
+    Palettes, CMYK and other colour spaces become RGB. Whatever may be seen through keeps its alpha.
+    """
+    if image.mode in ("F", "I"):
+        return "I;16" if image.mode == "I" and image.format in ("PNG", "PPM") else image.mode  # older Pillow's
+    if image.mode in SIXTEEN_BITS:
+        return "I;16"
+    alpha = image.has_transparency_data
+    if image.mode in ("1", "L", "LA", "La"):
+        return "LA" if alpha else "L"
+    return "RGBA" if alpha else "RGB"
+
+
+def common_mode(modes: Iterable[str]) -> str:
+    """The mode that keeps what images of several modes hold, but for 16 bits among colours, which become 8.
+
+    Raises:
+        ValueError: images of 32 bits, whose values have no fixed scale, beside others.
+    """
+    several = set(modes)
+    if len(several) < 2:
+        return several.pop() if several else "RGB"
+    if several & {"I", "F"}:
+        raise ValueError(f"images of 32 bits have no scale in common with others, got the modes {sorted(several)}.")
+    if several == {"L", "I;16"}:
+        return "I;16"
+    colour = "RGB" if several & {"RGB", "RGBA"} else "L"
+    return colour + ("A" if several & {"LA", "RGBA"} else "")
+
+
+def converted(image: Image.Image, mode: str) -> Image.Image:
+    """An image in another mode of `mode_of`. Black stays black, and white white."""
+    own = mode_of(image)
+    if own == "I;16" and image.mode != mode:
+        deep = np.array(image).astype(np.uint16)
+        if mode == "I;16":
+            return Image.fromarray(deep)
+        image = Image.fromarray(np.rint(deep / 257).astype(np.uint8))
+    elif mode == "I;16" and own != mode:
+        return Image.fromarray(np.array(image.convert("L")).astype(np.uint16) * 257)
+    if {image.mode, mode} & {"I", "F"} and image.mode != mode:
+        raise UnreadableImageError(f"it has the mode {image.mode}, others have {mode}: they have no scale in common.")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _checked(path: Path, max_pixels: int) -> Path:
+    """The path of what is a file indeed, and no larger than one may be."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # to read a pipe may never end
+        raise UnreadableImageError("it is no regular file.")
+    if not found.st_size:
+        raise UnreadableImageError("the file is empty.")
+    if found.st_size > FILE_BYTES * max_pixels:
+        most = FILE_BYTES * max_pixels
+        raise UnreadableImageError(f"the file has {found.st_size:,} bytes, an image of max_pixels at most {most:,}.")
+    return path
+
+
+def _opened(source: Path | bytes, max_pixels: int) -> Image.Image:
+    """An image whose header has been read and whose size allows to decode it."""
+    try:
+        image = Image.open(BytesIO(source) if isinstance(source, bytes) else os.fspath(source), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise UnreadableImageError(f"it has more pixels than max_pixels, {max_pixels:,}.") from None
+    except UnidentifiedImageError:
+        raise UnreadableImageError(f"it is no image of the formats {', '.join(FORMATS)}.") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UnreadableImageError(f"its header is damaged ({_reason(error)}).") from None
+    width, height = image.size
+    tags = getattr(image, "tag_v2", {})
+    try:
+        tile = int(tags.get(TILE[0], 0)) * int(tags.get(TILE[1], 0))
+    except (TypeError, ValueError):
+        tile = 0
+    if max(width * height, tile) > max_pixels:
+        image.close()
+        size = f"{width}x{height} pixels" if width * height > max_pixels else f"a tile of {tile:,} pixels"
+        raise UnreadableImageError(f"it has {size}, more than max_pixels, {max_pixels:,}.")
+    if not (width and height):
+        image.close()
+        raise UnreadableImageError(f"it has {width}x{height} pixels.")
+    return image
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether its EXIF says that it is to be turned or mirrored, and can be read."""
+    try:
+        return image.getexif().get(0x0112, 1) in range(2, 9)
+    except Exception:  # SyntaxError, OSError, struct.error, ...
+        return False
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
