@@ -49,7 +49,8 @@ def open_image(source: Path | str | bytes, mode: str | None = None, *, max_pixel
             with _opened(source, max_pixels) as image:
                 image.load()
                 upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
-                return converted(upright, mode or mode_of(image))
+                own = mode_of(image)
+                return converted(upright, mode or own, own)
         except UnreadableImageError:
             raise
         except Exception as error:  # OSError, SyntaxError, struct.error, ...: of bytes that anyone may have written
@@ -101,9 +102,15 @@ def common_mode(modes: Iterable[str]) -> str:
     return colour + ("A" if several & {"LA", "RGBA"} else "")
 
 
-def converted(image: Image.Image, mode: str) -> Image.Image:
-    """An image in another mode of `mode_of`. Black stays black, and white white."""
-    own = mode_of(image)
+def converted(image: Image.Image, mode: str, own: str | None = None) -> Image.Image:
+    """An image in another mode of `mode_of`, of which its `own` is given or looked up. Black stays black, white white.
+
+    Raises:
+        UnreadableImageError: one of the two has 32 bits, whose values have no fixed scale, and the other not.
+    """
+    own = own or mode_of(image)
+    if {own, mode} & {"I", "F"} and own != mode:
+        raise UnreadableImageError(f"it has the mode {own}, others have {mode}: they have no scale in common.")
     if own == "I;16" and image.mode != mode:
         deep = np.array(image).astype(np.uint16)
         if mode == "I;16":
@@ -111,8 +118,6 @@ def converted(image: Image.Image, mode: str) -> Image.Image:
         image = Image.fromarray(np.rint(deep / 257).astype(np.uint8))
     elif mode == "I;16" and own != mode:
         return Image.fromarray(np.array(image.convert("L")).astype(np.uint16) * 257)
-    if {image.mode, mode} & {"I", "F"} and image.mode != mode:
-        raise UnreadableImageError(f"it has the mode {image.mode}, others have {mode}: they have no scale in common.")
     return image if image.mode == mode else image.convert(mode)
 
 
