@@ -261,7 +261,7 @@ class Leaf:
         for path in files:
             stat = Path(path).stat()
             name = str(path).removeprefix(root)
-            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
         return True
 
     def _first_of_alike(self) -> tuple[Any, np.ndarray[Any, Any]] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,8 +15,8 @@ from vae_augment.labelled_images import LabelledImages
 MOST_BYTES = 2**32  # of an array in an .npz, which is read into memory; an .npy is mapped
 NAMES = ("classes", "class_names", "label_names")
 IMAGES_OF_PART = {
-    "train": ("train_images", "images_train", "x_train", "train_x", "X_train"),
-    "test": ("test_images", "images_test", "x_test", "test_x", "X_test"),
+    "train": ("train_images", "images_train", "x_train", "train_x"),
+    "test": ("test_images", "images_test", "x_test", "test_x"),
 }
 # what stands for images in a name, and what for labels in its place
 PAIRS = (("images", "labels"), ("image", "label"), ("data", "labels"), ("x", "y"), ("X", "y"))
@@ -41,6 +40,10 @@ class Arrays(LabelledImages):
         return np.array(self.data[index])
 
 
+class _Refused(ValueError):
+    """Our own word on a file, which is not to be put down to damage."""
+
+
 def open_npz(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
     """Arrays named as Keras, MedMNIST and NumPy do: x_train and y_train, train_images, images, arr_0, ..."""
     if not zipfile.is_zipfile(path):
@@ -53,8 +56,10 @@ def open_npz(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
             images = _member(archive, members[images_key], path)
             labels = _member(archive, members[labels_key], path)
             names = [] if named is None else _member(archive, named, path).tolist()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: {error}.") from None
+    except (_Refused, PermissionError):
+        raise
+    except Exception as error:  # BadZipFile, zlib.error, EOFError, OSError, ...: of bytes that anyone may have written
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200].rstrip('.')}.") from None
     return _opened(path, images, labels, names, on_error)
 
 
@@ -76,23 +81,23 @@ def _labels_beside(path: Path) -> Path | None:
 
 def _keys(keys: list[str], part: str, path: Path) -> tuple[str, str]:
     """The names of the arrays that hold a part's images and labels."""
-    divided = any(key in keys for several in IMAGES_OF_PART.values() for key in several)
+    there = {key.casefold(): key for key in keys}
+    divided = any(key in there for several in IMAGES_OF_PART.values() for key in several)
     wanted = IMAGES_OF_PART[part] if divided else IMAGES
     for images in wanted:
         for image_word, label_word in PAIRS:
             labels = images.replace(image_word, label_word)
-            if images in keys and labels in keys and labels != images:
-                return images, labels
-    if not divided and {"arr_0", "arr_1"} <= set(keys):
+            if images in there and labels in there and labels != images:
+                return there[images], there[labels]
+    if not divided and {"arr_0", "arr_1"} <= there.keys():
         return "arr_0", "arr_1"
-    first = next((key for key in wanted if key in keys), None)
-    second = next((key for key in LABELS if key in keys), None)
+    first = next((there[key] for key in wanted if key in there), None)
+    second = next((there[key] for key in LABELS if key in there), None)
     if first and second and not divided:
         return first, second
-    raise ValueError(
-        f"{path} must hold images and labels, as {wanted[0]!r} and {wanted[0].replace('images', 'labels')!r}, got the "
-        f"arrays {', '.join(map(repr, sorted(keys))) or 'none'}."
-    )
+    named = (wanted[0], wanted[0].replace("images", "labels")) if divided else ("images", "labels")
+    found = ", ".join(map(repr, sorted(keys))) or "none"
+    raise _Refused(f"{path} must hold images and labels, as {named[0]!r} and {named[1]!r}, got the arrays {found}.")
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray[Any, Any]:
@@ -102,9 +107,9 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray[Any, 
         size = int(np.prod([int(side) for side in shape], dtype=object)) * dtype.itemsize
         declared = archive.getinfo(name).file_size
     if size > MOST_BYTES:
-        raise ValueError(f"{path}: {name} has {size:,} bytes, more than {MOST_BYTES:,}. Save it as an .npy file.")
+        raise _Refused(f"{path}: {name} has {size:,} bytes, more than {MOST_BYTES:,}. Save it as an .npy file.")
     if size > declared:
-        raise ValueError(f"{path} is damaged: {name} is said to hold {size:,} bytes, and holds at most {declared:,}.")
+        raise _Refused(f"{path} is damaged: {name} is said to hold {size:,} bytes, and holds at most {declared:,}.")
     with archive.open(name) as file:
         array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array
@@ -115,10 +120,12 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, _, dtype = read(file)
+        if min(shape, default=0) < 0:
+            raise ValueError("a negative length")
     except Exception as error:  # whatever reading bytes of unknown origin ends in
-        raise ValueError(f"{where} is no array as NumPy saves it ({' '.join(str(error).split())[:200]}).") from None
+        raise _Refused(f"{where} is no array as NumPy saves it ({' '.join(str(error).split())[:200]}).") from None
     if dtype.hasobject or dtype.names is not None:
-        raise ValueError(f"{where} must hold numbers or text, got Python objects or records.")
+        raise _Refused(f"{where} must hold numbers or text, got Python objects or records.")
     return shape, dtype
 
 

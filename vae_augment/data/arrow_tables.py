@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +88,29 @@ def _pyarrow(path: Path) -> Any:
     return pyarrow
 
 
+@contextmanager
+def _told(said: str) -> Iterator[None]:
+    """Whatever pyarrow raises over bytes that anyone may have written, as a ValueError that begins with `said`."""
+    try:
+        yield
+    except Exception as error:  # ArrowInvalid, OSError without a number, NotImplementedError, ...
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"{said}: {first.rstrip('.')}.") from None
+
+
 def _read_parquet(paths: list[Path]) -> Any:
-    arrow = _pyarrow(paths[0])
+    arrow, said = _pyarrow(paths[0]), f"{paths[0]} is no Parquet file, or is damaged"
     from pyarrow import parquet
 
-    try:
+    with _told(said):
         files = [parquet.ParquetFile(path) for path in paths]
         size = sum(file.metadata.row_group(k).total_byte_size for file in files for k in range(file.num_row_groups))
-        if size > MOST_BYTES:
-            raise ValueError(f"{paths[0].parent} has Parquet files of {size:,} bytes in all, more than {MOST_BYTES:,}.")
+    if size > MOST_BYTES:
+        raise ValueError(f"{paths[0].parent} has Parquet files of {size:,} bytes in all, more than {MOST_BYTES:,}.")
+    with _told(said):
         return _validated(arrow.concat_tables([file.read() for file in files]))
-    except arrow.ArrowException as error:
-        raise ValueError(f"{paths[0]} is no Parquet file, or is damaged: {_first_line(error)}.") from None
 
 
 def _read_saved(folder: Path) -> Any:
@@ -107,11 +119,9 @@ def _read_saved(folder: Path) -> Any:
     files = sorted(folder.glob("data-*.arrow"))
     if not files:
         raise ValueError(f"{folder} must hold data-*.arrow files beside {SAVED}, got none.")
-    try:
+    with _told(f"{folder} holds a damaged file"):
         tables = [arrow.ipc.open_stream(arrow.memory_map(str(file))).read_all() for file in files]
         return _validated(arrow.concat_tables(tables))
-    except arrow.ArrowException as error:
-        raise ValueError(f"{folder} holds a damaged file: {_first_line(error)}.") from None
 
 
 def _validated(table: Any) -> Any:
@@ -119,15 +129,11 @@ def _validated(table: Any) -> Any:
     return table
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
-
-
 def _opened(table: Any, path: Path, name: str, source: str, part: str, on_error: str, max_pixels: int) -> OpenedData:
     features = _features(table)
     images = _image_bytes(table, features, path)
     label = _of_type(features, "ClassLabel") or column(table.column_names, LABELS, str(path))
-    names = features.get(label, {}).get("names") or []
+    names = _names(features.get(label, {}))
     text = [as_text(value) for value in table[label].to_pylist()]
     if names:  # -1 is how datasets without labels are kept
         text = ["" if value.startswith("-") else value for value in text]
@@ -149,7 +155,7 @@ def _opened(table: Any, path: Path, name: str, source: str, part: str, on_error:
     if not kept:
         raise ValueError(f"{path} must hold at least one image with a label, got {table.num_rows} rows.")
     numbers, own = numbered([text[row] for row in kept])
-    dataset = TableImages(images, kept, numbers, own or [str(name) for name in names], max_pixels)
+    dataset = TableImages(images, kept, numbers, own or names, max_pixels)
     return OpenedData(dataset, name, source, tuple(problems))
 
 
@@ -161,6 +167,11 @@ def _features(table: Any) -> dict[str, dict[str, Any]]:
         return {name: kind for name, kind in features.items() if isinstance(kind, dict) and name in table.column_names}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _names(feature: dict[str, Any]) -> list[str]:
+    names = feature.get("names")
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
 def _of_type(features: dict[str, dict[str, Any]], kind: str) -> str | None:

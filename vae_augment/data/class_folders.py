@@ -60,12 +60,21 @@ def _class_names(folder: Path, found: _Found) -> list[str]:
         if name.startswith("."):
             found.hidden += 1
         elif path.is_dir():
-            names.append(name)
+            names.append(_as_text(name))
         elif path.exists():
             found.outside += 1
         else:
             found.problems.append(Problem(str(path), "a link to nothing"))
     return names
+
+
+def _as_text(name: str) -> str:
+    """A folder's name, which a bank keeps. ValueError if it is none in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"class folders must have names in UTF-8, got {os.fsencode(name)!r}. Rename it.") from None
+    return name
 
 
 def _look_into(folder: Path, label: int, name: str, found: _Found) -> None:

@@ -35,9 +35,11 @@ def chosen_split(splits: Iterable[Any], part: str, of: str) -> str:
 
 
 def as_text(label: Any) -> str:
-    """A label as a table that is text writes it: "" where it is missing."""
+    """A label as a table that is text writes it: "" where it is missing. ValueError for a fraction."""
     if label is None or label != label:  # NaN and pandas' NaT
         return ""
+    if isinstance(label, float) and not label.is_integer():
+        raise ValueError(f"labels must be whole numbers or names, got {label:g}.")
     return label.decode(errors="replace") if isinstance(label, bytes) else str(label).strip()
 
 

@@ -1,0 +1,254 @@
+"""Parquet files, and the folders that Hugging Face's `datasets` saves and its hub keeps."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_augment import fit
+from vae_augment.config import FitConfig
+from vae_augment.data import arrow_tables, open_data
+from vae_augment.source import Source
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+TINY = FitConfig(steps=2, latent_dim=2, width=8, policy="none")
+FEATURES = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["ant", "bee"]}}
+
+
+def png(shade, mode="RGB"):
+    file = io.BytesIO()
+    Image.new("L", (10, 9), shade).convert(mode).save(file, "PNG")
+    return file.getvalue()
+
+
+PNGS = [png(30 * k) for k in range(6)]
+LABELS = [0, 1, 0, 1, 0, 1]
+
+
+def table(images=None, labels=LABELS, features=None, **columns):
+    images = [{"bytes": data, "path": None} for data in PNGS] if images is None else images
+    made = pa.table({"image": images, "label": labels, **columns})
+    return made if features is None else made.replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )  # fmt: skip
+
+
+def written(folder, name="data.parquet", **options):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table(**options), path)
+    return path
+
+
+def saved(folder, made=None):
+    """As Dataset.save_to_disk writes it."""
+    folder.mkdir(parents=True)
+    made = table(features=FEATURES) if made is None else made
+    with pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as file, pa.ipc.new_stream(file, made.schema) as to:
+        to.write_table(made)
+    (folder / "state.json").write_text("{}")
+    return folder
+
+
+def shades(dataset):
+    return [np.array(image).flat[0] for image, _ in dataset]
+
+
+# ---- what is opened ----
+
+
+@pytest.mark.parametrize("features", [None, FEATURES])
+@pytest.mark.parametrize("as_struct", [True, False])
+def test_a_parquet_file_is_opened(tmp_path, features, as_struct):
+    opened = open_data(written(tmp_path, images=None if as_struct else PNGS, features=features))
+    assert (opened.name, opened.source, opened.problems) == ("data", "parquet", ())
+    assert shades(opened.dataset) == [0, 30, 60, 90, 120, 150]
+    assert [label for _, label in opened.dataset] == LABELS
+    assert fit(opened.dataset, config=TINY).classes == (("ant", "bee") if features else ("0", "1"))
+
+
+def test_columns_are_found_by_what_datasets_has_noted_of_them(tmp_path):
+    features = {"photo": {"_type": "Image"}, "kind": {"_type": "ClassLabel", "names": ["ant", "bee"]}}
+    made = table(features=FEATURES).rename_columns(["photo", "kind"])
+    pq.write_table(
+        made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}),
+        tmp_path / "a.parquet",
+    )
+    assert Source(open_data(tmp_path / "a.parquet").dataset).classes == {0: "ant", 1: "bee"}
+
+
+def test_labels_may_be_names(tmp_path):
+    source = Source(open_data(written(tmp_path, labels=["b", "a", "b", "a", "c", "c"])).dataset)
+    assert (source.labels.tolist(), source.classes) == ([1, 0, 1, 0, 2, 2], {0: "a", 1: "b", 2: "c"})
+
+
+def test_a_split_column_divides_the_parts(tmp_path):
+    path = written(tmp_path, split=["train", "train", "train", "train", "test", "test"])
+    assert [shades(open_data(path, part=part).dataset) for part in ("train", "test")] == [[0, 30, 60, 90], [120, 150]]
+
+
+@pytest.mark.parametrize("inner", ["", "data"])
+def test_a_folder_of_shards_as_the_hub_keeps_them(tmp_path, inner):
+    folder = tmp_path / "flowers"
+    for k in range(2):
+        written(folder / inner, f"train-0000{k}-of-00002.parquet", features=FEATURES)
+    written(folder / inner, "test-00000-of-00001.parquet", images=PNGS[:2], labels=[0, 1])
+    (folder / "README.md").write_text("# Flowers")
+    opened = open_data(folder)
+    assert (opened.name, opened.source, len(opened.dataset)) == ("flowers", "parquet", 12)
+    assert len(open_data(folder, part="test").dataset) == 2
+    for file in folder.rglob("test-*"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"flowers must have a split named one of test, .*, got \['train'\]"):
+        open_data(folder, part="test")
+
+
+def test_a_folder_that_datasets_has_saved(tmp_path):
+    opened = open_data(saved(tmp_path / "flowers"))
+    assert (opened.name, opened.source) == ("flowers", "huggingface")
+    assert shades(opened.dataset) == [0, 30, 60, 90, 120, 150]
+    assert fit(opened.dataset, config=TINY).classes == ("ant", "bee")
+
+
+def test_the_parts_of_a_folder_that_datasets_has_saved(tmp_path):
+    saved(tmp_path / "flowers" / "train")
+    saved(tmp_path / "flowers" / "validation", table(images=PNGS[:2], labels=[0, 1]))
+    (tmp_path / "flowers" / "dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
+    assert [len(open_data(tmp_path / "flowers", part=part).dataset) for part in ("train", "test")] == [6, 2]
+
+
+def test_what_datasets_itself_writes_is_opened_and_has_its_fingerprint(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["ant", "bee"])})
+    images = [Image.open(io.BytesIO(data)) for data in PNGS]
+    made = datasets.Dataset.from_dict({"image": images, "label": LABELS}, features=features)
+    made.to_parquet(str(tmp_path / "one.parquet"))
+    made.save_to_disk(str(tmp_path / "saved"))
+    datasets.DatasetDict(train=made, test=made.select([3, 1])).save_to_disk(str(tmp_path / "parts"))
+    for name in ("one.parquet", "saved", "parts"):
+        source = Source(open_data(tmp_path / name).dataset)
+        assert source.classes == {0: "ant", 1: "bee"}
+        assert source.fingerprint() == Source(made).fingerprint()
+    assert shades(open_data(tmp_path / "parts", part="test").dataset) == [90, 30]
+
+
+def test_a_table_has_one_mode(tmp_path):
+    dataset = open_data(written(tmp_path, images=[png(9, "L"), png(9, "RGB"), *PNGS[:4]])).dataset
+    assert {image.mode for image, _ in dataset} == {"RGB"}
+
+
+# ---- what cannot be used ----
+
+
+def test_rows_without_an_image_or_a_label_are_problems(tmp_path):
+    images = [{"bytes": data, "path": "a.png"} for data in PNGS]
+    images[2]["bytes"] = None  # a path alone leads nowhere that a table may lead
+    images[3] = None
+    path = written(tmp_path, images=images, labels=[0, None, 0, 1, -1, 1], features=FEATURES)
+    opened = open_data(path, on_error="skip")
+    assert [str(problem) for problem in opened.problems] == [
+        "data.parquet, row 1: it has no label",
+        "data.parquet, row 2: it holds no image's bytes",
+        "data.parquet, row 3: it holds no image's bytes",
+        "data.parquet, row 4: it has no label",
+    ]
+    assert shades(opened.dataset) == [0, 150]
+    with pytest.raises(
+        ValueError, match=r"^4 of .*data\.parquet cannot be used: data\.parquet, row 1: it has no label; "
+    ):
+        open_data(path)
+
+
+def test_an_image_that_is_none_is_named(tmp_path):
+    dataset = open_data(written(tmp_path, images=[*PNGS[:5], b"hello"])).dataset
+    with pytest.raises(ValueError, match=r"cannot read item 5 of class '1': it is no image of the formats"):
+        fit(dataset, config=TINY)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda made: made.drop_columns(["label"]),
+            r"must have a column named one of label, .*got the columns 'image'\.",
+        ),
+        (
+            lambda made: made.drop_columns(["image"]),
+            r"must have a column named one of image, .*got the columns 'label'\.",
+        ),
+        (lambda made: made.slice(0, 0), r"must hold at least one image with a label, got 0 rows\."),
+        (
+            lambda made: table(images=[[1, 2]] * 6),
+            r"column 'image' of .* must hold the bytes of image files, got list<",
+        ),
+        (
+            lambda made: table(images=["a.png"] * 6),
+            r"column 'image' of .* must hold the bytes of image files, got string",
+        ),
+        (lambda made: table(labels=[0.5] * 6), r"labels must be whole numbers or names, got 0\.5\."),
+    ],
+)
+def test_tables_of_another_kind_are_refused(tmp_path, change, message):
+    pq.write_table(change(table()), tmp_path / "data.parquet")
+    with pytest.raises(ValueError, match=message):
+        open_data(tmp_path / "data.parquet")
+
+
+@pytest.mark.parametrize("noted", ["", "[]", "{", '{"info": 3}', '{"info": {"features": [1]}}', "[" * 99_999, "\x00"])
+def test_what_is_noted_of_columns_need_not_be_right(tmp_path, noted):
+    pq.write_table(table().replace_schema_metadata({"huggingface": noted}), tmp_path / "data.parquet")
+    assert len(open_data(tmp_path / "data.parquet").dataset) == 6
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": 7}},
+        {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": [1, None]}},
+        {"label": {"_type": "Image"}},
+        {"missing": {"_type": "Image"}},
+        {"image": {"_type": ["Image"]}, "label": 5},
+    ],
+)
+def test_what_is_noted_of_columns_is_not_trusted(tmp_path, features):
+    with suppress(ValueError):
+        assert len(open_data(written(tmp_path, features=features)).dataset) == 6
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    whole = written(tmp_path).read_bytes()
+    for content in (b"", b"hello", whole[:-9], whole[:100], whole[9:]):
+        (tmp_path / "data.parquet").write_bytes(content)
+        with pytest.raises(ValueError, match=r"data\.parquet is no Parquet file, or is damaged: "):
+            open_data(tmp_path / "data.parquet")
+    folder = saved(tmp_path / "saved")
+    file = folder / "data-00000-of-00001.arrow"
+    whole = file.read_bytes()
+    for content in (b"hello", whole[: len(whole) // 2], b"\xff" * 200):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"saved holds a damaged file: |must hold at least one image"):
+            open_data(folder)
+    file.unlink()
+    with pytest.raises(ValueError, match=r"saved must hold data-\*\.arrow files beside state\.json, got none\."):
+        open_data(folder)
+
+
+def test_a_large_table_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrow_tables, "MOST_BYTES", 100)
+    with pytest.raises(ValueError, match=r"has Parquet files of [0-9,]+ bytes in all, more than 100\."):
+        open_data(written(tmp_path))
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    path = written(tmp_path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match=r"data\.parquet needs pyarrow: pip install 'vae-augment\[parquet\]'\."):
+        open_data(path)
