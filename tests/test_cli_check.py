@@ -37,6 +37,7 @@ def test_check_lists_every_kind_of_problem_at_once(here):
     folder = here / "bars"
     names = sorted(path.name for path in folder.iterdir())
     first = sorted((folder / names[0]).iterdir())[0]
+    Image.effect_noise((12, 12), 50).save(first)
     first.write_bytes(first.read_bytes()[:-40])
     (folder / names[1] / "bomb.png").write_bytes(png(20_000, 20_000))
     (folder / names[2] / "gone.png").symlink_to("nowhere")
@@ -149,7 +150,7 @@ def test_a_skipped_fit_resumes_to_the_same_bytes(here):
 
 def test_evaluate_takes_the_same_options(here):
     (here / "bars" / "down" / "a.png").touch()
-    quick = "--arms none --seeds 2 --steps 2 --test bars --preset fast"
+    quick = "--arms none --seeds 2 --steps 2 --preset fast"
     code, _, err = run(f"evaluate --data bars {quick}")
     assert code == 2
     assert "a.png" in err
