@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from vae_augment import config
 from vae_augment.mnist_sample import MNISTSample
@@ -23,6 +24,10 @@ def tiny(monkeypatch, tmp_path):
 
     monkeypatch.setattr(MNISTSample, "__init__", small)
     monkeypatch.chdir(tmp_path)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for k in range(6):
+            Image.effect_noise((9, 9), 40).save(tmp_path / "photos" / name / f"{k}.png")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
