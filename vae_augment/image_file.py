@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -42,15 +43,12 @@ def open_image(source: Path | str | bytes, mode: str | None = None, *, max_pixel
         UnreadableImageError: it is no image of `FORMATS`, is damaged, larger than it may be, or has no such mode.
         OSError: the file cannot be read.
     """
-    if not isinstance(source, bytes):
-        source = _checked(Path(source), max_pixels)
-    with warnings.catch_warnings(action="ignore"):  # of what is broken or large: both are told of as errors
+    with _header(source, max_pixels) as image:
         try:
-            with _opened(source, max_pixels) as image:
-                image.load()
-                upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
-                own = mode_of(image)
-                return converted(upright, mode or own, own)
+            image.load()
+            upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
+            own = mode_of(image)
+            return converted(upright, mode or own, own)
         except UnreadableImageError:
             raise
         except Exception as error:  # OSError, SyntaxError, struct.error, ...: of bytes that anyone may have written
@@ -59,15 +57,16 @@ def open_image(source: Path | str | bytes, mode: str | None = None, *, max_pixel
             raise UnreadableImageError(f"it is damaged or cut short ({_reason(error)}).") from None
 
 
-def read_header(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[str, tuple[int, int], bool]:
-    """Mode (`mode_of`), (width, height) and whether EXIF turns it, of an image that is not decoded.
+def read_mode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> str:
+    """`mode_of` an image that is not decoded. Raises as `open_image`."""
+    with _header(source, max_pixels) as image:
+        return mode_of(image)
 
-    Raises as `open_image`.
-    """
-    if not isinstance(source, bytes):
-        source = _checked(Path(source), max_pixels)
-    with warnings.catch_warnings(action="ignore"), _opened(source, max_pixels) as image:
-        return mode_of(image), image.size, _is_turned(image)
+
+def is_turned(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether EXIF says that an image is to be turned or mirrored. Raises as `open_image`."""
+    with _header(source, max_pixels) as image:
+        return _is_turned(image)
 
 
 def mode_of(image: Image.Image) -> str:
@@ -121,6 +120,15 @@ def converted(image: Image.Image, mode: str, own: str | None = None) -> Image.Im
     return image if image.mode == mode else image.convert(mode)
 
 
+@contextmanager
+def _header(source: Path | str | bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """An image whose header has been read. Meanwhile Pillow does not warn of what is broken or large: that is an error."""
+    if not isinstance(source, bytes):
+        source = _checked(Path(source), max_pixels)
+    with warnings.catch_warnings(action="ignore"), _opened(source, max_pixels) as image:
+        yield image
+
+
 def _checked(path: Path, max_pixels: int) -> Path:
     """The path of what is a file indeed, and no larger than one may be."""
     found = path.stat()
@@ -163,7 +171,7 @@ def _opened(source: Path | bytes, max_pixels: int) -> Image.Image:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether its EXIF says that it is to be turned or mirrored, and can be read."""
+    """Likewise, of an opened one; False if its EXIF cannot be read. Pillow decodes a PNG to find it."""
     try:
         return image.getexif().get(0x0112, 1) in range(2, 9)
     except Exception:  # SyntaxError, OSError, struct.error, ...

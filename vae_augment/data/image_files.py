@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vae_augment.image_file import UnreadableImageError, common_mode, open_image, read_header
+from vae_augment.image_file import UnreadableImageError, common_mode, is_turned, open_image, read_mode
 from vae_augment.labelled_images import LabelledImages
 
 LOOKED_AT = 1000  # headers that tell the mode of all
@@ -43,7 +43,7 @@ class EncodedImages(LabelledImages):
 
     def is_turned(self, index: int) -> bool:
         """Whether EXIF turns it. Raises as `image_file.open_image`."""
-        return read_header(self.encoded(index), max_pixels=self.max_pixels)[2]
+        return is_turned(self.encoded(index), max_pixels=self.max_pixels)
 
     def _common_mode(self) -> str:
         """That of up to 1,000 evenly spaced images, but for those that cannot be read."""
@@ -51,7 +51,7 @@ class EncodedImages(LabelledImages):
         modes = set()
         for place in places:
             try:
-                modes.add(read_header(self.encoded(place), max_pixels=self.max_pixels)[0])
+                modes.add(read_mode(self.encoded(place), max_pixels=self.max_pixels))
             except (UnreadableImageError, OSError):  # for whoever reads it to tell
                 continue
         return common_mode(modes)
