@@ -122,7 +122,7 @@ def converted(image: Image.Image, mode: str, own: str | None = None) -> Image.Im
 
 @contextmanager
 def _header(source: Path | str | bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """An image whose header has been read. Meanwhile Pillow does not warn of what is broken or large: that is an error."""
+    """An image whose header has been read. Meanwhile Pillow warns of nothing: what is broken or large is an error."""
     if not isinstance(source, bytes):
         source = _checked(Path(source), max_pixels)
     with warnings.catch_warnings(action="ignore"), _opened(source, max_pixels) as image:
