@@ -7,7 +7,8 @@ from pathlib import Path
 from vae_augment.data.class_folders import open_folder
 from vae_augment.data.opened import SAMPLE_SOURCE, OpenedData
 from vae_augment.data.subsample import subsample
-from vae_augment.data.torchvision_names import KNOWN, open_known, places
+from vae_augment.data.torchvision_names import open_known, places, unknown
+from vae_augment.data.torchvision_table import KNOWN
 from vae_augment.download import DEFAULT_TIMEOUT
 
 __all__ = ["KNOWN", "SAMPLE_SOURCE", "OpenedData", "open_data", "places", "subsample"]
@@ -32,9 +33,9 @@ def open_data(
         timeout: seconds after which a download is given up.
 
     Raises:
-        ValueError: an unknown name or part, a folder without class folders, or one with a training part alone that is
-            asked for its test part.
-        FileNotFoundError: no such path; no data in `root`.
+        ValueError: an unknown name or part, a folder without class folders, or a folder or dataset with a training part
+            alone that is asked for its test part.
+        FileNotFoundError: no such path; no data in `root`, or none that can be opened.
         ConnectionError: the data is not on this machine and cannot be downloaded.
     """
     if part not in PARTS:
@@ -53,4 +54,4 @@ def open_data(
     looks_like_path = len(path.parts) > 1
     if looks_like_path:
         raise FileNotFoundError(f"no folder at {path}.")
-    raise ValueError(f"unknown dataset {str(name)!r}: name a folder of class folders, or one of {', '.join(KNOWN)}.")
+    raise ValueError(unknown(str(name)))
