@@ -50,7 +50,7 @@ def open_known(key: str, part: str, root: str | Path | None, timeout: float) -> 
 def unknown(name: str) -> str:
     """What to say of a name that is none of the table's: the nearest ones and all there are."""
     near = difflib.get_close_matches(name.lower(), KNOWN)
-    asked = f"did you mean {' or '.join(near)}? Else " if near else ""
+    asked = f"did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}? Else " if near else ""
     return f"unknown dataset {name!r}: {asked}name a folder of class folders, or one of {', '.join(KNOWN)}."
 
 
