@@ -127,7 +127,10 @@ def test_info_says_what_a_bank_holds(with_bank, bank):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("fit --data nmist", "unknown dataset 'nmist': name a folder of class folders, or one of mnist, "),
+        (
+            "fit --data nmist",
+            "unknown dataset 'nmist': did you mean mnist, qmnist or kmnist? Else name a folder of class folders",
+        ),
         ("fit --data no/such/folder", "no folder at no/such/folder"),
         ("fit --data notes.txt", "got the file notes.txt"),
         ("fit --data empty", "empty must hold one folder of images per class"),

@@ -224,7 +224,7 @@ def make_inputs(here):
 
 NO_IMAGE = "it is no image of the formats JPEG, PNG, PPM, BMP, TIFF, WEBP."
 WRONG = {
-    "notes.txt": "--data must be a folder of class folders, a file that ends in .csv, .tsv, .npz, .npy, .parquet, or",
+    "notes.txt": "--data must be a folder of class folders, a file that ends in .csv, .tsv, .npz, .npy, .parquet, or a",
     "photo.png": "--data must be a folder of class folders, a file that ends in",
     "empty": "empty must hold one folder of images per class: it has no folder.",
     "bars/down": "bars/down must hold one folder of images per class: it has no folder.",

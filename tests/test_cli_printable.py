@@ -1,10 +1,13 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.commands import run
-from vae_augment import VAEBank
-from vae_augment.cli.printable import printable
+from tests.conftest import CONFIG
+from vae_augment import VAEBank, fit, fitter
+from vae_augment.printable import printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,51 @@ from vae_augment.cli.printable import printable
 )
 def test_what_a_terminal_acts_on_is_escaped(text, shown):
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "a…d"),
+        ("x" * 30 + "y" * 31, 60, "x" * 29 + "…" + "y" * 30),
+        ("0123456789" * 10_000, 9, "0123…6789"),
+        ("a\n", 3, r"a\n"),
+        ("a\n\nb", 6, r"a\n\nb"),
+        ("a\n\nbc", 6, "a…bc"),  # an escape is whole or left out
+        ("\x1b" * 20, 12, r"\x1b…\x1b"),
+    ],
+)
+def test_a_long_text_is_left_out_in_the_middle(text, limit, shown):
+    assert shortened(text, limit) == shown
+    assert len(shown) <= limit
+
+
+@given(st.text(), st.integers(1, 30))
+def test_a_shortened_text_has_no_more_than_its_limit_and_is_printable(text, limit):
+    shown = shortened(text, limit)
+    assert len(shown) <= limit
+    assert shown.isprintable()
+    assert (shown == printable(text)) == (len(printable(text)) <= limit)
+
+
+def test_the_table_of_classes_stays_readable(bank, here):
+    first, *others = bank.class_infos
+    names = {"x" * 300: "x" * 29 + "…" + "x" * 30, "猫\n" * 2: r"猫\n猫\n"}
+    infos = (*(replace(first, name=name, label=label) for label, name in enumerate(names)), *others[1:])
+    VAEBank(replace(bank.content, class_infos=infos)).save("odd.safetensors")
+    code, out, _ = run("info odd.safetensors")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if line.startswith(("x", "猫"))] == list(names.values())
+
+
+def test_the_progress_bar_is_told_names_escaped_and_short(shapes, monkeypatch):
+    told = []
+    monkeypatch.setattr(fitter.tqdm, "set_description", lambda bar, text: told.append(text))
+    shapes.classes = ("a\x1b[2J", "b\n" * 40, "c")
+    fit(shapes, config=CONFIG, progress=False)
+    assert r"a\x1b[2J" in told
+    assert r"b\nb\nb\nb…b\nb\nb\nb\n" in told
 
 
 def test_a_banks_names_and_notes_are_printed_escaped(bank, here):

@@ -10,7 +10,18 @@ from torch.utils.data import Subset
 
 from vae_augment import VAEBank
 from vae_augment.fit_data import load_images
-from vae_augment.report.contact_sheet import COLUMNS, GAP, MARGIN, TEXT, TILE, contact_sheet, contact_sheet_png
+from vae_augment.report.contact_sheet import (
+    COLUMNS,
+    GAP,
+    MARGIN,
+    NAME_WIDTH,
+    TEXT,
+    TILE,
+    _drawable,
+    _font,
+    contact_sheet,
+    contact_sheet_png,
+)
 from vae_augment.source import Source
 
 TOP = MARGIN + TEXT + MARGIN
@@ -60,6 +71,47 @@ def test_a_sheets_file_is_a_png_and_a_function_of_the_seed(bank, data):
     image = Image.open(io.BytesIO(first))
     assert image.format == "PNG"
     assert np.array_equal(np.asarray(image), np.asarray(contact_sheet(bank, data, seed=0)))
+
+
+NAMES = {
+    "300 characters": "W" * 300,
+    "65,536 characters": "a😀" * 2**15,
+    "lines": "a\nb\r\tc",
+    "controls": "\x00\x1b[2J\x9b",
+    "formula": "$\\alpha",
+    "right to left": "\u202eab\u2066 שלום مرحبا",
+    "emoji": "\U0001f469\u200d\U0001f52c face",
+    "surrogate": "\ud800",
+    "accents alone": "\u0301" * 50,
+    "nothing to see": " ",
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_any_class_name_is_drawn_within_its_column(bank, data, name):
+    first, *others = bank.class_infos
+    named = VAEBank(replace(bank.content, class_infos=(replace(first, name=name), *others)))
+    sheet = contact_sheet(named, data)
+    assert len(bands(sheet)) == 3
+    left = sheet.width - 4 * (COLUMNS * (TILE + GAP) + MARGIN)
+    assert left <= MARGIN + NAME_WIDTH + MARGIN
+    assert (np.asarray(sheet)[TOP:, left - MARGIN + 1 : left] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("zwölf", "zwölf"),
+        ("Ж β é", "Ж β é"),
+        ("猫", r"\u732b"),
+        ("a\nb", r"a\nb"),
+        ("a\u202eb", r"a\u202eb"),
+        ("$\\alpha", "$\\alpha"),
+        ("a" * 150 + "b" * 150, "a" * 10 + "…" + "b" * 10),
+    ],
+)
+def test_what_a_font_cannot_draw_is_escaped_and_what_is_too_long_left_out_in_the_middle(name, drawn):
+    assert _drawable(name, _font()) == drawn
 
 
 def test_classes_of_few_images_and_long_names_are_shown(bank, shapes):

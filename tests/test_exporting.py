@@ -10,12 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import vae_augment
 from vae_augment import VAEBank, exporting
+from vae_augment.export_folder import write_json
 from vae_augment.exporting import BLOCK, WORTH_A_PROCESS, counts_per_class, encode_pngs, export
+from vae_augment.files import CLASSES, folder_names
 
 
 def contents(folder):
@@ -195,6 +199,10 @@ HOSTILE = {
     "eleven numbers": [str(n) for n in range(11)],
     "FashionMNIST": ["T-shirt/top", "Trouser", "Pullover"],
     "percent": ["100%", "%2F"],
+    "300 characters": ["x" * 300, "x" * 301, "😀" * 300, "/" * 300],
+    "equal but for case": ["Cat", "cat", "CAT"],
+    "equal but for how accents are written": ["caf\u00e9", "cafe\u0301"],
+    "lines, writing direction and escapes": ["a\nb", "a\u202eb", "\x1b[2J", "$\\alpha"],
 }
 
 
@@ -208,10 +216,33 @@ def test_any_class_name_is_read_back_in_label_order(bank, tmp_path, names):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("names", [["cat", "Cat"], ["cat", "x" * 300], ["cat", ""]])
-def test_class_names_that_no_folder_can_have_are_refused(bank, tmp_path, names):
-    with pytest.raises(ValueError, match="class name"):
-        export(renamed(bank, names), tmp_path / "out", per_class=1)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=90), min_size=1, unique=True))
+def test_the_file_of_classes_gives_any_names_back(tmp_path_factory, names):
+    path = tmp_path_factory.mktemp("out") / CLASSES
+    folders = folder_names(names)
+    write_json(path, dict(zip(folders, names, strict=True)))
+    assert list(json.loads(path.read_bytes()).items()) == list(zip(folders, names, strict=True))
+
+
+@pytest.mark.parametrize("names", [["Cat", "cat"], ["x" * 300, "x" * 301]])
+def test_shortened_folders_are_known_again(bank, tmp_path, names):
+    odd, out = renamed(bank, names), tmp_path / "out"
+    export(odd, out, per_class=4)
+    whole = contents(out)
+    for path in list(out.glob("*/000002.png")):
+        path.unlink()
+    export(odd, out, per_class=4, resume=True)
+    assert contents(out) == whole
+    export(odd, out, per_class=1, overwrite=True)
+    assert len(contents(out)) == 2 + 2
+    assert json.loads((out / "classes.json").read_text()).keys() == {
+        path.name for path in out.iterdir() if path.is_dir()
+    }
+
+
+def test_a_class_without_a_name_is_refused(bank, tmp_path):
+    with pytest.raises(ValueError, match="class name must not be empty"):
+        export(renamed(bank, ["cat", ""]), tmp_path / "out", per_class=1)
     assert not (tmp_path / "out").exists()
 
 

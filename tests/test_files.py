@@ -1,5 +1,7 @@
 import os
+import re
 import stat
+import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -8,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.datasets import EMNIST, FashionMNIST
 
+from vae_augment import files
 from vae_augment.files import (
     MAX_NAME_BYTES,
     RESERVED_NAMES,
+    UNSAFE_CHARACTERS,
     atomic_write,
     cache_folder,
     folder_name,
@@ -95,13 +99,26 @@ def test_a_missing_folder_is_an_error(tmp_path, write):
 # ---- folder names ----
 
 
-def assert_is_safe_and_reversible(name):
-    folder = folder_name(name)
-    assert unquote(folder, errors="strict") == name
-    assert not set(folder) & set('<>:"/\\|?*\0\n')
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16)
+HASHED = re.compile(r"(?s).*~[0-9a-f]{8,}")
+
+
+def assert_is_safe(folder):
+    assert not set(folder) & (UNSAFE_CHARACTERS - {"%"})
     assert folder.split(".")[0].casefold() not in RESERVED_NAMES
     assert folder[0] not in ". "
     assert folder[-1] not in ". "
+    assert not re.search("%(?![0-9A-F]{2})", folder)
+    assert len(folder.encode()) <= 255
+
+
+def assert_is_safe_and_reversible(name):
+    assert unquote(folder_name(name), errors="strict") == name
+    assert_is_safe(folder_name(name))
+
+
+def folded(name):
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -109,7 +126,7 @@ def test_odd_names_are_escaped_reversibly(name):
     assert_is_safe_and_reversible(name)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16))
+@given(ANY_TEXT)
 def test_any_name_is_escaped_reversibly(name):
     assert_is_safe_and_reversible(name)
 
@@ -137,10 +154,35 @@ def test_an_empty_name_is_refused():
         folder_name("")
 
 
-@pytest.mark.parametrize("name", ["x" * (MAX_NAME_BYTES + 1), "x" * 300, "😀" * 60, "/" * 100])
-def test_a_name_too_long_for_a_folder_is_refused(name):
-    with pytest.raises(ValueError, match="is too long"):
+@pytest.mark.parametrize("name", ["\ud800", "cat \udcff"])
+def test_a_name_that_is_no_unicode_is_refused(name):
+    with pytest.raises(ValueError, match=r"class name must be Unicode, got a lone surrogate in '.*\\ud"):
         folder_name(name)
+
+
+@pytest.mark.parametrize("name", ["x" * MAX_NAME_BYTES, "é" * (MAX_NAME_BYTES // 2), "/" * 66])
+def test_a_name_that_just_fits_is_kept_whole(name):
+    assert_is_safe_and_reversible(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("x" * (MAX_NAME_BYTES + 1), "x" * 191),
+        ("x" * 300, "x" * 191),
+        ("ab" + "😀" * 60, "ab" + "😀" * 47),  # 191 bytes hold 47.25
+        ("/" * 100, "%2F" * 63),
+        ("CON." + "x" * 300, "%43ON." + "x" * 185),
+        (".." + "x" * 300, "%2E." + "x" * 187),
+        ("x" * 190 + ". " + "x" * 100, "x" * 190 + "."),
+    ],
+    ids=range(7),
+)
+def test_a_name_too_long_for_a_folder_is_cut_between_characters_and_hashed(name, kept):
+    folder = folder_name(name)
+    assert re.fullmatch(re.escape(kept) + "~[0-9a-f]{8}", folder)
+    assert folder_name(name) == folder != folder_name(name + "x")
+    assert_is_safe(folder)
 
 
 @pytest.mark.parametrize(
@@ -165,16 +207,36 @@ def test_sorted_folders_are_in_label_order(names):
     assert [folder[-len(name) :] for folder, name in zip(folders, plain, strict=True)] == plain
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5), min_size=1, max_size=12))
-def test_any_names_sort_into_label_order_or_are_refused(names):
-    try:
-        folders = folder_names(names)
-    except ValueError as error:
-        assert "differ by more than upper and lower case" in str(error)  # noqa: PT017
-        assert len({name.casefold() for name in names}) < len(names)
-    else:
-        assert sorted(folders) == folders
-        assert len({folder.casefold() for folder in folders}) == len(names)
+AWKWARD_TEXT = st.text(
+    st.sampled_from("cCoOnN.% /~a1éÉß\u017f\u212a猫") | st.sampled_from("e\u0301\u0345\u200b"), min_size=1, max_size=4
+)
+LONG_TEXT = st.tuples(st.sampled_from("xX/é😀"), st.integers(60, 300), AWKWARD_TEXT).map(lambda t: t[0] * t[1] + t[2])
+
+
+@given(st.lists(ANY_TEXT | AWKWARD_TEXT | LONG_TEXT, min_size=1, max_size=12, unique=True))
+def test_any_distinct_names_have_safe_folders_that_every_file_system_tells_apart(names):
+    folders = folder_names(names)
+    assert sorted(folders) == folders
+    assert len({folded(folder) for folder in folders}) == len({folder.casefold() for folder in folders}) == len(names)
+    for folder in folders:
+        assert_is_safe(folder)
+    own = [folder.removeprefix(f"{row:0{len(str(len(names) - 1))}d}_") for row, folder in enumerate(folders)]
+    assert all(unquote(folder) == name or HASHED.fullmatch(folder) for folder, name in zip(own, names, strict=True))
+
+
+@given(st.lists(AWKWARD_TEXT | LONG_TEXT, min_size=1, max_size=8, unique=True), st.randoms())
+def test_folders_are_a_function_of_the_names_in_whatever_order(names, random):
+    def of(names):
+        return {name: folder.split("_", 1)[-1] for name, folder in zip(names, folder_names(names), strict=True)}
+
+    again = random.sample(names, len(names))
+    assert of(names) == of(again)
+
+
+@given(st.lists(ANY_TEXT, min_size=1, max_size=8, unique_by=folded))
+def test_names_that_fit_and_differ_are_escaped_and_no_more(names):
+    folders = folder_names(sorted(names, key=folder_name))
+    assert [unquote(folder, errors="strict") for folder in folders] == sorted(names, key=folder_name)
 
 
 def test_names_already_in_order_get_no_index():
@@ -185,9 +247,58 @@ def test_eleven_numbers_get_an_index_of_two_digits():
     assert folder_names([str(n) for n in range(11)])[::5] == ["00_0", "05_5", "10_10"]
 
 
-@pytest.mark.parametrize("names", [["cat", "Cat"], ["a", "b", "a"], ["STRASSE", "straße"]])
-def test_names_that_share_a_folder_are_refused(names):
-    with pytest.raises(ValueError, match="differ by more than upper and lower case"):
+ALIKE = [["Cat", "cat"], ["STRASSE", "straße"], ["caf\u00e9", "cafe\u0301"], ["CAF\u00c9", "cafe\u0301"]]
+
+
+@pytest.mark.parametrize("names", ALIKE)
+def test_names_that_a_file_system_takes_for_one_get_a_hash_and_others_do_not(names):
+    names = sorted(names)
+    *hashed, other = folder_names([*names, "dog" if names[0][0] in "Cc" else "z"])
+    assert other in ("dog", "z")
+    assert [folder[: folder.rindex("~")] for folder in hashed] == names
+    assert all(re.fullmatch(".*~[0-9a-f]{8}", folder) for folder in hashed)
+    assert len({folder[folder.rindex("~") :] for folder in hashed}) == 2
+
+
+def test_the_hash_stays_the_same_so_that_an_export_can_be_resumed():
+    assert folder_names(["Cat", "cat"]) == ["Cat~9b3ee55f", "cat~6a8b12bb"]
+    assert folder_name("x" * 300) == "x" * 191 + "~b12499e1"
+
+
+def test_a_class_that_is_named_like_a_hashed_one_gives_way():
+    first, second = folder_names(["Cat", "cat"])
+    names = ["Cat", first, second.upper(), "cat"]
+    folders = folder_names(sorted(names))
+    found = dict(zip(sorted(names), folders, strict=True))
+    assert (found["Cat"], found["cat"]) == (first, second)
+    assert found[first].startswith(f"{first}~")
+    assert found[second.upper()].startswith(f"{second.upper()}~")
+
+
+def test_a_chain_of_names_each_like_the_hashed_one_before_ends():
+    names = ["Cat", "cat"]
+    for _ in range(40):
+        folders = {name: folder.split("_", 1)[-1] for name, folder in zip(names, folder_names(names), strict=True)}
+        names.append(folders[names[-2]])
+    assert len({folded(folder) for folder in folder_names(names)}) == 42
+
+
+def test_names_whose_hashes_are_equal_get_longer_ones(monkeypatch):
+    blake2b = files.hashlib.blake2b
+    monkeypatch.setattr(
+        files.hashlib,
+        "blake2b",
+        lambda content, digest_size: blake2b(b"" if digest_size < 12 else content, digest_size=digest_size),
+    )
+    for names in (["Cat", "cat"], ["x" * 300, "x" * 301]):
+        folders = folder_names(names)
+        assert len({folded(folder) for folder in folders}) == 2
+        assert all(re.fullmatch(".*~[0-9a-f]{24}", folder) for folder in folders)
+
+
+@pytest.mark.parametrize("names", [["a", "b", "a"], ["x" * 300] * 2])
+def test_equal_names_are_refused(names):
+    with pytest.raises(ValueError, match=r"class names must differ, got '.{1,80}' 2 times\."):
         folder_names(names)
 
 

@@ -20,6 +20,7 @@ from vae_augment.latent import LatentStats, active_dims, concatenate, describe, 
 from vae_augment.model import VAE, Params, kl_per_dim, stack
 from vae_augment.moves import MOVES, colour_channels, default_invariances, one_by_one
 from vae_augment.policy import Policy, default_policy, silent_policy
+from vae_augment.printable import shortened
 from vae_augment.quality import Quality, measure_quality
 from vae_augment.seeding import generator
 from vae_augment.selection import FEW_HELD_OUT, Split, choose, split
@@ -34,6 +35,7 @@ WARM_SHARE = 0.75  # of a class's steps are the shared ones
 TUNED_CLASSES = 12  # more of them are each tuned for fewer steps, so that together they take as long as so many
 LEAST_TUNED = 10  # steps
 STEP_COST = 64  # images: what a step takes besides its own images, on a CPU
+BAR_NAME = 24  # characters of a class name beside the progress bar
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
 
@@ -231,7 +233,8 @@ class Fitter:
     def _fit_group(self, labels: list[int], start: Start | None, steps: int) -> dict[int, _Fitted]:
         """Classes that are trained together."""
         names = [self.data.names[label] for label in labels]
-        self.bar.set_description(names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}")
+        ends = names[:1] if len(names) == 1 else [names[0], names[-1]]
+        self.bar.set_description(" to ".join(shortened(name, BAR_NAME) for name in ends))
         own = [self.vae.init(generator(self.seed, "init", n)) if start is None else start.params for n in names]
         training = f"training-{labels[0]}-{len(labels)}"
         params, notes = train(

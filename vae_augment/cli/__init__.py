@@ -17,8 +17,8 @@ from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
 from vae_augment.cli.messages import add_options, in_lines, shows_more
-from vae_augment.cli.printable import printable
 from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
+from vae_augment.printable import printable
 
 
 class _OneLineErrors(click.Group):

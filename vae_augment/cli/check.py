@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vae_augment.cli.printable import printable
+from vae_augment.printable import printable, shortened
 
 if TYPE_CHECKING:
     from vae_augment.config import FitConfig
@@ -19,7 +19,7 @@ def report(found: Examined) -> str:
     """The table of classes, the problems, and what a fit would see."""
     from tabulate import tabulate
 
-    rows = [(printable(name), *rest) for name, *rest in found.rows()]
+    rows = [(shortened(name), *rest) for name, *rest in found.rows()]
     headers = ("class", "images", "sizes (width x height)", "modes", "problems")
     table = tabulate(rows, headers, disable_numparse=True, colalign=("left", "right", "left", "left", "right"))
     parts = [table, *map(printable, found.notes), problem_list(found)]

@@ -14,8 +14,8 @@ from vae_augment.cli.data_options import data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
 from vae_augment.cli.paths import check_file, quoted
-from vae_augment.cli.printable import printable
 from vae_augment.config import CHOICES, FitConfig
+from vae_augment.printable import printable, shortened
 
 if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
@@ -88,7 +88,7 @@ def fit(
     )
     failed = [info for info in bank.class_infos if info.status == "failed"]
     for info in failed:
-        click.echo(f"vae-augment: error: class {info.name!r} failed: {printable(info.note)}.", err=True)
+        click.echo(f"vae-augment: error: class '{shortened(info.name)}' failed: {printable(info.note)}.", err=True)
     if failed:
         sys.exit(WORK_FAILED)
 

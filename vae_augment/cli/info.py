@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vae_augment.cli.printable import printable
+from vae_augment.printable import printable, shortened
 
 if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
@@ -53,7 +53,7 @@ def class_table(bank: VAEBank) -> str:
 
     rows = [
         (
-            printable(i.name),
+            shortened(i.name),
             i.images,
             i.steps,
             f"{i.rmse:.4f}",

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from vae_augment.cli.printable import printable
 from vae_augment.exceptions import VAEAugmentWarning
+from vae_augment.printable import printable
 
 LOG = logging.getLogger("vae_augment")
 

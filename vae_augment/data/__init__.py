@@ -12,7 +12,8 @@ from vae_augment.data.examined import Examined, examine
 from vae_augment.data.listed_files import open_csv
 from vae_augment.data.opened import SAMPLE_SOURCE, OpenedData, Problem
 from vae_augment.data.subsample import subsample
-from vae_augment.data.torchvision_names import KNOWN, open_known, places
+from vae_augment.data.torchvision_names import open_known, places, unknown
+from vae_augment.data.torchvision_table import KNOWN
 from vae_augment.download import DEFAULT_TIMEOUT
 from vae_augment.image_file import MAX_PIXELS, MOST_PIXELS
 
@@ -70,8 +71,8 @@ def open_data(
 
     Raises:
         ValueError: an unknown name, part or kind of file; data that cannot be opened, wholly or, with "fail", in part;
-            a folder with a training part alone that is asked for its test part.
-        FileNotFoundError: no such path; no data in `root`.
+            a folder or dataset with a training part alone that is asked for its test part.
+        FileNotFoundError: no such path; no data in `root`, or none that can be opened.
         ConnectionError: the data is not on this machine and cannot be downloaded.
     """
     if part not in PARTS:
@@ -92,11 +93,11 @@ def open_data(
     if path.exists():
         option = "--data" if part == "train" else "--test"
         raise ValueError(
-            f"{option} must be a folder of class folders, a file that ends in {', '.join(FILES)}, or one of "
-            f"{', '.join(KNOWN)}; got the file {path}."
+            f"{option} must be a folder of class folders, a file that ends in {', '.join(FILES)}, or a torchvision "
+            f"name such as mnist; got the file {path}."
         )
     looks_like_path = len(path.parts) > 1 or path.suffix.lower() in FILES
     if looks_like_path:
         kind = "file" if path.suffix.lower() in FILES else "folder"
         raise FileNotFoundError(f"no {kind} at {path}.")
-    raise ValueError(f"unknown dataset {str(name)!r}: name a folder of class folders, or one of {', '.join(KNOWN)}.")
+    raise ValueError(unknown(str(name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ COLUMNS = 6  # images of each kind
 MAX_ROWS = 100  # classes shown
 TILE = 40  # smallest side of a tile in the picture, in pixels
 GAP, MARGIN, TEXT = 2, 12, 13
+NAME_WIDTH = 180  # pixels of a class name
+NO_CHARACTER = "\uffff"  # which no font draws
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 
 
@@ -34,17 +37,18 @@ def contact_sheet(bank: VAEBank, data: FitData, *, seed: int = 0) -> Image.Image
     rows = [_row(bank, data.of(info.label), info.label, seed) for info in infos]
     titles = list(rows[0])
     tile = max(TILE, *bank.image_shape[1:])
-    font = ImageFont.load_default(TEXT)
-    left = MARGIN + round(max(font.getlength(info.name[:24]) for info in infos)) + MARGIN
+    font = _font()
+    names = [_drawable(info.name, font) for info in infos]
+    left = MARGIN + round(max(font.getlength(name) for name in names)) + MARGIN
     block = COLUMNS * (tile + GAP) + MARGIN
     top = MARGIN + TEXT + MARGIN
     sheet = Image.new("RGB", (left + len(titles) * block, top + len(rows) * (tile + GAP) + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         pen.text((left + column * block, MARGIN), title, INK, font)
-    for r, (info, row) in enumerate(zip(infos, rows, strict=True)):
+    for r, (name, row) in enumerate(zip(names, rows, strict=True)):
         y = top + r * (tile + GAP)
-        pen.text((MARGIN, y + (tile - TEXT) // 2), info.name[:24], INK, font)
+        pen.text((MARGIN, y + (tile - TEXT) // 2), name, INK, font)
         for column, images in enumerate(row.values()):
             for c, image in enumerate(images):
                 sheet.paste(_tile(image, tile), (left + column * block + c * (tile + GAP), y))
@@ -56,6 +60,35 @@ def contact_sheet_png(bank: VAEBank, data: FitData, *, seed: int = 0) -> bytes:
     buffer = io.BytesIO()
     contact_sheet(bank, data, seed=seed).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and has the letters of most alphabets."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)
+
+
+def _drawable(name: str, font: ImageFont.FreeTypeFont) -> str:
+    """A class name with what a font cannot draw escaped, left out in the middle where it is too wide."""
+    missing = bytes(font.getmask(NO_CHARACTER))
+    parts = [
+        c if c.isprintable() and bytes(font.getmask(c)) != missing else c.encode("unicode_escape").decode()
+        for c in (name if len(name) <= 2 * NAME_WIDTH else name[:NAME_WIDTH] + name[-NAME_WIDTH:])
+    ]
+    if font.getlength("".join(parts)) <= NAME_WIDTH and len(parts) == len(name):
+        return "".join(parts)
+    half = (NAME_WIDTH - font.getlength("…")) / 2
+    return f"{''.join(_within(parts, half, font))}…{''.join(_within(parts[::-1], half, font)[::-1])}"
+
+
+def _within(parts: list[str], width: float, font: ImageFont.FreeTypeFont) -> list[str]:
+    """The first of the parts, that take at most so many pixels."""
+    for count, part in enumerate(parts):
+        width -= font.getlength(part)
+        if width < 0:
+            return parts[:count]
+    return parts
 
 
 def _row(bank: VAEBank, images: Tensor, label: int, seed: int) -> dict[str, Tensor]:

@@ -1,0 +1,176 @@
+"""The torchvision datasets that have a name here: those of images with one label each.
+
+Omniglot is none of them: its labels follow the order in which a file system lists folders, and so differ by machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A torchvision dataset, and what is to be known of it.
+
+    Args:
+        class_name: in torchvision.datasets.
+        place: what is there below the root if the data is: a path, or a pattern of several.
+        train: options that choose the training part.
+        test: those of the test part; None: it has none, or one of other classes, or without labels.
+        names: of the classes in label order, from the opened dataset, where its `classes` are no texts.
+        labels: of all items, from the opened dataset, where it would have to read every image for them.
+        source: where its files are to be had, where torchvision does not download them.
+        gigabytes: of what torchvision would download, where that is too much to do unasked.
+    """
+
+    class_name: str
+    place: str
+    train: Options
+    test: Options | None
+    names: Callable[[Any], Sequence[str]] | None = None
+    labels: Callable[[Any], Sequence[int]] | None = None
+    source: str = ""
+    gigabytes: int = 0
+
+    def options(self, part: str) -> Options:
+        """Those of its part "train" or "test"."""
+        options = self.train if part == "train" else self.test
+        if options is None:
+            raise ValueError(f"{self.class_name} has no {part} part.")
+        return options
+
+
+def _of_samples(dataset: Any) -> list[int]:
+    return [label for _, label in dataset._samples]
+
+
+def _of_pcam(dataset: Any) -> list[int]:
+    file = dataset._base_folder / dataset._FILES[dataset._split]["targets"][0]
+    with dataset.h5py.File(file) as opened:
+        labels: list[int] = opened["y"][:, 0, 0, 0].tolist()
+    return labels
+
+
+def _first_names(dataset: Any) -> list[str]:
+    return [names[0] for names in dataset.classes]
+
+
+FLAGS: tuple[Options, Options] = ({"train": True}, {"train": False})
+SPLITS: tuple[Options, Options] = ({"split": "train"}, {"split": "test"})
+
+
+def _emnist(split: str) -> Known:
+    return Known("EMNIST", "EMNIST", {"split": split, "train": True}, {"split": split, "train": False})
+
+
+def _imagenette(size: str, place: str) -> Known:
+    train, test = {"split": "train", "size": size}, {"split": "val", "size": size}
+    return Known("Imagenette", place, train, test, names=_first_names, labels=_of_samples)
+
+
+KNOWN = {
+    # digits, letters and signs
+    "mnist": Known("MNIST", "MNIST", *FLAGS),
+    "fashion-mnist": Known("FashionMNIST", "FashionMNIST", *FLAGS),
+    "kmnist": Known("KMNIST", "KMNIST", *FLAGS),
+    "qmnist": Known("QMNIST", "QMNIST", {"what": "train"}, {"what": "test"}),
+    "emnist": _emnist("balanced"),
+    "emnist-byclass": _emnist("byclass"),
+    "emnist-bymerge": _emnist("bymerge"),
+    "emnist-letters": _emnist("letters"),
+    "emnist-digits": _emnist("digits"),
+    "emnist-mnist": _emnist("mnist"),
+    "usps": Known("USPS", "usps*.bz2", *FLAGS),
+    "semeion": Known("SEMEION", "semeion.data", {}, None),
+    "svhn": Known("SVHN", "*_32x32.mat", *SPLITS),
+    "gtsrb": Known("GTSRB", "gtsrb", *SPLITS, labels=_of_samples),
+    "rendered-sst2": Known("RenderedSST2", "rendered-sst2", *SPLITS, labels=_of_samples),
+    # small pictures
+    "cifar10": Known("CIFAR10", "cifar-10-batches-py", *FLAGS),
+    "cifar100": Known("CIFAR100", "cifar-100-python", *FLAGS),
+    "stl10": Known("STL10", "stl10_binary", *SPLITS),
+    "eurosat": Known("EuroSAT", "eurosat", {}, None),
+    "pcam": Known("PCAM", "pcam", *SPLITS, labels=_of_pcam),
+    "fer2013": Known(
+        "FER2013",
+        "fer2013/*.csv",
+        *SPLITS,
+        labels=_of_samples,
+        source="kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge",
+    ),
+    # photographs
+    "flowers102": Known("Flowers102", "flowers-102", *SPLITS),
+    "food101": Known("Food101", "food-101", *SPLITS),
+    "oxford-pets": Known("OxfordIIITPet", "oxford-iiit-pet", {"split": "trainval"}, {"split": "test"}),
+    "dtd": Known("DTD", "dtd", *SPLITS),
+    "fgvc-aircraft": Known("FGVCAircraft", "fgvc-aircraft-2013b", {"split": "trainval"}, {"split": "test"}),
+    "stanford-cars": Known(
+        "StanfordCars",
+        "stanford_cars",
+        *SPLITS,
+        labels=_of_samples,
+        source="a mirror of ai.stanford.edu/~jkrause/cars/car_dataset.html, which is gone",
+    ),
+    "caltech101": Known(
+        "Caltech101",
+        "caltech101/101_ObjectCategories",
+        {},
+        None,
+        names=lambda dataset: dataset.categories,
+        labels=lambda dataset: dataset.y,
+    ),
+    "caltech256": Known(
+        "Caltech256",
+        "caltech256/256_ObjectCategories",
+        {},
+        None,
+        names=lambda dataset: dataset.categories,
+        labels=lambda dataset: dataset.y,
+    ),
+    "lfw-people": Known(  # its divisions are of other people each
+        "LFWPeople",
+        "lfw-py",
+        {"split": "10fold"},
+        None,
+        names=lambda dataset: list(dataset.class_to_idx),
+        source="kaggle.com/datasets/jessicali9530/lfw-dataset",
+    ),
+    "country211": Known("Country211", "country211", *SPLITS),
+    "clevr-count": Known(  # how many things there are
+        "CLEVRClassification", "clevr", {"split": "train"}, {"split": "val"}, gigabytes=18
+    ),
+    "sun397": Known("SUN397", "SUN397", {}, None, gigabytes=37),
+    "places365": Known(
+        "Places365",
+        "categories_places365.txt",
+        {"split": "train-standard", "small": True},
+        {"split": "val", "small": True},
+        gigabytes=24,
+    ),
+    "inaturalist": Known(
+        "INaturalist",
+        "2021_*",
+        {"version": "2021_train_mini"},
+        {"version": "2021_valid"},
+        names=lambda dataset: dataset.all_categories,
+        labels=lambda dataset: [label for label, _ in dataset.index],
+        gigabytes=42,
+    ),
+    "imagenette": _imagenette("full", "imagenette2"),
+    "imagenette-320": _imagenette("320px", "imagenette2-320"),
+    "imagenette-160": _imagenette("160px", "imagenette2-160"),
+    "imagenet": Known(
+        "ImageNet",
+        "meta.bin",
+        {"split": "train"},
+        {"split": "val"},
+        names=lambda dataset: [  # two of them are called "crane"
+            f"{wnid} {names[0]}" for wnid, names in zip(dataset.wnids, dataset.classes, strict=True)
+        ],
+        source="image-net.org, have torchvision.datasets.ImageNet unpack it",
+    ),
+}
