@@ -1,6 +1,7 @@
 """Kill -9 at random instants of fit and generate, resume, and compare with a run that nobody disturbed.
 
-    python -m tests.faults.killing --count 100 --page docs/reliability.md
+    python -m pytest --junitxml=report.xml tests/faults
+    python -m tests.faults.killing --count 100 --report report.xml --page docs/reliability.md
 
 Each trial is a process that is killed at an instant drawn evenly from the time that the undisturbed one took since its
 first file appeared; then, sometimes, once more while it resumes. Between kills and after them every file that has a
@@ -13,7 +14,6 @@ import argparse
 import multiprocessing
 import os
 import random
-import shlex
 import shutil
 import signal
 import sys
@@ -25,6 +25,9 @@ from pathlib import Path
 
 from PIL import Image
 from safetensors import safe_open
+
+from tests.faults.forked import start
+from tests.faults.page import rows, written
 
 AGAIN = 0.3  # of the trials are killed once more
 
@@ -76,22 +79,7 @@ def generate_task(bank: Path, options: str) -> Task:
 
 
 def started(task: Task, folder: Path, *, resume: bool) -> multiprocessing.Process:
-    """The command in a process forked from this one, which has imported everything: only its own work takes time."""
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(task, folder, resume))
-    process.start()
-    return process
-
-
-def _run(task: Task, folder: Path, resume: bool) -> None:
-    from vae_augment.cli import main
-
-    os.setsid()  # so that its workers can be waited for
-    os.chdir(folder)
-    log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-    main(shlex.split(task.command) + ["--resume"] * resume)
+    return start(task.command + " --resume" * resume, folder, folder / "log.txt")
 
 
 def undisturbed(task: Task, folder: Path) -> tuple[dict[str, bytes], float]:
@@ -200,33 +188,18 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-PAGE = """# Reliability
-
-What was tried to break files, and what was lost. `make faults` runs it and writes this page; a shorter form is in `make
-test` (tests/faults).
-
-| fault | what was tried | trials | kills | corrupt files | finished parts lost or done again | results unequal |
-|---|---|---|---|---|---|---|
-{rows}
-
-A trial is one run, killed at an instant drawn evenly from its first file to its end, in three of ten trials once more
-while it resumes, then resumed to its end. Equal means byte for byte: the bank and its contact sheet, or every PNG, the
-manifest and classes.json, and no other file. A part is a class of the fit, or an image. Where no kill is counted
-the run had just ended.
-"""
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--per-class", type=int, default=20)
+    parser.add_argument("--report", type=Path, help="a JUnit report of tests/faults, for the page's other rows")
     parser.add_argument("--page", type=Path)
-    parser.add_argument("--per-class", type=int, default=100)
     options = parser.parse_args()
     import vae_augment.cli.fit
     import vae_augment.evaluation
     import vae_augment.exporting  # noqa: F401  # everything, once
 
-    rows, clean = [], True
+    table, clean = [], True
     with tempfile.TemporaryDirectory() as place:
         bank = Path(place) / "bank.safetensors"
         fit = fit_task("mnist", f"--preset fast --per-class {options.per_class}")
@@ -234,15 +207,20 @@ def main() -> int:
         process.join()
         for task in (fit, generate_task(bank, "--per-class 500")):
             tally = run(task, options.count)
-            print(task.name, tally)
+            print(task.name, tally, flush=True)
             clean &= tally.clean
-            rows.append(
-                f"| kill -9 | `vae-augment {task.command}` | {tally.trials} | {tally.kills} | {tally.corrupt} "
-                f"| {tally.lost} | {tally.unequal} |"
-            )
+            table.append(row(task, tally))
+    if options.report:
+        table += rows(options.report)
     if options.page:
-        options.page.write_text(PAGE.format(rows="\n".join(rows)))
+        options.page.write_text(written(table))
     return 0 if clean else 1
+
+
+def row(task: Task, tally: Tally) -> list[str]:
+    """A task's row of docs/reliability.md."""
+    lost = f"{tally.corrupt} corrupt files, {tally.lost} finished parts lost, {tally.unequal} results unequal"
+    return ["kill -9", f"`vae-augment {task.command}`", f"{tally.trials} trials, {tally.kills} kills", lost]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from vae_augment.cli.messages import add_options, in_lines, shows_more
 from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
 from vae_augment.printable import printable
 
+WORKERS_END = 0.3  # seconds, after which one is killed
+
 
 class _OneLineErrors(click.Group):
     """A command whose errors are one line: exit code 2 for what the user can mend, 1 for work that failed."""
@@ -63,8 +65,12 @@ def _end_now(message: str, resume: str) -> NoReturn:
     """From any thread, without waiting for anything: taking down an interpreter with torch is more than a second."""
     import multiprocessing
 
-    for worker in multiprocessing.active_children():
+    workers = multiprocessing.active_children()
+    for worker in workers:
         worker.terminate()
+    for worker in workers:  # none goes on beside a command that resumes
+        worker.join(WORKERS_END)
+        worker.kill()
     os.write(2, f"\nvae-augment: error: {message}{resume}\n".encode())
     os._exit(WORK_FAILED)
 
