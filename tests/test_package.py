@@ -11,8 +11,8 @@ ROOT = Path(vae_augment.__file__).parent
 # A module may import only from its left. The package itself imports on first use, and only its version may be imported.
 CHAIN = (
     "config exceptions files checkpoint seeding model stored images mixed latent moves policy metadata bank_content "
-    "declared bank_file bank raw sample watching shared leaf huggingface nodes source mnist_sample download data "
-    "fit_data training classifier quality selection status fitter fitting bank_cache codes mixing balance dataset "
+    "declared bank_file bank raw sample labels watching shared leaf huggingface nodes source mnist_sample download "
+    "data fit_data training classifier quality selection status fitter fitting bank_cache codes mixing balance dataset "
     "transforms arms statistics study evaluation export_folder exporting report system diagnosis cli __main__"
 )
 ORDER = CHAIN.split()
