@@ -74,3 +74,32 @@ def test_other_strategies_are_refused(strategy, message):
 def test_a_callable_may_count_as_imbalanced_learns_do():
     labels = torch.tensor([0, 0, 0, 1])
     assert wanted_totals(lambda y: dict.fromkeys(Counter(y), 5), labels) == {0: 5, 1: 5}
+
+
+NAMES = {0: "ant", 1: "bee", 4: "cat"}
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_classes_may_be_called_by_name(by_name):
+    for strategy in ({"cat": 7, 0: 3}, lambda y: {"cat": 7, "ant": 3}):
+        assert wanted_totals(strategy, LABELS, NAMES, by_name=by_name) == {4: 7, 0: 3}
+
+
+def test_a_callable_is_given_labels_as_the_dataset_has_them():
+    def same(y):
+        return {label: count + 1 for label, count in Counter(y.tolist()).items()}
+
+    for by_name in (False, True):
+        assert wanted_totals(same, LABELS, NAMES, by_name=by_name) == {0: 3, 1: 6, 4: 4}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ({"cow": 7}, r"names class 'cow', which has no images; there are \['ant', 'bee', 'cat'\]"),
+        ({"cat": 1}, "must give class 'cat' a total of at least the 3 images it has, got 1"),
+    ],
+)
+def test_names_are_in_what_is_said(strategy, message):
+    with pytest.raises(ValueError, match=message):
+        wanted_totals(strategy, LABELS, NAMES)

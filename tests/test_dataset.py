@@ -674,3 +674,170 @@ def test_another_default_dtype_changes_nothing_but_what_to_tensor_gives(bank, sh
 def test_an_item_does_not_hold_its_batch(bank):
     ds = VAEAugmentedDataset(Shapes(transform=ToTensor()), bank, **ALL_GENERATED)
     assert {image.untyped_storage().nbytes() for image, _ in ds.__getitems__(range(8))} == {4 * 12 * 12}
+
+
+# ---- labels that are names ----
+
+ANIMALS = ("ant", "bee", "cat")
+
+
+class Animals(Shapes):
+    """Shapes labelled with names, in no attribute of the usual name."""
+
+    classes = None
+
+    def __getitem__(self, index):
+        image, name = Image.fromarray(self.data[index]), ANIMALS[self.targets[index]]
+        image = image if self.transform is None else self.transform(image)
+        return image, name if self.target_transform is None else self.target_transform(name)
+
+
+class NumberedAnimals(Shapes):
+    """The same, labelled with numbers."""
+
+    classes = ANIMALS
+
+
+@pytest.fixture(scope="module")
+def animals():
+    """A bank."""
+    return fit(Animals(), config=CONFIG, progress=False)
+
+
+def pictures(items):
+    return [np.asarray(image).tobytes() for image, _ in items]
+
+
+def test_a_bank_of_names_is_that_of_their_places(animals):
+    numbered = fit(NumberedAnimals(), config=CONFIG, progress=False).with_data(name="Animals")
+    assert animals.class_to_idx == {"ant": 0, "bee": 1, "cat": 2}
+    assert animals.sha256 == numbered.sha256
+
+
+@pytest.mark.parametrize("shares", [MIXED, ALL_GENERATED, ALL_JITTERED, ALL_REAL])
+def test_names_stay_what_the_base_gives(animals, shares):
+    ds = VAEAugmentedDataset(Animals(), animals, seed=0, **shares)
+    assert [(type(label), label) for _, label in ds] == [(str, ANIMALS[target]) for target in TARGETS]
+    assert ds.targets.tolist() == TARGETS
+    assert (ds.classes, ds.class_to_idx) == (list(ANIMALS), {"ant": 0, "bee": 1, "cat": 2})
+    assert pictures(ds) == pictures(VAEAugmentedDataset(NumberedAnimals(), animals, seed=0, **shares))
+
+
+@pytest.mark.filterwarnings("ignore:the bank was fitted on other data")
+@pytest.mark.parametrize("shares", [ALL_GENERATED, ALL_JITTERED])
+@pytest.mark.parametrize("path", [False, True])
+def test_names_meet_their_own_class_of_a_bank_though_one_is_lacking(animals, shares, path, tmp_path):
+    items = [*range(20, 30), *range(10)]  # no bee: sorted, cat would come second
+    animals.save(tmp_path / "animals.safetensors")
+    given = tmp_path / "animals.safetensors" if path else animals
+    ds = VAEAugmentedDataset(Subset(Animals(), items), given, seed=0, **shares)
+    assert [label for _, label in ds] == ["cat"] * 10 + ["ant"] * 10
+    assert ds.targets.tolist() == [2] * 10 + [0] * 10
+    assert (ds.classes, ds.class_to_idx) == (["ant", "cat"], {"ant": 0, "cat": 2})
+    numbered = Subset(NumberedAnimals(), items)
+    assert pictures(ds) == pictures(VAEAugmentedDataset(numbered, animals, seed=0, **shares))
+
+
+@pytest.mark.filterwarnings("ignore:the bank was fitted on other data")
+def test_names_that_the_dataset_numbers_otherwise_meet_their_own_class(animals):
+    backwards = Animals()
+    backwards.classes = ["cat", "bee", "ant", "cow"]
+    ds = VAEAugmentedDataset(backwards, animals, seed=0, **ALL_GENERATED)
+    assert ds.targets.tolist() == TARGETS
+    assert pictures(ds) == pictures(VAEAugmentedDataset(Animals(), animals, seed=0, **ALL_GENERATED))
+
+
+def test_names_meet_classes_of_a_bank_that_was_fitted_on_numbers_with_names(bank):
+    named = Stored([image for image, _ in Shapes()], [Shapes.classes[target] for target in TARGETS])
+    named.classes = None
+    ds = VAEAugmentedDataset(named, bank, seed=0, **ALL_GENERATED)
+    assert pictures(ds) == pictures(VAEAugmentedDataset(Shapes(), bank, seed=0, **ALL_GENERATED))
+
+
+def test_a_name_that_the_bank_lacks(animals):
+    message = "the bank has no class 'bee' of base_ds; it has 'ant', 'cat'. Fit a bank on this dataset."
+    with pytest.raises(ValueError, match=message):
+        VAEAugmentedDataset(Animals(), animals.subset(["ant", "cat"]))
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [{"cat": 12}, {2: 12}, {np.str_("cat"): 12}, lambda y: {"cat": 2 + Counter(y)["cat"]}, lambda y: {2: 12}],
+)
+def test_a_strategy_may_name_classes(animals, strategy):
+    ds = VAEAugmentedDataset(Animals(), animals, seed=0, sampling_strategy=strategy, **MIXED)
+    assert [label for _, label in ds][30:] == ["cat"] * 2
+    assert ds.targets[30:].tolist() == [2, 2]
+
+
+@pytest.mark.filterwarnings("ignore:the bank was fitted on other data")
+def test_a_strategy_adds_to_the_named_class_where_one_is_lacking(animals):
+    part = Subset(Animals(), [*range(10), *range(20, 23)])
+    ds = VAEAugmentedDataset(part, animals, seed=0, sampling_strategy="not majority", **MIXED)
+    assert Counter(label for _, label in ds) == {"ant": 10, "cat": 10}
+    with pytest.raises(ValueError, match=r"names class 'bee', which has no images; there are \['ant', 'cat'\]"):
+        VAEAugmentedDataset(part, animals, sampling_strategy={"bee": 9})
+    with pytest.raises(ValueError, match="must give class 'cat' a total of at least the 3 images it has, got 1"):
+        VAEAugmentedDataset(part, animals, sampling_strategy={"cat": 1})
+
+
+def test_a_strategy_may_name_classes_of_numbers(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank, seed=0, sampling_strategy={"down": 12}, **MIXED)
+    assert ds.targets[30:].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_gives_batches_of_names(animals, workers):
+    base = Animals(transform=to_float_tensor)
+    ds = VAEAugmentedDataset(base, animals, seed=0, **MIXED)
+    batches = list(DataLoader(ds, 10, num_workers=workers))
+    assert [name for _, names in batches for name in names] == [ANIMALS[target] for target in TARGETS]
+    assert {type(names) for _, names in batches} == {type(next(iter(DataLoader(base, 10)))[1])}
+    assert torch.equal(torch.cat([images for images, _ in batches]), torch.stack([image for image, _ in ds]))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda ds: pickle.loads(pickle.dumps(ds))])
+def test_a_copy_of_one_with_names_is_equal(animals, copied):
+    ds = VAEAugmentedDataset(Animals(), animals, seed=0, **MIXED)
+    again = copied(ds)
+    assert all_values(again) == all_values(ds)
+    assert again.class_to_idx == ds.class_to_idx
+
+
+def test_a_transform_of_names_is_applied_to_every_kind(animals):
+    ds = VAEAugmentedDataset(Animals(target_transform=None), animals, seed=0, return_source=True, **MIXED)
+    ds.target_transform = str.upper
+    assert {source for _, _, source in ds} == {0, 1, 2}
+    assert [label for _, label, _ in ds] == [ANIMALS[target].upper() for target in TARGETS]
+
+
+def test_without_a_bank_one_is_fitted_on_names(fits):
+    for _ in range(2):
+        ds = VAEAugmentedDataset(Animals(), seed=0, **ALL_GENERATED)
+        assert ds.bank.classes == ANIMALS
+        assert [label for _, label in ds] == [ANIMALS[target] for target in TARGETS]
+    assert len(fits) == 1
+
+
+def test_truths_and_floats_stay_what_the_base_gives():
+    images = [image for image, _ in Shapes()][:20]
+    for labels, names in (([True, False] * 10, ["False", "True"]), ([1.0, 0.0] * 10, ["0", "1"])):
+        base = Stored(images, labels)
+        base.classes = None
+        ds = VAEAugmentedDataset(base, fit(base, config=CONFIG, progress=False), seed=0, **MIXED)
+        assert [(type(label), label) for _, label in ds] == [(type(label), label) for label in labels]
+        assert ds.classes == names
+
+
+def test_16_bits_behind_8_are_not_white():
+    """Values of a folder's later images need a range even if the first image's do not."""
+    deep = [Image.fromarray(a.astype(np.uint16) * 200) for a in Shapes().data]
+    images = [Image.fromarray(a) for a in Shapes().data[:3]] + deep[3:]
+    base = Stored(images)
+    fitted = fit(base, config=CONFIG, progress=False)
+    assert fitted.value_range == (0.0, max(float(np.asarray(image).max()) for image in deep[3:]))
+    ds = VAEAugmentedDataset(base, fitted, seed=0, **ALL_JITTERED)
+    for (made, _), (real, _) in zip(ds, base.items, strict=True):
+        assert kind_of(made) == kind_of(real)
+    scaled = np.stack([np.asarray(image) for image, _ in list(ds)[3:]]) / fitted.value_range[1]
+    assert 0.02 < scaled.mean() < 0.7

@@ -362,8 +362,8 @@ class Stream(IterableDataset):
         ([torch.zeros(1, 12, 12)], TypeError, r"dataset items must be \(image, label\) pairs or dicts, got Tensor"),
         ([("a.png", 0)], TypeError, "an image must be a PIL image, numpy array or tensor, got str"),
         ([(torch.zeros(12), 0)], ValueError, r"an image must be \[H, W\] or have channels, got shape \[12\]"),
-        ([(torch.zeros(1, 12, 12), "cat")], ValueError, "labels must be integers, got "),
-        ([(torch.zeros(1, 12, 12), 0.5)], ValueError, "labels must be integers, got float"),
+        ([(torch.zeros(1, 12, 12), None)], ValueError, "labels must be one an item, got none for 1 of 1 items: item 0"),
+        ([(torch.zeros(1, 12, 12), 0.5)], ValueError, "labels must be strings, booleans or whole numbers, got 0.5"),
         (tensors(size=(7, 12)), ValueError, "images must be at least 8x8 pixels, got 7x12"),
         (tensors(size=(12, 4)), ValueError, "images must be at least 8x8 pixels, got 12x4"),
     ],
@@ -391,7 +391,9 @@ def test_pixels_that_are_not_finite_are_refused(bad):
         ({"device": "gpu"}, "device must be 'auto' or one that torch can use here, got 'gpu'"),
         ({"device": "cuda:99"}, "device must be 'auto' or one that torch can use here, got 'cuda:99'"),
         ({"labels": [0, 1]}, r"labels must be one a dataset item \(6\), got shape \[2\]"),
-        ({"labels": [0.5] * 6}, "labels must be integers, got float64"),
+        ({"labels": [0.5] * 6}, r"labels must be strings, booleans or whole numbers, got 0.5 \(float\) for item 0"),
+        ({"labels": ["a", "b", None] * 2}, "labels must be one an item, got none for 2 of 6 items: item 2, item 5"),
+        ({"labels": ["a", "b", 1] * 2}, "labels must be all strings or all numbers, got 'a' for item 0 and 1 for"),
         ({"labels": [[0, 1]] * 6}, r"labels must be one a dataset item \(6\), got shape \[6, 2\]"),
     ],
 )
@@ -410,3 +412,55 @@ def test_a_start_of_other_channels_is_refused(bank):
     colour = [Image.new("RGB", (12, 12), (9 * i, 0, 0)) for i in range(8)]
     with pytest.raises(ValueError, match="images must have 1 channels as the start's do, got 3"):
         fit(Listed(colour, [i % 2 for i in range(8)]), config=CONFIG, start=bank, progress=False)
+
+
+# ---- labels that are names ----
+
+
+WORDS = ("ant", "bee", "cat")
+
+
+def of_names(names=WORDS, items=range(30)):
+    return Listed([Shapes()[i][0] for i in items], [names[Shapes().targets[i]] for i in items])
+
+
+def test_labels_that_are_given_may_be_names():
+    images = of_names()
+    names = [WORDS[label] for label in Shapes().targets]
+    given = quick(TensorDataset(torch.from_numpy(Shapes().data)[:, None], torch.arange(30)), labels=names)
+    assert given.classes == quick(images).classes == WORDS
+    assert [info.images for info in given.class_infos] == [10, 10, 10]
+    assert quick(images, labels=[7] * 30).class_to_idx == {"7": 7}
+
+
+def test_classes_of_names_are_fitted_by_name():
+    assert quick(of_names(), classes=["cat"]).class_to_idx == {"cat": 2}
+    with pytest.raises(ValueError, match="class 'cow' has no images in the dataset; it has 'ant', 'bee', 'cat'"):
+        quick(of_names(), classes=["cow"])
+
+
+def test_a_start_and_the_names_of_a_part_meet_by_name():
+    start = quick(of_names())
+    part = of_names(items=[*range(10), *range(20, 30)])  # no bee
+    for classes in (["cat"], ["cat", "ant"], None):
+        joined = refit(part, start, classes=classes)
+        assert joined.class_to_idx == start.class_to_idx
+        assert_same_classes(joined, start, WORDS)  # each a function of the start, its own images and the seed
+
+
+def test_names_that_a_start_lacks_follow_its_own():
+    start = quick(of_names())
+    joined = refit(of_names(("bat", "bee", "cow")), start, classes=["cow", "bat"])
+    assert joined.class_to_idx == {"ant": 0, "bee": 1, "cat": 2, "bat": 3, "cow": 4}
+    assert_same_classes(joined, start, WORDS)
+    again = refit(of_names(("bat", "bee", "cow")), joined, classes=["cow"])
+    assert again.class_to_idx == joined.class_to_idx
+
+
+def test_parts_of_different_names_agree_on_their_numbers():
+    parts = [of_names(items=range(20)), of_names(items=range(10, 30))]
+    for order in (parts, parts[::-1]):
+        bank = quick(ConcatDataset(order))
+        assert [(info.name, info.label, info.images) for info in bank.class_infos] == [
+            ("ant", 0, 10), ("bee", 1, 20), ("cat", 2, 10)
+        ]  # fmt: skip

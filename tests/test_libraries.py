@@ -485,6 +485,39 @@ def test_a_bank_fitted_on_dicts_has_the_class_labels_names(record_property):
         assert bank.image_shape == (1, 12, 12)
 
 
+def of_column(datasets, kind, labels):
+    """Shapes as a `datasets.Dataset` whose labels are plain values."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value(kind)})
+    columns = {"image": [image for image, _ in Shapes()], "label": labels}
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("string", ["cat", "ant", "bee"]), ("bool", [True, False, True]), ("float32", [4.0, 2.0, 7.0])],
+)
+def test_columns_of_plain_values_are_labels(kind, names):
+    labels = [names[target] for target in Shapes().targets]
+    base = of_column(imported("datasets"), kind, labels)
+    bank = fit(base, config=CONFIG, progress=False)
+    wanted = sorted(set(names))
+    assert bank.classes == tuple(f"{name:g}" if kind == "float32" else str(name) for name in wanted)
+    ds = VAEAugmentedDataset(base, bank, **SEEDED)
+    assert [item["label"] for item in ds] == labels
+    assert not all(same_dicts(item, own) for item, own in zip(ds, base, strict=True))
+    transformed = VAEAugmentedDataset(base.with_transform(in_place), bank, **SEEDED)
+    assert [label for batch in DataLoader(transformed, 10, num_workers=2) for label in batch["label"]] == labels
+
+
+@pytest.mark.parametrize("kind", ["string", "int64", "bool"])
+def test_a_column_that_lacks_labels_is_refused(kind):
+    value = {"string": "cat", "int64": 3, "bool": True}[kind]
+    base = of_column(imported("datasets"), kind, [value] * 28 + [None] * 2)
+    with pytest.raises(ValueError, match="labels must be one an item, got none for 2 of 30 items: item 28, item 29"):
+        VAEAugmentedDataset(base)
+    assert fit(base.select(range(28)), config=CONFIG, progress=False).classes == (str(value),)
+
+
 @pytest.mark.usefixtures("fresh_accelerate")
 def test_transformers_trains_on_a_wrapped_dict_dataset(tmp_path, record_property):
     what = "Trainer.train on datasets.Dataset.with_transform, persistent workers"

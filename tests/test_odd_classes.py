@@ -400,6 +400,70 @@ def test_large_classes_are_listed_and_described_quickly(counts):
     assert time.perf_counter() - started < 30  # 2 s on one core
 
 
+# ---- labels that are no integers ----
+
+
+def labelled(labels):
+    """A dataset of bars, five of each of up to three labels."""
+    images = [image for k in range(len(labels)) for image in bars(5, k)]
+    return Listed(images, [label for label in labels for _ in range(5)])
+
+
+ODD_LABELS = {
+    "names": (["b", "a", "c"], {"a": 0, "b": 1, "c": 2}),
+    "NumPy's names": ([np.str_("b"), np.str_("a")], {"a": 0, "b": 1}),
+    "names of numbers": (["10", "9"], {"10": 0, "9": 1}),
+    "an empty name": (["", "a"], {"": 0, "a": 1}),
+    "one name": (["a"], {"a": 0}),
+    "odd names": (["..", "a/b", "\u00e9 \U0001f600"], {"..": 0, "a/b": 1, "\u00e9 \U0001f600": 2}),
+    "truths": ([True, False], {"False": 0, "True": 1}),
+    "NumPy's truths": ([np.bool(True), np.bool(False)], {"False": 0, "True": 1}),
+    "whole floats": ([2.0, -1.0, 30.0], {"-1": -1, "2": 2, "30": 30}),
+    "tensors of whole floats": ([torch.tensor(2.0), torch.tensor(0.0)], {"0": 0, "2": 2}),
+}
+
+
+@pytest.mark.parametrize(("labels", "numbers"), ODD_LABELS.values(), ids=ODD_LABELS)
+def test_labels_that_are_no_integers_are_fitted_wrapped_and_evaluated(labels, numbers, tmp_path):
+    base = labelled(labels)
+    bank = quick(base, TINY)
+    assert bank.class_to_idx == numbers
+    bank.save(tmp_path / "odd.safetensors")
+    loaded = VAEBank.load(tmp_path / "odd.safetensors")
+    assert serialize(loaded.content) == serialize(bank.content)
+    wrapped = VAEAugmentedDataset(base, loaded, seed=0, p_generate=0.5, p_jitter=0.5)
+    assert [label for _, label in wrapped] == base.targets
+    assert all(type(label) is type(own) for (_, label), own in zip(wrapped, base.targets, strict=True))
+    if len(labels) > 1:
+        result = evaluate(base, arms=("none", "ours"), seeds=1, steps=1, config=TINY, progress=False)
+        assert list(result.rows[0]["recall"]) == list(numbers)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", None], "got none for 5 of 10 items: item 5, item 6, item 7, item 8, item 9. Leave these out"),
+        (["a", float("nan")], "got none for 5 of 10 items"),
+        ([1.0, float("nan"), 3.0], "got none for 5 of 15 items: item 5, "),
+        ([0.0, 1.5], "labels must be strings, booleans or whole numbers, got 1.5 (float) for item 5"),
+        ([0, "a"], "labels must be all strings or all numbers, got 0 for item 0 and 'a' for item 5"),
+        ([0, b"a"], "labels must be strings, booleans or whole numbers, got b'a' (bytes) for item 5"),
+    ],
+)
+def test_labels_that_name_no_class_are_refused_everywhere(labels, message):
+    base = labelled(labels)
+    refused = (lambda: quick(base), lambda: VAEAugmentedDataset(base), lambda: evaluate(base, progress=False))
+    for use in refused:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            use()
+
+
+def test_items_without_a_label_can_be_left_out():
+    base = labelled(["b", None, "a"])
+    some = Subset(base, [i for i, label in enumerate(base.targets) if label is not None])
+    assert quick(some, TINY).class_to_idx == {"a": 0, "b": 1}
+
+
 # ---- steps ----
 
 

@@ -98,21 +98,109 @@ def test_given_labels_win():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["cat", "dog", "cat", "dog"], "labels must be integers"),
-        ([0.5, 1.0, 2.0, 0.0], "labels must be integers, got float64"),
-        ([True, False, True, True], "labels must be integers, got bool"),
+        ([1.0, 0.5, 2.0, 0.0], r"labels must be strings, booleans or whole numbers, got 0.5 \(float\) for item 1"),
+        (["cat", "dog", None, "dog"], "got none for 1 of 4 items: item 2. Leave these out"),
+        (["cat", "dog", 3, "dog"], "all strings or all numbers, got 'cat' for item 0 and 3 for item 2"),
         ([0, 1], r"one a dataset item \(4\), got shape \[2\]"),
         (np.zeros((4, 2), int), r"one a dataset item \(4\), got shape \[4, 2\]"),
     ],
 )
-def test_labels_that_are_not_one_integer_an_item_are_refused(labels, message):
+def test_labels_that_are_not_one_class_an_item_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
         Source(Items(items_of(LABELS)), labels)
 
 
-def test_a_dataset_labelled_with_text_is_refused():
-    with pytest.raises(ValueError, match="labels must be integers"):
-        Source(Items(items_of(["cat", "dog"])))
+NAMES = ["cat", "ant", "bee", "ant"]
+
+
+@pytest.mark.parametrize("kind", [str, np.str_, lambda name: [name], np.array])
+def test_names_are_labels_too(kind):
+    dataset = Items(items_of([kind(name) for name in NAMES]))
+    source = Source(dataset)
+    assert source.labels.tolist() == [2, 0, 1, 0]
+    assert source.classes == {0: "ant", 1: "bee", 2: "cat"}
+    assert source.by_name
+    assert source.raw(1).target is dataset.items[1][1]
+
+
+@pytest.mark.parametrize("name", ["targets", "labels", "_labels"])
+@pytest.mark.parametrize("kind", [list, tuple, np.array, lambda v: np.array(v, object)])
+def test_names_come_from_an_attribute_that_agrees_without_reading_items(name, kind):
+    items = [(image.byte(), label) for image, label in items_of(NAMES * 50)]
+    dataset = Items(items, **{name: kind(NAMES * 50)})
+    assert Source(dataset).labels.tolist() == [2, 0, 1, 0] * 50
+    assert len(set(dataset.reads)) <= 32
+
+
+@pytest.mark.parametrize(
+    "held",
+    [["ant", "cat", "bee", "ant"], [2, 0, 1, 0], [0.0] * 4, "abcd", [None] * 4, [["cat"], ["ant", "bee"], [], []]],
+)
+def test_names_of_an_attribute_that_does_not_agree_are_not_used(held):
+    assert Source(Items(items_of(NAMES), targets=held)).labels.tolist() == [2, 0, 1, 0]
+
+
+def test_numbers_are_not_taken_from_an_attribute_of_names():
+    assert Source(Items(items_of(LABELS), targets=NAMES)).labels.tolist() == LABELS
+
+
+def test_names_go_by_the_datasets_own_classes_where_it_has_all():
+    source = Source(Items(items_of(NAMES), classes=["cat", "cow", "bee", "ant"]))
+    assert source.labels.tolist() == [0, 3, 2, 3]
+    assert source.classes == {0: "cat", 2: "bee", 3: "ant"}
+
+
+def test_names_of_a_concatenation_are_numbered_together():
+    parts = [Items(items_of(["cat", "ant"]), classes=["cat", "ant"]), Items(items_of(["bee", "cat"]))]
+    source = Source(Subset(ConcatDataset([*parts, Items([])]), [3, 2, 1, 0]))
+    assert source.labels.tolist() == [2, 1, 0, 2]
+    assert source.classes == {0: "ant", 1: "bee", 2: "cat"}
+
+
+def test_a_concatenation_of_names_and_numbers_is_refused():
+    parts = [Items(items_of([1, 2])), Items(items_of(["cat"]))]
+    with pytest.raises(ValueError, match="all strings or all numbers, got 1 for item 0 and 'cat' for item 0"):
+        Source(ConcatDataset(parts))
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "classes"),
+    [
+        ([True, False, True, True], [1, 0, 1, 1], {0: "False", 1: "True"}),
+        ([2.0, 0.0, 7.0, 0.0], [2, 0, 7, 0], {0: "0", 2: "2", 7: "7"}),
+        ([np.float32(1), 0, 1, 0], [1, 0, 1, 0], {0: "0", 1: "1"}),
+    ],
+)
+@pytest.mark.parametrize("attributes", ["", "targets"])
+def test_truths_and_whole_floats_are_labels_too(labels, values, classes, attributes):
+    source = Source(Items(items_of(labels), **({attributes: labels} if attributes else {})))
+    assert source.labels.tolist() == values
+    assert source.classes == classes
+    assert not source.by_name
+
+
+def test_tensors_of_truths_and_whole_floats_are_labels_too():
+    for dtype in (torch.bool, torch.float32, torch.bfloat16):
+        labels = torch.tensor([1, 0, 1, 0], dtype=dtype)
+        assert Source(TensorDataset(torch.zeros(4, 1, 8, 8), labels)).labels.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.nan, np.float32("nan")])
+@pytest.mark.parametrize("given", [{}, {"targets": ["cat", None, "ant"]}])
+def test_items_without_a_label_are_named(missing, given):
+    dataset = Items(items_of(["cat", missing, "ant"]), **given)
+    with pytest.raises(ValueError, match=r"got none for 1 of 3 items: item 1. Leave these out with .*Subset, or pass"):
+        Source(dataset)
+    assert Source(Subset(dataset, [0, 2])).labels.tolist() == [1, 0]
+    assert Source(dataset, ["cat", "cat", "ant"]).labels.tolist() == [1, 1, 0]
+
+
+def test_files_without_a_label_are_named(tmp_path):
+    class Listing(Items):
+        samples = property(lambda self: [(tmp_path / f"{i}.png", label) for i, (_, label) in enumerate(self.items)])
+
+    with pytest.raises(ValueError, match=r"got none for 1 of 2 items: .*1.png. Leave"):
+        Source(Listing(items_of(["cat", None])))
 
 
 class Stream(IterableDataset):
@@ -238,6 +326,60 @@ def test_further_fields_of_an_item_are_kept():
 def test_the_value_range_is_that_of_the_whole_dataset(kind, low, high):
     images = [kind(np.full((8, 8), value, np.float32)) for value in (low, (low + high) / 2, high)]
     assert Source(Items(list(zip(images, LABELS, strict=False)))).value_range == (low, high)
+
+
+KINDS_OF_16_BITS = {
+    "PIL": lambda: Image.fromarray(np.full((9, 9), 50_000, np.uint16)),
+    "array": lambda: np.full((9, 9), 50_000, np.uint16),
+    "tensor": lambda: torch.full((1, 9, 9), 50_000, dtype=torch.int32),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_16_BITS.values(), ids=KINDS_OF_16_BITS)
+@pytest.mark.parametrize(("count", "deep"), [(2, [1]), (40, [39]), (40, range(20, 40)), (2000, range(1900, 2000))])
+@pytest.mark.parametrize("nest", [lambda ds: ds, lambda ds: Subset(ds, range(len(ds)))])
+def test_values_have_a_range_though_the_first_image_holds_bytes(kind, count, deep, nest):
+    items = [(kind() if i in deep else Image.new("L", (9, 9), 99), i % 2) for i in range(count)]
+    source = Source(nest(Items(items)))
+    assert source.value_range == (0, 50_000)
+    assert float(source.pixels(0, source.raw(0).image).max()) == 99
+    assert float(source.pixels(deep[0], source.raw(deep[0]).image).max()) == 1
+
+
+def test_every_part_of_a_concatenation_is_looked_at():
+    bytes_, deep = (
+        Items([(image, 0)] * n) for image, n in ((Image.new("L", (9, 9)), 500), (KINDS_OF_16_BITS["PIL"](), 2))
+    )
+    assert Source(ConcatDataset([bytes_, deep, bytes_])).value_range == (0, 50_000)
+    assert Source(ConcatDataset([FakeData(9, (3, 9, 9)), Items([]), deep])).value_range == (0, 50_000)
+    assert Source(ConcatDataset([bytes_, bytes_])).value_range is None
+
+
+def test_of_torchvisions_own_datasets_one_item_is_looked_at(tmp_path, monkeypatch):
+    (tmp_path / "cat").mkdir()
+    for i in range(40):
+        Image.new("L", (9, 9)).save(tmp_path / "cat" / f"{i}.png")
+    folder = ImageFolder(tmp_path)
+    opened, plain_open = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda file, *args: opened.append(file) or plain_open(file, *args))
+    for dataset in (folder, Subset(folder, range(3, 40)), ConcatDataset([folder, folder])):
+        opened.clear()
+        Source(dataset)
+        assert len({getattr(file, "name", file) for file in opened}) <= 2
+
+
+def test_an_item_that_cannot_be_read_is_for_whoever_reads_it():
+    class Broken(Items):
+        def __getitem__(self, index):
+            if index == 3:
+                raise OSError("broken")
+            return super().__getitem__(index)
+
+    items = [(Image.new("L", (9, 9)), 0)] * 5
+    source = Source(Broken(items, targets=[0] * 5), [0] * 5)
+    assert source.value_range is None
+    with pytest.raises(ValueError, match="cannot read item 3 of class '0': broken"):
+        source.raw(3)
 
 
 def changed(dataset, **values):

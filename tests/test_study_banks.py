@@ -126,3 +126,20 @@ def test_a_bank_that_lacks_a_class_is_refused_at_once(fitted):
     message = r"bank has no class for label 1 \('down'\) of dataset; it has labels \[0, 2\]\."
     with pytest.raises(ValueError, match=message):
         quick(Shapes(9), bank=fitted.subset([0, 2]), test=Shapes(9, seed=1))
+
+
+@pytest.mark.filterwarnings("ignore:the bank given was fitted on other data")
+def test_a_bank_given_is_matched_by_name_where_labels_are_names(fitted):
+    def named(per_class, seed=0, left_out=()):
+        shapes = Shapes(per_class, seed=seed)
+        items = ((image, Shapes.classes[label]) for image, label in (shapes[i] for i in range(len(shapes))))
+        return [item for item in items if item[1] not in left_out]
+
+    some = studied(named(9, left_out=["down"]), bank=fitted, test=named(3, seed=1, left_out=["down"]))
+    used = some.banks(["ours"], some.split(0)[0], 0, "cpu")["ours"]
+    assert {info.name: info.label for info in used.class_infos} == {"across": 0, "slanted": 1}
+    assert torch.equal(used.content.stats.mean, fitted.content.stats.mean[[0, 2]])
+    result = quick(named(9), bank=fitted, test=named(3, seed=1), arms=["none", "ours"])
+    assert list(result.rows[0]["recall"]) == list(Shapes.classes)
+    with pytest.raises(ValueError, match="bank has no class 'down' of dataset; it has 'across', 'slanted'"):
+        quick(named(9), bank=fitted.subset([0, 2]), test=named(3, seed=1))

@@ -119,3 +119,35 @@ def test_standardised_floats_are_read_beside_bytes_from_their_least_to_their_mos
 
 def test_bytes_are_read_beside_floats_as_they_are():
     assert torch.equal(read(floats(0, 0, 1), Shapes(9, seed=1)), torch.from_numpy(Shapes(9, seed=1).data).int())
+
+
+# ---- labels that are names ----
+
+
+def named(counts, names, seed=0):
+    """Items labelled with names."""
+    numbered = Numbered(counts, seed=seed)
+    return [(numbered[i][0], names[numbered[i][1]]) for i in range(len(numbered))]
+
+
+def test_test_data_of_names_are_matched_by_name():
+    dataset, test = named({0: 9, 1: 9, 2: 9}, NAMES), named({0: 3, 1: 4}, ("c", "b"), seed=1)
+    wanted = [NAMES.index(name) for _, name in test]
+    assert answers(dataset, test) == wanted
+    assert answers(Numbered({0: 9, 1: 9, 2: 9}, NAMES), test) == wanted
+    assert answers(dataset, Numbered({0: 3, 1: 4}, ("c", "b"), seed=1)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("dataset", "test", "unknown"),
+    [
+        (named({0: 9, 1: 9}, NAMES), named({0: 3, 1: 3}, ("a", "d"), seed=1), "d"),
+        (named({0: 9, 1: 9}, NAMES), named({0: 3}, ("d",), seed=1), "d"),
+        (named({0: 9, 1: 9}, NAMES), Numbered({0: 3, 1: 3}, ("d", "e"), seed=1), "d"),
+        (named({0: 9, 1: 9}, NAMES), Numbered({0: 3, 1: 3}, seed=1), "0"),
+        (Numbered({0: 9, 1: 9}), named({0: 3}, ("a",), seed=1), "a"),
+    ],
+)
+def test_names_are_never_matched_by_number(dataset, test, unknown):
+    with pytest.raises(ValueError, match=rf"test has a class that dataset lacks: '{unknown}'\."):
+        quick(dataset, test=test)

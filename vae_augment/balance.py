@@ -10,28 +10,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Strategy = str | Mapping[int, int] | Callable[[np.ndarray[Any, Any]], Mapping[int, int]]
+Totals = Mapping[int, int] | Mapping[str, int]
+Strategy = str | Totals | Callable[[np.ndarray[Any, Any]], Totals]
 NAMES = ("minority", "not minority", "not majority", "all", "auto")
 
 
-def wanted_totals(strategy: Strategy, labels: Tensor) -> dict[int, int]:
+def wanted_totals(
+    strategy: Strategy, labels: Tensor, names: Mapping[int, str] | None = None, *, by_name: bool = False
+) -> dict[int, int]:
     """Images each class should have in all, for the classes that should get more.
 
     Args:
         strategy: "not majority" or "auto" (all but the largest class), "minority", "not minority", "all", each up to
-            the largest class's count; a dict of label to total; or a function of the labels, a NumPy array [N], that
-            returns one.
+            the largest class's count; a dict of label or class name to total; or a function of the labels, a NumPy
+            array [N], that returns one.
         labels: int64 [N].
+        names: of each label.
+        by_name: whether labels are names, so that a function is given these.
 
     Raises:
         ValueError: an unknown name or label, or a total below what the class has.
     """
+    names = names or {}
     values, counts = labels.unique(return_counts=True)
     have = dict(zip(values.tolist(), counts.tolist(), strict=True))
     if callable(strategy):
-        strategy = strategy(labels.numpy())
+        strategy = strategy(np.array([names[label] for label in labels.tolist()]) if by_name else labels.numpy())
     if isinstance(strategy, Mapping):
-        return {label: _checked(label, total, have) for label, total in strategy.items()}
+        label_of: dict[Any, int] = {name: label for label, name in names.items()}
+        return dict(_checked(key, label_of.get(key, key), total, have, names) for key, total in strategy.items())
     if not isinstance(strategy, str) or strategy not in NAMES:
         expected = ", ".join(map(repr, NAMES))
         raise ValueError(f"sampling_strategy must be one of {expected}, a dict or a callable, got {strategy!r}.")
@@ -43,15 +50,17 @@ def wanted_totals(strategy: Strategy, labels: Tensor) -> dict[int, int]:
     return dict.fromkeys(chosen, most)
 
 
-def _checked(label: Any, total: Any, have: dict[int, int]) -> int:
+def _checked(key: Any, label: Any, total: Any, have: dict[int, int], names: Mapping[int, str]) -> tuple[int, int]:
+    """A class's label and total, from what the strategy calls it and the label of that."""
     if label not in have:
-        raise ValueError(f"sampling_strategy names class {label!r}, which has no images; there are {sorted(have)}.")
+        known = list(names.values()) if isinstance(key, str) and names else sorted(have)
+        raise ValueError(f"sampling_strategy names class {key!r}, which has no images; there are {known}.")
     if not isinstance(total, Integral) or total < have[label]:  # NumPy's integers too
         raise ValueError(
-            f"sampling_strategy must give class {label} a total of at least the {have[label]} images it has, "
+            f"sampling_strategy must give class {key!r} a total of at least the {have[label]} images it has, "
             f"got {total!r}."
         )
-    return int(total)
+    return int(label), int(total)
 
 
 def added_items(totals: Mapping[int, int], labels: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         p_jitter: probability that an item is a latent-jittered version of itself, likewise.
         scale: jitter in standard deviations of the class's spread in latent space; None: the policy's.
         sampling_strategy: imbalanced-learn's: synthetic items are added at the end until classes have the wanted
-            totals ("not majority", "all", a dict of label to total, a callable, ...); None adds nothing.
+            totals ("not majority", "all", a dict of label or class name to total, a callable, ...); None adds nothing.
         seed: None draws from torch's global generator, which the DataLoader seeds for each worker and epoch; an int
             makes item i a function of (seed, epoch, i) alone, for any number of workers and any batch size. The epoch
             is 0 until `set_epoch` is called.
@@ -78,8 +78,10 @@ class VAEAugmentedDataset(Dataset[Any]):
         if holds_augmented(base_ds):
             raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
         self._source = Source(base_ds)
-        totals = wanted_totals(sampling_strategy, self._source.labels) if sampling_strategy is not None else {}
+        totals = _totals(sampling_strategy, self._source)
+        added = added_items(totals, self._source.labels)
         self.bank = find_bank(bank, base_ds, self._source)
+        self._source.number_as(self.bank.class_to_idx)
         if bank is not None and self._source.stable:
             _warn_of_other_data(self.bank, self._source)
         self._source.value_range = common_range(self._source.value_range, self.bank.value_range)
@@ -90,7 +92,6 @@ class VAEAugmentedDataset(Dataset[Any]):
         self.scale = scale
         self.seed = seed
         self.return_source = return_source
-        added = added_items(totals, self._source.labels)
         self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
         self._length = len(self._origin)
         self._rows = _rows(self.bank, self._source)[self._origin]
@@ -138,7 +139,7 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     @property
     def targets(self) -> Tensor:
-        """int64 [N], the base's own labels and those of the added items."""
+        """int64 [N], the base's own labels and those of the added items; where labels are names, the bank's numbers."""
         return self._source.labels[self._origin]
 
     @property
@@ -247,6 +248,13 @@ def _check_probability(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must be in [0, 1], got {value}.")
 
 
+def _totals(strategy: Strategy | None, source: Source) -> dict[int, int]:
+    """Wanted images of each class, by its label; nothing without a strategy."""
+    if strategy is None:
+        return {}
+    return wanted_totals(strategy, source.labels, source.classes, by_name=source.by_name)
+
+
 def _shares(bank: VAEBank, p_generate: float | None, p_jitter: float | None) -> tuple[float, float]:
     """Both probabilities, an unset one from the policy and shrunk to what the other leaves."""
     if p_generate is None:
@@ -269,13 +277,10 @@ def _warn_of_other_data(bank: VAEBank, source: Source) -> None:
 
 
 def _rows(bank: VAEBank, source: Source) -> Tensor:
-    """The bank's class position of each base item [N]; bank and base are matched by integer label."""
-    missing = sorted(set(source.classes) - set(bank.row_of))
-    if missing:
-        raise ValueError(
-            f"the bank has no class for label {missing[0]} ({source.classes[missing[0]]!r}) of base_ds; "
-            f"it has labels {sorted(bank.row_of)}. Fit a bank on this dataset."
-        )
+    """The bank's class position of each base item [N]; bank and base are matched by integer label, or by name."""
+    if lacking := source.lacking_in(bank.class_to_idx):
+        what, has = lacking
+        raise ValueError(f"the bank has no class {what} of base_ds; it has {has}. Fit a bank on this dataset.")
     for info in bank.class_infos if source.has_names else ():
         name = source.classes.get(info.label, info.name)
         if name != info.name:

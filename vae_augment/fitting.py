@@ -37,7 +37,7 @@ def fit(
     dataset: Dataset[Any],
     *,
     config: FitConfig = FitConfig(),
-    labels: Sequence[int] | Tensor | None = None,
+    labels: Sequence[int | str] | Tensor | None = None,
     classes: Sequence[str | int] | None = None,
     start: VAEBank | None = None,
     device: str = "auto",
@@ -56,10 +56,12 @@ def fit(
     Args:
         dataset: map-style, of (image, label) items; images are PIL images, arrays or tensors of 8x8 pixels or more.
         config: how to fit. With `start`, its model's shape is kept, and a plain `FitConfig()` means the start's own.
-        labels: integer labels [N], for a dataset that has none or to use others.
+        labels: integers or names [N], for a dataset that has none or to use others. Names, booleans and floats that
+            hold whole numbers are taken from a dataset too.
         classes: fit these only, by name or label; the others are used for the warm start alone.
         start: a bank to add to: `classes` (all of the dataset's, if None) are fitted from its warm start and replace or
-            join its classes, the rest of which keep every byte.
+            join its classes, the rest of which keep every byte. Classes are the same by their integer label, or where
+            the dataset's labels are names by these.
         device: "auto" takes a CUDA device if there is one; or any torch device.
         seed: of everything random here.
         progress: show a progress bar, if standard error is a terminal.
@@ -72,11 +74,13 @@ def fit(
 
     Raises:
         TypeError: the dataset is iterable, or its items are not (image, label).
-        ValueError: an empty dataset, a class that it lacks, labels that are not integers, images below 8x8, with more
-            than 16 channels or with values that are not finite, arrays of several shapes, or a start that was fitted
-            without a warm start or for other images.
+        ValueError: an empty dataset, a class that it lacks, labels that are missing or neither whole numbers nor names,
+            images below 8x8, with more than 16 channels or with values that are not finite, arrays of several shapes,
+            or a start that was fitted without a warm start or for other images.
     """
     source = Source(dataset, labels)
+    if start is not None:
+        source.number_as(start.class_to_idx)
     wanted = _wanted(source, classes)
     resolved = config.resolve(len(source)) if start is None else _config_with(config, start, len(source))
     shape = start.image_shape if start is not None else common_shape(source, config)

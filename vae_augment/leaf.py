@@ -21,7 +21,8 @@ from torchvision.datasets.folder import default_loader
 from torchvision.transforms import Compose, ToTensor
 
 from vae_augment.exceptions import DataWarning, warn
-from vae_augment.sample import Sample, put_together, taken_apart
+from vae_augment.labels import agreeing
+from vae_augment.sample import Sample, evenly, put_together, taken_apart
 from vae_augment.shared import Pixels
 from vae_augment.watching import (
     OF_IMAGE,
@@ -208,22 +209,19 @@ class Leaf:
 
     def _held_labels(self) -> Any:
         """Those of an attribute that agrees with the items, some of which are read to see."""
-        count = len(self.leaf)
         held = [getattr(self.leaf, name, None) for name in LABELS]
         if isinstance(self.leaf, TensorDataset):
             held.append(self.leaf.tensors[1])
-        tried = [0] if _is_torchvisions(self.leaf) else self._some()
-        wanted = [_as_int(self.raw(i).target) for i in tried]
-        for labels in held:
-            flat = _flat(labels)
-            if flat is not None and flat.size == count and wanted == [int(flat[i]) for i in tried]:
-                return labels
-        return None
+        return agreeing(held, len(self.leaf), {i: self.raw(i).target for i in self.tried()})
 
-    def _some(self) -> list[int]:
-        """Items, evenly spaced, that are read to see what the dataset is like."""
-        count = len(self.leaf)
-        return sorted({i * count // TRIED_ITEMS for i in range(TRIED_ITEMS)}) if count else []
+    @property
+    def uniform(self) -> bool:
+        """Whether its images are of one kind for certain: torchvision's own are."""
+        return _is_torchvisions(self.leaf)
+
+    def tried(self) -> list[int]:
+        """Items that are read to see what the dataset is like."""
+        return evenly(len(self.leaf), 1 if self.uniform else TRIED_ITEMS)
 
     @property
     def classes(self) -> Any:
@@ -278,14 +276,14 @@ class Leaf:
         plain_pair = type(first.whole) is tuple and len(first.whole) == 2 and type(first.target) is int
         if labels is None or not plain_pair:
             return None
-        return first.image, np.asarray(labels).reshape(-1)
+        return first.image, labels
 
     def _is_stable(self) -> bool:
         """Whether an item is the same each time it is read."""
         if self._plain is not None and _is_torchvisions(self.leaf):
             return True
         try:
-            same = all(same_pixels(self.raw(i).image, self.raw(i).image) for i in self._some())
+            same = all(same_pixels(self.raw(i).image, self.raw(i).image) for i in evenly(len(self.leaf), TRIED_ITEMS))
         except (OSError, TypeError, ValueError):  # for whoever reads the item to tell
             return False
         if not same:
@@ -314,18 +312,3 @@ def _reads_files(folder: Any) -> bool:
         and folder.loader is default_loader
         and torchvision.get_image_backend() == "PIL"
     )
-
-
-def _flat(labels: Any) -> np.ndarray[Any, Any] | None:
-    """Labels as a flat array of integers, if they are."""
-    try:
-        array = np.asarray(labels)
-    except (TypeError, ValueError, RuntimeError):  # of several lengths, on another device, ...
-        return None
-    return array.reshape(-1) if array.dtype.kind in "iu" else None
-
-
-def _as_int(label: Any) -> int | None:
-    """A label, or the first of several, as an integer if it is one."""
-    array = np.asarray(label)
-    return int(array.reshape(-1)[0]) if array.dtype.kind in "iu" and array.size else None

@@ -10,8 +10,9 @@ import numpy as np
 from torch.utils.data import ConcatDataset, Subset
 
 from vae_augment.huggingface import HuggingFaceLeaf, is_huggingface
-from vae_augment.leaf import Leaf
-from vae_augment.sample import Sample
+from vae_augment.labels import as_array, joined
+from vae_augment.leaf import TRIED_ITEMS, Leaf
+from vae_augment.sample import Sample, evenly
 
 
 class Node(Protocol):
@@ -26,6 +27,7 @@ class Node(Protocol):
     def finish(self, index: int, sample: Sample, image: Any) -> Any: ...
     def whereabouts(self, index: int) -> str: ...
     def labels(self) -> Any: ...
+    def tried(self) -> list[int]: ...
     def update_digest(self, digest: Any) -> bool: ...
 
 
@@ -64,7 +66,10 @@ class SubsetNode:
         return self._inner.whereabouts(int(self._indices[index]))
 
     def labels(self) -> Any:
-        return np.asarray(self._inner.labels())[self._indices]
+        return as_array(self._inner.labels())[self._indices]
+
+    def tried(self) -> list[int]:
+        return evenly(len(self), 1 if all(leaf.uniform for leaf in self.leaves()) else TRIED_ITEMS)
 
     def update_digest(self, digest: Any) -> bool:
         digest.update(self._indices.tobytes())
@@ -114,7 +119,11 @@ class ConcatNode:
         return part.whereabouts(inner)
 
     def labels(self) -> Any:
-        return np.concatenate([np.asarray(part.labels()).reshape(len(part)) for part in self._parts])
+        return joined([as_array(part.labels()).reshape(len(part)) for part in self._parts])
+
+    def tried(self) -> list[int]:
+        starts = [0, *self._ends]
+        return [start + i for start, part in zip(starts, self._parts, strict=False) for i in part.tried()]
 
     def update_digest(self, digest: Any) -> bool:
         done = [part.update_digest(digest) for part in self._parts]  # every part counts, whatever one answers

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 # Of a dict's keys the first of these that it has, in this order.
 IMAGE_KEYS = ("image", "img", "pixel_values", "images")
 LABEL_KEYS = ("label", "labels", "target", "targets", "fine_label", "class")
@@ -56,6 +58,12 @@ def with_source(item: Any, source: int) -> Any:
     if isinstance(item, Mapping):
         return {**item, SOURCE_KEY: source}
     return (*item, source)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Up to `most` of `count` items, evenly spaced, the first and the last among them."""
+    items: list[int] = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist()
+    return items
 
 
 def key_of(item: Mapping[Any, Any], names: tuple[str, ...]) -> str | None:

@@ -6,21 +6,22 @@ import copy
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from vae_augment import raw
 from vae_augment.image_file import UnreadableImageError
+from vae_augment.labels import numbered, renumbered
 from vae_augment.leaf import Leaf
 from vae_augment.nodes import node
 from vae_augment.raw import Range
-from vae_augment.sample import Sample
+from vae_augment.sample import Sample, evenly
 
 PROBED_ITEMS = 1000  # items that stand for the whole dataset in size, mode, range and, as a last resort, fingerprint
+LISTED_NAMES = 20  # of a bank, in an error
 
 
 class Source:
@@ -28,14 +29,14 @@ class Source:
 
     Args:
         dataset: a map-style dataset of (image, label, ...) items, or of dicts (see vae_augment.sample).
-        labels: integer labels [N], for a dataset that has none or to use others.
+        labels: integers or names [N], for a dataset that has none or to use others.
 
     Raises:
         TypeError: an iterable dataset, or items that hold no image and label.
-        ValueError: an empty dataset, or labels that are not one integer an item.
+        ValueError: an empty dataset, or labels that are not one integer or name an item.
     """
 
-    def __init__(self, dataset: Dataset[Any], labels: Sequence[int] | Tensor | None = None) -> None:
+    def __init__(self, dataset: Dataset[Any], labels: Sequence[int | str] | Tensor | None = None) -> None:
         if isinstance(dataset, IterableDataset):
             raise TypeError(
                 f"dataset must have len() and indices, got the IterableDataset {type(dataset).__name__}. "
@@ -50,8 +51,8 @@ class Source:
             raise ValueError("dataset must hold at least one image, got an empty one.")
         image = self.raw(0).image
         raw.as_tensor(image)  # raises if it is no image
-        self.labels = _as_labels(labels if labels is not None else self._node.labels(), len(self._node))
-        self.classes, self.has_names = _class_names(self.leaves[0].classes, self.labels)
+        given = self._node.labels() if labels is None else labels
+        self._labels = numbered(given, len(self._node), self.leaves[0].classes, self.whereabouts)
         twice = [name for name, count in Counter(self.classes.values()).items() if count > 1]
         if twice:
             raise ValueError(f"each class needs a name of its own, got {twice[0]!r} more than once in dataset.classes.")
@@ -59,6 +60,40 @@ class Source:
 
     def __len__(self) -> int:
         return len(self._node)
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N]."""
+        return self._labels.values
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """The name of each label that occurs, in the order of labels: the dataset's own, else the label itself."""
+        return self._labels.names
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the classes have names of their own."""
+        return self._labels.has_names
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the dataset's labels are names: then a class is known by its name, whatever its number."""
+        return self._labels.are_names
+
+    def number_as(self, known: Mapping[str, int]) -> None:
+        """Where labels are names, number them as a bank does; those that it lacks follow its last."""
+        if self.by_name:
+            self._labels = renumbered(self._labels, known)
+
+    def lacking_in(self, known: Mapping[str, int]) -> tuple[str, str] | None:
+        """How to call the first class that a bank lacks, and what it has, in a message; None if it has all."""
+        lacking = sorted(set(self.classes) - set(known.values()))
+        if not lacking:
+            return None
+        if self.by_name:
+            return repr(self.classes[lacking[0]]), ", ".join(repr(name) for name in list(known)[:LISTED_NAMES])
+        return f"for label {lacking[0]} ({self.classes[lacking[0]]!r})", f"labels {sorted(known.values())}"
 
     def copied(self) -> Source:
         """One whose transforms can be changed without changing these."""
@@ -95,8 +130,8 @@ class Source:
 
     def _of_class(self, index: int) -> str:
         """What to call an item in a message: its file, and its class as soon as that is known."""
-        known = getattr(self, "classes", None)
-        of_class = "" if known is None else f" of class {known[int(self.labels[index])]!r}"
+        labels = getattr(self, "_labels", None)
+        of_class = "" if labels is None else f" of class {labels.names[int(labels.values[index])]!r}"
         return f"{self.whereabouts(index)}{of_class}"
 
     def pixels(self, index: int, image: Any) -> Tensor:
@@ -146,28 +181,13 @@ class Source:
         return digest.hexdigest()
 
     def _probed(self) -> list[int]:
-        places: list[int] = np.unique(np.linspace(0, len(self) - 1, min(len(self), PROBED_ITEMS)).astype(int)).tolist()
-        return places
+        return evenly(len(self), PROBED_ITEMS)
 
     def _value_range(self, first: Any) -> Range | None:
-        return raw.value_range_of(list(self.probe())) if raw.needs_range(first) else None
+        needed = raw.needs_range(first) or any(map(self._needs_range, self._node.tried()))
+        return raw.value_range_of(list(self.probe())) if needed else None
 
-
-def _as_labels(labels: Any, count: int) -> Tensor:
-    array = labels.numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1 or len(array) != count:
-        raise ValueError(f"labels must be one a dataset item ({count}), got shape {list(array.shape)}.")
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"labels must be integers, got {array.dtype}.")
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def _class_names(names: Any, labels: Tensor) -> tuple[dict[int, str], bool]:
-    """The name of each label that occurs, verbatim from the dataset's `classes`, else the label itself; and which."""
-    present: list[int] = labels.unique().tolist()
-    named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    if named and present[0] >= 0 and present[-1] < len(names):
-        return {label: names[label] for label in present}, True
-    return {label: str(label) for label in present}, False
+    def _needs_range(self, index: int) -> bool:
+        with suppress(AttributeError, TypeError, ValueError):  # no image: for whoever reads it
+            return raw.needs_range(self.raw(index).image)
+        return False

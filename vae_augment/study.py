@@ -53,6 +53,8 @@ class Study:
         if holds_augmented(dataset) or holds_augmented(test):
             raise TypeError("dataset and test must be the images themselves, not a VAEAugmentedDataset of them.")
         source = Source(dataset)
+        if bank is not None:
+            source.number_as(bank.class_to_idx)
         source.value_range = common_range(source.value_range, None if bank is None else bank.value_range)
         self._per_class, self._seed = per_class, seed
         self._bank, self._config = bank, config if bank is None else _overridden(bank.config, config)
@@ -206,12 +208,8 @@ class Study:
 
     def _check(self, bank: VAEBank, source: Source) -> None:
         """Raise ValueError for a class that a given bank lacks; warn of one fitted on other data, or on too many."""
-        lacking = sorted(set(self.labels) - set(bank.row_of))
-        if lacking:
-            raise ValueError(
-                f"bank has no class for label {lacking[0]} ({source.classes[lacking[0]]!r}) of dataset; "
-                f"it has labels {sorted(bank.row_of)}."
-            )
+        if lacking := source.lacking_in(bank.class_to_idx):
+            raise ValueError(f"bank has no class {lacking[0]} of dataset; it has {lacking[1]}.")
         if bank.data.get("fingerprint") not in (None, source.fingerprint()):
             warn(
                 "the bank given was fitted on other data than dataset; on test images, figures mislead", LeakageWarning
@@ -228,12 +226,16 @@ class Study:
 
 
 def _places(source: Source, test: Source) -> dict[int, int]:
-    """Which of the dataset's classes each label of the test data is: by name, or where no name is shared by label."""
+    """Which of the dataset's classes each label of the test data is: by name, or where no name is shared by label.
+
+    Labels that are names are never matched by number.
+    """
     places = {label: place for place, label in enumerate(sorted(source.classes))}
     known: dict[Any, int] = {name: places[label] for label, name in source.classes.items()}
     wanted: dict[int, Any] = dict(test.classes)
-    if not (source.has_names and test.has_names and set(known) & set(test.classes.values())):
-        if source.has_names and test.has_names:
+    both = source.has_names and test.has_names
+    if not (source.by_name or test.by_name or (both and set(known) & set(test.classes.values()))):
+        if both:
             warn("no class of test has a name of dataset's; going by the label", DataWarning)
         known, wanted = places, {label: label for label in test.classes}
     unknown = [label for label, key in wanted.items() if key not in known]
