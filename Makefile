@@ -8,7 +8,7 @@ BANK := demo/mnist.safetensors
 
 help:
 	@echo "make demo    fit MNIST, write a bank, a contact sheet and 5,000 PNGs into demo/"
-	@echo "make test    run the tests"
+	@echo "make test    run the tests, and print what they cover (90 % of lines and branches at least)"
 	@echo "make check   ruff format, ruff check, mypy --strict"
 	@echo "make faults  break fit and generate in every way, kill -9 at 100 instants of each; writes docs/reliability.md (an hour)"
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
@@ -41,7 +41,7 @@ demo: .venv/base
 	@echo "Look at demo/mnist.png and demo/generated."
 
 test: .venv/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov
 
 # Needs VAE_AUGMENT_DATA, a folder with MNIST; a failed test is a row too.
 faults: .venv/test

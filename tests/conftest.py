@@ -82,12 +82,22 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A working folder with class folders, a file and an empty folder in it, no data, no network and a quick preset."""
+def offline(tmp_path, monkeypatch):
+    """A machine without data and without a network; the folder it works in."""
 
     def download(*arguments):
         raise ConnectionError("no route to host")
 
+    monkeypatch.setattr(torchvision_names, "download", download)
+    monkeypatch.delenv("VAE_AUGMENT_DATA", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def here(offline, tmp_path, monkeypatch):
+    """A working folder with class folders, a file and an empty folder in it, no data, no network and a quick preset."""
     for i, label in enumerate(Shapes(per_class=3).targets):
         folder = tmp_path / "bars" / Shapes.classes[label]
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,10 +107,6 @@ def here(tmp_path, monkeypatch):
     tiny = {"steps": 30, "latent_dim": 4, "width": 8, "image_size": 32}
     monkeypatch.setitem(config.PRESETS, "fast", tiny)
     monkeypatch.setitem(config.PRESETS, "default", tiny)
-    monkeypatch.setattr(torchvision_names, "download", download)
-    monkeypatch.delenv("VAE_AUGMENT_DATA", raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -44,20 +44,6 @@ def program(path, text):
     return str(path)
 
 
-@pytest.fixture
-def offline(tmp_path, monkeypatch):
-    """A machine without data and without a network; the folder it works in."""
-
-    def download(*arguments):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(torchvision_names, "download", download)
-    monkeypatch.delenv("VAE_AUGMENT_DATA", raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 # ---- by path ----
 
 

@@ -27,19 +27,7 @@ BY_HAND = sorted(name for name in KNOWN if KNOWN[name].source or KNOWN[name].gig
 GUIDE = Path(__file__).parents[1] / "docs" / "guide.md"
 
 
-@pytest.fixture(autouse=True)
-def offline(tmp_path, monkeypatch):
-    """A machine without data and without a network; the folder it works in."""
-
-    def download(*arguments):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(torchvision_names, "download", download)
-    monkeypatch.delenv("VAE_AUGMENT_DATA", raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
+pytestmark = pytest.mark.usefixtures("offline")
 
 # ---- the table ----
 
