@@ -193,6 +193,11 @@ def test_an_image_that_is_none_is_named(tmp_path):
             lambda made: table(images=["a.png"] * 6),
             r"column 'image' of .* must hold the bytes of image files, got string",
         ),
+        (lambda made: table(labels=[[1]] * 6), r"labels must be whole numbers or names, got list\."),
+        (
+            lambda made: made.rename_columns(["label", "label"]),
+            r"must have columns of different names, got 'label' more",
+        ),
         (lambda made: table(labels=[0.5] * 6), r"labels must be whole numbers or names, got 0\.5\."),
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,23 +131,16 @@ def _validated(table: Any) -> Any:
 
 
 def _opened(table: Any, path: Path, name: str, source: str, part: str, on_error: str, max_pixels: int) -> OpenedData:
+    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path} must have columns of different names, got {twice[0]!r} more than once.")
     features = _features(table)
-    images = _image_bytes(table, features, path)
-    label = _of_type(features, "ClassLabel") or column(table.column_names, LABELS, str(path))
-    names = _names(features.get(label, {}))
-    text = [as_text(value) for value in table[label].to_pylist()]
-    if names:  # -1 is how datasets without labels are kept
-        text = ["" if value.startswith("-") else value for value in text]
-    rows = list(range(table.num_rows))
-    if SPLIT in table.column_names and table.num_rows:
-        splits = [as_text(value) for value in table[SPLIT].to_pylist()]
-        wanted = chosen_split(splits, part, str(path))
-        rows = [row for row in rows if splits[row] == wanted]
-    there = images.is_valid().to_pylist()
+    images, (labels, names) = _image_bytes(table, features, path), _labels(table, features, path)
+    there, rows = images.is_valid().to_pylist(), _rows_of(table, part, path)
     reasons = {
-        row: "it holds no image's bytes" if text[row] else "it has no label"
+        row: "it holds no image's bytes" if labels[row] else "it has no label"
         for row in rows
-        if not (there[row] and text[row])
+        if not (there[row] and labels[row])
     }
     problems = [Problem(f"{path.name}, row {row}", reason) for row, reason in reasons.items()]
     if on_error == "fail":
@@ -154,9 +148,28 @@ def _opened(table: Any, path: Path, name: str, source: str, part: str, on_error:
     kept = [row for row in rows if row not in reasons]
     if not kept:
         raise ValueError(f"{path} must hold at least one image with a label, got {table.num_rows} rows.")
-    numbers, own = numbered([text[row] for row in kept])
+    numbers, own = numbered([labels[row] for row in kept])
     dataset = TableImages(images, kept, numbers, own or names, max_pixels)
     return OpenedData(dataset, name, source, tuple(problems))
+
+
+def _rows_of(table: Any, part: str, path: Path) -> list[int]:
+    """Those whose "split" is the part, if there is such a column."""
+    if SPLIT not in table.column_names or not table.num_rows:
+        return list(range(table.num_rows))
+    splits = [as_text(value) for value in table[SPLIT].to_pylist()]
+    wanted = chosen_split(splits, part, str(path))
+    return [row for row, split in enumerate(splits) if split == wanted]
+
+
+def _labels(table: Any, features: dict[str, dict[str, Any]], path: Path) -> tuple[list[str], list[str]]:
+    """The label of each row as text, "" where it is missing; and the names that `datasets` has noted."""
+    label = _of_type(features, "ClassLabel") or column(table.column_names, LABELS, str(path))
+    labels = [as_text(value) for value in table[label].to_pylist()]
+    names = features.get(label, {}).get("names")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        return labels, []
+    return ["" if label.startswith("-") else label for label in labels], names  # -1: it is not known
 
 
 def _features(table: Any) -> dict[str, dict[str, Any]]:
@@ -167,11 +180,6 @@ def _features(table: Any) -> dict[str, dict[str, Any]]:
         return {name: kind for name, kind in features.items() if isinstance(kind, dict) and name in table.column_names}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-
-
-def _names(feature: dict[str, Any]) -> list[str]:
-    names = feature.get("names")
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
 def _of_type(features: dict[str, dict[str, Any]], kind: str) -> str | None:

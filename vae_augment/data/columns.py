@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -35,9 +36,11 @@ def chosen_split(splits: Iterable[Any], part: str, of: str) -> str:
 
 
 def as_text(label: Any) -> str:
-    """A label as a table that is text writes it: "" where it is missing. ValueError for a fraction."""
-    if label is None or label != label:  # NaN and pandas' NaT
+    """A label as a table that is text writes it: "" where it is missing. ValueError for what is no number or name."""
+    if label is None or (isinstance(label, float) and math.isnan(label)):
         return ""
+    if not isinstance(label, (str, bytes, int, float)):
+        raise ValueError(f"labels must be whole numbers or names, got {type(label).__name__}.")
     if isinstance(label, float) and not label.is_integer():
         raise ValueError(f"labels must be whole numbers or names, got {label:g}.")
     return label.decode(errors="replace") if isinstance(label, bytes) else str(label).strip()
