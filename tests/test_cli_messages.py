@@ -115,4 +115,4 @@ def test_a_line_is_not_written_into_a_progress_bar(monkeypatch):
 
 def test_fit_says_what_it_fits(here):
     said = run("fit --data bars --device cpu -v")[2]
-    assert said == "vae-augment: fitting 3 of 3 classes, 9 images as 3x12x12, on cpu\n"
+    assert said == "vae-augment: fitting 3 of 3 classes, 9 images as 1x12x12, on cpu\n"

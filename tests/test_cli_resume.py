@@ -215,7 +215,7 @@ def test_a_signal_ends_a_fit_at_once_and_says_how_to_go_on(here, number):
         [sys.executable, "-c", SCRIPT, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not list(here.glob("bars.safetensors.unfinished/*")) and time.monotonic() < deadline:
+    while not list(here.glob("bars.safetensors.unfinished/*.part")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
