@@ -114,14 +114,13 @@ def trial(
             os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
         tally.corrupt += len(broken(folder))
-        tally.lost += len(lost(kept))
+        tally.lost += len(lost(kept, task, folder))
         kept = {path: path.stat().st_ino for path in folder.glob(task.finished)}
     tally.kept.append(len(kept))
     process = started(task, folder, resume=True)
     gone = set()
-    while process.is_alive():  # a class's part may go only when the bank is there
-        if not (folder / "bank.safetensors").exists() or task.name == "generate":
-            gone |= lost(kept)
+    while process.is_alive():
+        gone |= lost(kept, task, folder)
         time.sleep(0.01)
     process.join()
     tally.lost += len(gone)
@@ -158,8 +157,8 @@ def whole(path: Path) -> bool:
     return path.stat().st_size > 0 or path.name == "log.txt"
 
 
-def lost(kept: dict[Path, int]) -> set[Path]:
-    """Finished files that are not there any more, or that were written again."""
+def lost(kept: dict[Path, int], task: Task, folder: Path) -> set[Path]:
+    """Finished files that are gone, or were written again; but not the parts of a fit whose bank is there."""
     found = set()
     for path, inode in kept.items():
         try:
@@ -167,7 +166,8 @@ def lost(kept: dict[Path, int]) -> set[Path]:
                 found.add(path)
         except FileNotFoundError:
             found.add(path)
-    return found
+    is_whole = task.name == "fit" and (folder / "bank.safetensors").exists()  # looked at last: it is written first
+    return set() if is_whole else found
 
 
 def run(task: Task, count: int, *, seed: int = 0) -> Tally:
