@@ -184,7 +184,7 @@ class Source:
         return evenly(len(self), PROBED_ITEMS)
 
     def _value_range(self, first: Any) -> Range | None:
-        needed = raw.needs_range(first) or any(map(self._needs_range, self._node.tried()))
+        needed = raw.needs_range(first) or any(self._needs_range(index) for index in self._node.tried() if index)
         return raw.value_range_of(list(self.probe())) if needed else None
 
     def _needs_range(self, index: int) -> bool:
