@@ -29,7 +29,7 @@ from vae_augment.image_file import (
     read_mode,
 )
 
-EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "150"))  # of each law
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "60"))  # of each law
 GREY = np.arange(80, dtype=np.uint8).reshape(8, 10)
 COLOUR = np.stack([GREY, GREY * 2, 255 - GREY], -1)
 DEEP = (GREY.astype(np.uint16) * 800) + 3

@@ -18,7 +18,7 @@ from vae_augment import config
 
 resource = pytest.importorskip("resource")
 
-TRIALS = int(os.environ.get("FAULT_TRIALS", "2"))  # of each signal and command
+TRIALS = int(os.environ.get("FAULT_TRIALS", "1"))  # of each signal and command
 
 SCRIPT = """if True:
     import resource, signal, sys
@@ -116,7 +116,7 @@ def ended(command, folder, log, prepare=lambda: None):
     return process.exitcode, log.read_text().strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("pages", [0, 1, 2, 4, 6, 9])
+@pytest.mark.parametrize("pages", [0, 2, 6])
 def test_a_fit_on_a_full_disk_says_why_and_goes_on_when_there_is_room(here, disk, pages, record_property):
     ended("fit --data bars --preset fast", here, here / "log.txt")
     fill(disk, 4096 * pages)
@@ -131,11 +131,11 @@ def test_a_fit_on_a_full_disk_says_why_and_goes_on_when_there_is_room(here, disk
         assert (disk / name).read_bytes() == (here / name).read_bytes()
     assert sorted(path.name for path in disk.iterdir()) == ["bars.png", "bars.safetensors"]
     record(
-        record_property, fault="full disk", tried="`fit` on a file system with 0 to 36 KB left, then --resume", times=1
+        record_property, fault="full disk", tried="`fit` on a file system with 0 to 24 KB left, then --resume", times=1
     )
 
 
-@pytest.mark.parametrize("pages", [0, 1, 3, 8, 20, 50])
+@pytest.mark.parametrize("pages", [0, 3, 20])
 def test_an_export_on_a_full_disk_says_why_and_goes_on_when_there_is_room(with_bank, disk, pages, record_property):
     command = "generate bars.safetensors --per-class 20 --out"
     ended(f"{command} made", with_bank, with_bank / "log.txt")
@@ -149,7 +149,7 @@ def test_an_export_on_a_full_disk_says_why_and_goes_on_when_there_is_room(with_b
     assert ended(f"{command} {disk}/made --resume", with_bank, with_bank / "log.txt")[0] == 0
     assert {path: path.stat().st_ino for path in whole} == whole
     assert contents(disk / "made") == contents(with_bank / "made")
-    tried = "`generate` on a file system with 0 to 200 KB left, then --resume"
+    tried = "`generate` on a file system with 0 to 80 KB left, then --resume"
     record(record_property, fault="full disk", tried=tried, times=1)
 
 
