@@ -15,7 +15,9 @@ from tests.conftest import Shapes
 from tests.test_data_arrays import header
 from tests.test_image_file import png
 from vae_augment import VAEBank
+from vae_augment.cli import main
 from vae_augment.data import examine, open_data
+from vae_augment.image_file import MAX_PIXELS, MOST_PIXELS
 
 pytestmark = pytest.mark.filterwarnings("default:.* what cannot be used is left out")
 
@@ -280,6 +282,11 @@ def test_a_wrong_input_is_told_of_in_a_line_and_nothing_is_written(here, data):
     assert line.startswith("vae-augment: error: ")
     assert WRONG[data] in line
     assert sorted(here.rglob("*")) == before
+
+
+def test_the_bounds_of_max_pixels_are_those_of_the_opener():
+    (option,) = (parameter for parameter in main.commands["fit"].params if parameter.name == "max_pixels")
+    assert (option.default, option.type.max) == (MAX_PIXELS, MOST_PIXELS)
 
 
 @pytest.mark.parametrize("options", ["--on-error warn", "--max-pixels 0", "--max-pixels 178956971", "--max-pixels x"])

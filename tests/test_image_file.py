@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from vae_augment.image_file import (
     UnreadableImageError,
     common_mode,
     converted,
-    is_turned,
+    decoded,
     mode_of,
     open_image,
     read_mode,
@@ -115,7 +116,7 @@ HONEST = {
 )  # fmt: skip
 def test_an_image_keeps_what_it_holds(data, mode, pixels):
     image = open_image(data)
-    assert (image.mode, read_mode(data), is_turned(data)) == (mode, mode, False)
+    assert (image.mode, read_mode(data), decoded(data)[1]) == (mode, mode, False)
     assert np.array_equal(np.array(image), pixels)
 
 
@@ -132,7 +133,7 @@ def test_an_image_is_turned_as_its_exif_says(kind, number):
     data = with_orientation(number, kind)
     image = open_image(data)
     assert image.size == ((10, 8) if number < 5 else (8, 10))
-    assert is_turned(data) == (number != 1)
+    assert decoded(data)[1] == (number != 1)
     upright = Image.open(io.BytesIO(encoded(Image.fromarray(COLOUR), kind, quality=100))).convert("RGB")
     for step in {
         1: (),
@@ -246,10 +247,8 @@ EMPTY_GIF = b"GIF89a\x08\0\x08\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x08\0\x08\0\
     ids=lambda value: value[:24] if isinstance(value, str) else None,
 )
 def test_what_cannot_be_used_is_refused_for_a_reason(data, reason):
-    with pytest.raises(UnreadableImageError) as error:
+    with pytest.raises(UnreadableImageError, match=rf"{re.escape(reason)}.*(?<=\.)$"):
         open_image(data)
-    assert reason in str(error.value)
-    assert str(error.value).endswith(".")
 
 
 def test_a_tile_larger_than_the_image_may_be_is_refused():
@@ -280,9 +279,8 @@ def test_max_pixels_is_width_times_height(tmp_path):
 )
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make, reason):
     make(tmp_path / "a.png")
-    with pytest.raises(UnreadableImageError) as error:
+    with pytest.raises(UnreadableImageError, match=f"^{re.escape(reason)}$"):
         open_image(tmp_path / "a.png")
-    assert str(error.value) == reason
 
 
 def test_a_file_that_is_not_there_is_an_oserror(tmp_path):

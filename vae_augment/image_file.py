@@ -43,12 +43,20 @@ def open_image(source: Path | str | bytes, mode: str | None = None, *, max_pixel
         UnreadableImageError: it is no image of `FORMATS`, is damaged, larger than it may be, or has no such mode.
         OSError: the file cannot be read.
     """
+    return decoded(source, mode, max_pixels=max_pixels)[0]
+
+
+def decoded(
+    source: Path | str | bytes, mode: str | None = None, *, max_pixels: int = MAX_PIXELS
+) -> tuple[Image.Image, bool]:
+    """`open_image`, and whether the image was turned or mirrored because its EXIF says so."""
     with _header(source, max_pixels) as image:
         try:
-            image.load()
+            turned = _is_turned(image)
+            image.load()  # which turns a TIFF, in some versions of Pillow
             upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
             own = mode_of(image)
-            return converted(upright, mode or own, own)
+            return converted(upright, mode or own, own), turned
         except UnreadableImageError:
             raise
         except Exception as error:  # OSError, SyntaxError, struct.error, ...: of bytes that anyone may have written
@@ -61,12 +69,6 @@ def read_mode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> st
     """`mode_of` an image that is not decoded. Raises as `open_image`."""
     with _header(source, max_pixels) as image:
         return mode_of(image)
-
-
-def is_turned(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> bool:
-    """Whether EXIF says that an image is to be turned or mirrored. Raises as `open_image`."""
-    with _header(source, max_pixels) as image:
-        return _is_turned(image)
 
 
 def mode_of(image: Image.Image) -> str:
@@ -174,7 +176,7 @@ def _opened(source: Path | bytes, max_pixels: int) -> Image.Image:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Likewise, of an opened one; False if its EXIF cannot be read. Pillow decodes a PNG to find it."""
+    """Whether its EXIF says that it is to be turned or mirrored, and can be read."""
     try:
         return image.getexif().get(0x0112, 1) in range(2, 9)
     except Exception:  # SyntaxError, OSError, struct.error, ...

@@ -94,9 +94,9 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
         name = names[labels[index]]
         found = classes[name]
         try:
-            image = dataset.read(index) if isinstance(dataset, LabelledImages) else dataset[index][0]
+            image, was_turned = _read(dataset, index)
             width, height, mode = _looked_at(image)
-            turned += isinstance(dataset, EncodedImages) and dataset.is_turned(index)
+            turned += was_turned
         except Exception as error:  # whatever a dataset of any kind raises
             found.problems += 1
             problems.append(Problem(_where(dataset, index), _reason(error), name))
@@ -135,6 +135,13 @@ def _only(dataset: Any, good: Any) -> Any:
     if len(good) == len(dataset):
         return dataset
     return dataset.only(good) if isinstance(dataset, ImageFiles) else Subset(dataset, list(good))
+
+
+def _read(dataset: Any, index: int) -> tuple[Any, bool]:
+    """An image, and whether its EXIF turned it, which is known of our own datasets alone."""
+    if isinstance(dataset, EncodedImages):
+        return dataset.decoded(index)
+    return (dataset.read(index) if isinstance(dataset, LabelledImages) else dataset[index][0]), False
 
 
 def _looked_at(image: Any) -> tuple[int, int, str]:

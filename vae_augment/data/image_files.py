@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vae_augment.image_file import UnreadableImageError, common_mode, is_turned, open_image, read_mode
+from vae_augment.image_file import UnreadableImageError, common_mode, decoded, read_mode
 from vae_augment.labelled_images import LabelledImages
 
 LOOKED_AT = 1000  # headers that tell the mode of all
@@ -39,11 +39,11 @@ class EncodedImages(LabelledImages):
 
     def read(self, index: int) -> Image.Image:
         """Image `index` before any transform. Raises as `image_file.open_image`."""
-        return open_image(self.encoded(index), self.mode, max_pixels=self.max_pixels)
+        return self.decoded(index)[0]
 
-    def is_turned(self, index: int) -> bool:
-        """Whether EXIF turns it. Raises as `image_file.open_image`."""
-        return is_turned(self.encoded(index), max_pixels=self.max_pixels)
+    def decoded(self, index: int) -> tuple[Image.Image, bool]:
+        """`read`, and whether EXIF turned it."""
+        return decoded(self.encoded(index), self.mode, max_pixels=self.max_pixels)
 
     def _common_mode(self) -> str:
         """That of up to 1,000 evenly spaced images, but for those that cannot be read."""

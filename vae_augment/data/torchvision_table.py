@@ -72,6 +72,12 @@ def _imagenette(size: str, place: str) -> Known:
     return Known("Imagenette", place, train, test, names=_first_names, labels=_of_samples)
 
 
+def _caltech(class_name: str, place: str) -> Known:
+    return Known(
+        class_name, place, {}, None, names=lambda dataset: dataset.categories, labels=lambda dataset: dataset.y
+    )
+
+
 KNOWN = {
     # digits, letters and signs
     "mnist": Known("MNIST", "MNIST", *FLAGS),
@@ -115,22 +121,8 @@ KNOWN = {
         labels=_of_samples,
         source="a mirror of ai.stanford.edu/~jkrause/cars/car_dataset.html, which is gone",
     ),
-    "caltech101": Known(
-        "Caltech101",
-        "caltech101/101_ObjectCategories",
-        {},
-        None,
-        names=lambda dataset: dataset.categories,
-        labels=lambda dataset: dataset.y,
-    ),
-    "caltech256": Known(
-        "Caltech256",
-        "caltech256/256_ObjectCategories",
-        {},
-        None,
-        names=lambda dataset: dataset.categories,
-        labels=lambda dataset: dataset.y,
-    ),
+    "caltech101": _caltech("Caltech101", "caltech101/101_ObjectCategories"),
+    "caltech256": _caltech("Caltech256", "caltech256/256_ObjectCategories"),
     "lfw-people": Known(  # its divisions are of other people each
         "LFWPeople",
         "lfw-py",
