@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,5 +36,6 @@ def _run(command: str, folder: Path, log: Path, prepare: Callable[[], object]) -
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    warnings.resetwarnings()  # those of pytest, which make errors of them
     prepare()
     main(shlex.split(command))

@@ -20,15 +20,6 @@ resource = pytest.importorskip("resource")
 
 TRIALS = int(os.environ.get("FAULT_TRIALS", "1"))  # of each signal and command
 
-SCRIPT = """if True:
-    import resource, signal, sys
-    from vae_augment import config
-    from vae_augment.cli import main
-    config.PRESETS["fast"] = {"steps": 30, "latent_dim": 4, "width": 8, "image_size": 32}
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-    main(sys.argv[2:])
-"""
 WRAPPING = """if True:
     from tests.conftest import Shapes
     from vae_augment import VAEAugmentedDataset, config
@@ -37,10 +28,20 @@ WRAPPING = """if True:
 """
 
 
-def limited(most_bytes, *arguments):
-    """The command where no file may have more bytes."""
-    command = [sys.executable, "-c", SCRIPT, str(most_bytes), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+def limited(folder, most_bytes, command):
+    """The exit code and the lines of a command where no file, its log among them, may have more bytes."""
+    log = folder / "log.txt"
+    log.unlink(missing_ok=True)
+
+    def prepare():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+    process = start(command, folder, log, prepare)
+    process.join(60)
+    lines = log.read_text().splitlines()
+    log.unlink()
+    return process.exitcode, lines
 
 
 def left(folder):
@@ -56,9 +57,8 @@ def contents(path):
 
 def test_a_fit_that_cannot_write_its_bank_says_why_and_leaves_no_partial(here, record_property):
     before = left(here)
-    done = limited(5_000, "fit", "--data", "bars", "--preset", "fast")
-    assert done.returncode == 1
-    warning, error = done.stderr.splitlines()
+    code, (warning, error) = limited(here, 5_000, "fit --data bars --preset fast")
+    assert code == 1
     assert warning.startswith("vae-augment: warning: what is finished cannot be kept in bars.safetensors.unfinished: ")
     assert error == "vae-augment: error: [Errno 27] File too large"
     assert left(here) == before
@@ -66,22 +66,23 @@ def test_a_fit_that_cannot_write_its_bank_says_why_and_leaves_no_partial(here, r
 
 
 def test_what_was_kept_before_the_disk_was_full_is_gone_on_from(here, record_property):
-    assert limited(10_000_000, "fit", "--data", "bars", "--preset", "fast").returncode == 0
+    command = "fit --data bars --preset fast"
+    assert limited(here, 10_000_000, command)[0] == 0
     whole = (here / "bars.safetensors").read_bytes()
     (here / "bars.safetensors").unlink()
     largest = len(whole) - 1  # each part is smaller than the bank
-    done = limited(largest, "fit", "--data", "bars", "--preset", "fast")
-    assert (done.returncode, "File too large" in done.stderr) == (1, True)
+    code, lines = limited(here, largest, command)
+    assert (code, "File too large" in lines[-1]) == (1, True)
     assert [name for name in left(here) if name.startswith("class-")] == [f"class-{k}.part" for k in range(3)]
-    assert limited(10_000_000, "fit", "--data", "bars", "--preset", "fast", "--resume").returncode == 0
+    assert limited(here, 10_000_000, f"{command} --resume")[0] == 0
     assert (here / "bars.safetensors").read_bytes() == whole
     record(record_property, fault="files may not grow (RLIMIT_FSIZE)", tried="`fit`, then --resume", times=1)
 
 
 def test_an_export_that_cannot_write_an_image_says_why_and_leaves_no_partial(with_bank, record_property):
-    done = limited(60, "generate", "bars.safetensors", "--out", "made", "--per-class", "3")
-    assert done.returncode == 1
-    assert "File too large" in done.stderr.splitlines()[-1]
+    code, lines = limited(with_bank, 60, "generate bars.safetensors --out made --per-class 3")
+    assert code == 1
+    assert "File too large" in lines[-1]
     assert not [name for name in left(with_bank) if name.endswith((".tmp", ".png"))]
     record(record_property, fault="files may not grow (RLIMIT_FSIZE)", tried="`generate`", times=1)
 
