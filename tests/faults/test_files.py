@@ -220,7 +220,7 @@ def test_a_cache_that_may_not_be_written_to_costs_a_fit_and_no_more(locked, reco
 def test_a_signal_stops_a_command_which_is_resumed(with_bank, monkeypatch, command, begun, number, record_property):
     monkeypatch.setattr("vae_augment.checkpoint.SECONDS", 0.1)
     monkeypatch.setattr("vae_augment.training.SNAPSHOT_EVERY", 5)
-    monkeypatch.setitem(config.PRESETS, "fast", {"steps": 600, "latent_dim": 4, "width": 8, "image_size": 32})
+    monkeypatch.setitem(config.PRESETS, "fast", {"steps": 300, "latent_dim": 4, "width": 8, "image_size": 32})
     whole, log = with_bank / "whole", with_bank / "log.txt"
     shutil.copytree(with_bank / "bars", whole / "bars")
     shutil.copy(with_bank / "bars.safetensors", whole)
@@ -257,6 +257,7 @@ def test_two_processes_that_need_one_bank_fit_it_once(here, record_property):
             stderr=subprocess.PIPE,
             text=True,
             cwd=__file__.split("/tests/")[0],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # two of two threads slow each other tenfold
         )
         for _ in range(2)
     ]
