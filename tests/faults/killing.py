@@ -174,7 +174,10 @@ def run(task: Task, count: int, *, seed: int = 0) -> Tally:
     """Trials of a task, each in a folder of its own."""
     tally, draws = Tally(), random.Random(seed)
     with tempfile.TemporaryDirectory() as place:
-        wanted, seconds = undisturbed(task, _made(Path(place) / "undisturbed"))
+        wanted, first = undisturbed(task, _made(Path(place) / "undisturbed"))
+        again, second = undisturbed(task, _made(Path(place) / "again"))
+        assert again == wanted
+        seconds = min(first, second)  # the first may be slow, and kills would come after the end of others
         for number in range(count):
             folder = _made(Path(place) / str(number))
             trial(task, folder, wanted, seconds, draws, tally)
