@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.conftest import Shapes
 from vae_augment.data import KNOWN, open_data, subsample, torchvision_names
 from vae_augment.download import download
 from vae_augment.exceptions import DataWarning
+from vae_augment.files import _machine
 from vae_augment.mnist_sample import MNISTSample
 from vae_augment.source import Source
 
@@ -181,6 +184,51 @@ def test_a_download_lands_in_the_last_place(offline, monkeypatch):
     assert (offline / "torch" / "datasets" / "MNIST").is_dir()
 
 
+def test_a_download_that_is_ended_leaves_no_part_of_a_dataset(offline, monkeypatch):
+    def ended(name, options, root, timeout):
+        write_mnist(root)
+        raise ConnectionError("the download did not end within 300 seconds")
+
+    monkeypatch.setattr(torchvision_names, "download", ended)
+    with pytest.raises(ConnectionError, match="did not end within 300 seconds"):
+        open_data("kmnist")
+    with pytest.warns(DataWarning, match="did not end within 300 seconds"):
+        open_data("mnist")
+    assert not (offline / "torch").exists()
+
+
+def test_a_download_completes_what_is_there(offline, monkeypatch):
+    root = offline / "torch" / "datasets"
+    raw = write_mnist(root) / "MNIST" / "raw"
+    names = sorted(path.name for path in raw.iterdir())
+    (raw / names[0]).unlink()
+    roots = []
+    monkeypatch.setattr(torchvision_names, "download", lambda name, options, into, timeout: roots.append(into))
+    with pytest.warns(DataWarning, match="left nothing"):
+        open_data("mnist")
+    assert roots == [root]
+    assert sorted(path.name for path in raw.iterdir()) == names[1:]
+
+
+def test_a_download_without_a_place_for_it_is_said_to_have_none(offline, monkeypatch):
+    monkeypatch.setattr(torchvision_names, "download", lambda *arguments: None)
+    (offline / "torch").write_text("a file")
+    with pytest.raises(
+        ConnectionError, match=r"kmnist is not on this machine .*nothing can be written to .*datasets: "
+    ):
+        open_data("kmnist")
+
+
+def test_what_a_killed_download_left_is_swept(offline, monkeypatch):
+    root, gone = offline / "torch" / "datasets", 2**22 + 1  # a process number that is none
+    left = [root / f".{name}.{_machine()}-{gone}-01234567.tmp" for name in ("MNIST", "EuroSAT")]
+    for folder in left:
+        write_mnist(folder)
+    monkeypatch.setattr(torchvision_names, "download", lambda name, options, root, timeout: write_mnist(root))
+    open_data("mnist")
+    assert sorted(path.name for path in root.iterdir()) == sorted(["MNIST", left[1].name])  # EuroSAT's is not ours now
+
+
 def test_mnist_offline_is_the_bundled_sample_and_says_so(offline):
     with pytest.warns(DataWarning, match=r"5,000 of its 60,000 training images.*no route to host"):
         opened = open_data("mnist")
@@ -231,6 +279,18 @@ def test_a_download_asks_torchvision_for_the_dataset(tmp_path, monkeypatch):
     download("EMNIST", {"split": "balanced"}, tmp_path / "root")
     arguments = ["-m", "vae_augment.download", "EMNIST", '{"split": "balanced"}', str(tmp_path / "root")]
     assert (tmp_path / "arguments").read_text().split("|")[:-1] == arguments
+
+
+def test_a_download_ends_with_the_process_that_waits_for_it(tmp_path):
+    waiting = f"""if True:
+        import subprocess, sys
+        begun = "import os, vae_augment.download as d; open('{tmp_path}/began', 'w').close(); "
+        subprocess.Popen([sys.executable, "-c", begun + "d._end_with(os.getppid())"]).wait()"""
+    process = subprocess.Popen([sys.executable, "-c", waiting], stderr=subprocess.PIPE)
+    while not (tmp_path / "began").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=10)  # the pipe is closed by the last process that holds it
 
 
 # ---- subsamples ----

@@ -17,6 +17,7 @@ from vae_augment.files import (
     UNSAFE_CHARACTERS,
     atomic_write,
     cache_folder,
+    filled_at_once,
     folder_name,
     folder_names,
     write_quickly,
@@ -317,3 +318,31 @@ def test_the_cache_is_else_the_users(monkeypatch, value):
         monkeypatch.setenv("VAE_AUGMENT_CACHE", value)
     assert cache_folder().name == "vae-augment"
     assert cache_folder().is_absolute()
+
+
+# ---- folders filled at once ----
+
+
+def test_a_folder_is_filled_at_once(tmp_path):
+    (tmp_path / "to" / "a").mkdir(parents=True)
+    (tmp_path / "to" / "a" / "old").write_text("old")
+    (tmp_path / "to" / "a" / "same").write_text("old")
+    with filled_at_once(tmp_path / "to", "it") as inside:
+        (inside / "a" / "b").mkdir(parents=True)
+        (inside / "a" / "b" / "new").write_text("new")
+        (inside / "a" / "same").write_text("new")
+        assert not (tmp_path / "to" / "a" / "b").exists()
+    found = {str(p.relative_to(tmp_path)): p.read_text() for p in tmp_path.rglob("*") if p.is_file()}
+    assert found == {"to/a/old": "old", "to/a/same": "new", "to/a/b/new": "new"}
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["a"]
+
+
+def test_a_folder_that_is_not_filled_to_the_end_stays_as_it_was(tmp_path):
+    def half():
+        with filled_at_once(tmp_path / "new" / "to", "it") as inside:
+            (inside / "a").write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        half()
+    assert list(tmp_path.iterdir()) == []

@@ -7,11 +7,12 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,38 @@ def write_quickly(folder: str, name: str, content: Any) -> None:
         raise
 
 
+@contextmanager
+def filled_at_once(folder: Path, name: str) -> Iterator[Path]:
+    """A new folder inside `folder`, whose content moves there at the end; not after an error or a crash.
+
+    What a process that is killed leaves behind, `sweep` removes.
+
+    Args:
+        folder: made if it is not there, and not left empty.
+        name: what comes, for the name of the folder inside.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    partial = folder / _partial_name(name)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _move_into(folder, partial)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):  # the first that is not empty
+            for path in made:
+                path.rmdir()
+
+
+def _move_into(target: Path, folder: Path) -> None:
+    """Move all that a folder holds; files that are there already are replaced."""
+    for path in folder.iterdir():
+        if path.is_dir() and (target / path.name).is_dir():
+            _move_into(target / path.name, path)
+        else:
+            path.replace(target / path.name)
+
+
 def sweep(folder: Path, names: Collection[str] | None = None) -> None:
     """Remove what writers that are gone left half-written in a folder.
 
@@ -85,7 +118,7 @@ def sweep(folder: Path, names: Collection[str] | None = None) -> None:
             found = PARTIAL.fullmatch(entry.name)
             if found and (wanted is None or found["name"] in wanted) and _is_stale(entry, found):
                 with suppress(OSError):  # another process may sweep too
-                    os.unlink(entry)
+                    shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
 
 
 def _partial_name(name: str) -> str:

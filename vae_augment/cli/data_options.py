@@ -13,10 +13,18 @@ DATA = "A torchvision name such as mnist; class folders; or a .csv, .npz, .npy o
 
 
 def data_options(command: Command) -> Command:
-    """--data, --root, --on-error and --max-pixels."""
+    """--data, --root, --download-timeout, --on-error and --max-pixels."""
     options = (
         click.option("--data", required=True, metavar="NAME|PATH", help=DATA),
         click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset."),
+        click.option(
+            "--download-timeout",
+            type=click.FloatRange(min=1),
+            default=300.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="For the whole download.",
+        ),
         click.option(
             "--on-error",
             type=click.Choice(("fail", "skip")),

@@ -30,6 +30,7 @@ from vae_augment.config import CHOICES, FitConfig
 def evaluate(
     data: str,
     root: Path | None,
+    download_timeout: float,
     on_error: str,
     max_pixels: int,
     test: str | None,
@@ -51,7 +52,9 @@ def evaluate(
     config = FitConfig(preset=preset)
 
     def opened(name: str, part: str) -> Any:
-        found = open_data(name, part=part, root=root, on_error=on_error, max_pixels=max_pixels)
+        found = open_data(
+            name, part=part, root=root, timeout=download_timeout, on_error=on_error, max_pixels=max_pixels
+        )
         return (without_problems(found, config)[0] if on_error == "skip" else found).dataset
 
     result = run(

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 @click.option("--no-policy", is_flag=True, help="A bank that augments only where the wrapper is told to.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--download-timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, metavar="SECONDS")
 @click.option("--resume", is_flag=True, help="Go on with the same fit where it was ended, if it was.")
 @click.option("--check", is_flag=True, help="Open every image, say what there is and what is wrong, and fit nothing.")
 def fit(
     data: str,
     root: Path | None,
+    download_timeout: float,
     on_error: str,
     max_pixels: int,
     out: Path | None,
@@ -50,7 +50,6 @@ def fit(
     no_policy: bool,
     device: str,
     seed: int,
-    download_timeout: float,
     resume: bool,
     check: bool,
 ) -> None:

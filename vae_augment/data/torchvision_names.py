@@ -18,6 +18,7 @@ from vae_augment.data.opened import SAMPLE_SOURCE, OpenedData
 from vae_augment.data.torchvision_table import KNOWN, Known
 from vae_augment.download import download
 from vae_augment.exceptions import DataWarning, warn
+from vae_augment.files import filled_at_once, sweep
 
 HINT = re.compile(r"[.\s]*(You can (use|set) download=True.*)?\s*$", re.DOTALL)  # torchvision's, of no use here
 
@@ -72,7 +73,17 @@ def _downloaded(known: Known, part: str, timeout: float) -> Dataset[Any]:
             f"torchvision.datasets.{known.class_name}('FOLDER'{given}, download=True) does"
         )
     logger.info("downloading %s to %s", known.class_name, root)
-    download(known.class_name, options, root, timeout)
+    sweep(root, [known.class_name])
+    try:
+        if any(root.glob(known.place)):  # some of it is there: torchvision checks that, and gets the rest
+            download(known.class_name, options, root, timeout)
+        else:  # half of a folder of images would look like a smaller dataset
+            with filled_at_once(root, known.class_name) as folder:
+                download(known.class_name, options, folder, timeout)
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise ConnectionError(f"nothing can be written to {root}: {error}") from error
     dataset, odd = _search(known, part, [root])
     if dataset is None:
         raise ConnectionError(f"the download left nothing that torchvision can open{odd}")
