@@ -1,4 +1,4 @@
-"""A command in a process forked from this one, which has imported everything: only its own work takes time."""
+"""Work in a process forked from this one, which has imported everything: only its own work takes time."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 
 
 def start(
-    command: str, folder: Path, log: Path, prepare: Callable[[], object] = lambda: None
+    work: str | Callable[[], object], folder: Path, log: Path, prepare: Callable[[], object] = lambda: None
 ) -> multiprocessing.Process:
-    """Start the command in a folder.
+    """Start the work in a folder.
 
     Args:
-        command: its arguments.
+        work: the arguments of a command, or a function.
         folder: where it runs.
         log: what it prints is added to this.
-        prepare: called in the process before the command.
+        prepare: called in the process before it.
     """
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(command, folder, log, prepare))
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(work, folder, log, prepare))
     process.start()
     return process
 
 
-def _run(command: str, folder: Path, log: Path, prepare: Callable[[], object]) -> None:
+def _run(work: str | Callable[[], object], folder: Path, log: Path, prepare: Callable[[], object]) -> None:
     from vae_augment.cli import main
 
     os.setsid()  # so that its workers can be told from others
@@ -38,4 +38,7 @@ def _run(command: str, folder: Path, log: Path, prepare: Callable[[], object]) -
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     warnings.resetwarnings()  # those of pytest, which make errors of them
     prepare()
-    main(shlex.split(command))
+    if isinstance(work, str):
+        main(shlex.split(work))
+    else:
+        work()

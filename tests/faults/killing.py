@@ -1,4 +1,4 @@
-"""Kill -9 at random instants of fit and generate, resume, and compare with a run that nobody disturbed.
+"""Kill -9 at random instants of fit, generate and a cached fit, resume, and compare with a run that nobody disturbed.
 
     python -m pytest --junitxml=report.xml tests/faults
     python -m tests.faults.killing --count 100 --report report.xml --page docs/reliability.md
@@ -22,32 +22,41 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from safetensors import safe_open
+from torch.utils.data import Dataset
 
 from tests.faults.forked import start
 from tests.faults.page import rows, written
+from vae_augment import VAEAugmentedDataset, config
+from vae_augment.data import subsample
+from vae_augment.mnist_sample import MNISTSample
 
 AGAIN = 0.3  # of the trials are killed once more
 
 
 @dataclass(frozen=True)
 class Task:
-    """A command that writes below the folder it runs in.
+    """Work that writes below the folder it runs in.
 
     Args:
         name: for the table.
-        command: its arguments.
+        tried: likewise.
+        work: a command's arguments, or a function, by whether it resumes.
         begun: files whose appearance is its first step, as a pattern.
         finished: files that, once there, are to stay as they are until it ends, as a pattern.
+        result: the file that they become part of and may then be gone, as a pattern. "": none.
         prepare: puts there what it needs.
     """
 
     name: str
-    command: str
+    tried: str
+    work: Callable[[bool], str | Callable[[], object]]
     begun: str
     finished: str
+    result: str = ""
     prepare: Callable[[Path], None] = lambda folder: None
 
 
@@ -69,21 +78,47 @@ class Tally:
 
 def fit_task(data: str, options: str) -> Task:
     command = f"fit --data {data} {options} --out bank.safetensors"
-    return Task("fit", command, "bank.safetensors.unfinished/*", "bank.safetensors.unfinished/class-*.part")
+    parts = "bank.safetensors.unfinished"
+    return _command("fit", command, f"{parts}/*", f"{parts}/class-*.part", "bank.safetensors")
 
 
 def generate_task(bank: Path, options: str) -> Task:
+    def prepare(folder: Path) -> None:
+        shutil.copy(bank, folder / "bank.safetensors")
+
     command = f"generate bank.safetensors --out made {options}"
-    copy = lambda folder: shutil.copy(bank, folder / "bank.safetensors")  # noqa: E731
-    return Task("generate", command, "made/*/*.png", "made/*/*.png", copy)
+    return _command("generate", command, "made/*/*.png", "made/*/*.png", prepare=prepare)
+
+
+def _command(name: str, command: str, *patterns: str, **options: Any) -> Task:
+    return Task(name, f"`vae-augment {command}`", lambda resume: command + " --resume" * resume, *patterns, **options)
+
+
+def cache_task(dataset: Dataset[Any]) -> Task:
+    """Wrapping a dataset that has no bank yet: one is fitted into the cache, by the preset "fast"."""
+
+    def work() -> None:
+        os.environ["VAE_AUGMENT_CACHE"] = "cache"
+        config.PRESETS["default"] = config.PRESETS["fast"]
+        VAEAugmentedDataset(dataset)
+
+    banks = "cache/banks"
+    return Task(
+        "cache",
+        "`VAEAugmentedDataset(dataset)`, whose bank is fitted into the cache",
+        lambda resume: work,
+        f"{banks}/*.unfinished/*",
+        f"{banks}/*.unfinished/class-*.part",
+        f"{banks}/*.safetensors",
+    )
 
 
 def started(task: Task, folder: Path, *, resume: bool) -> multiprocessing.Process:
-    return start(task.command + " --resume" * resume, folder, folder / "log.txt")
+    return start(task.work(resume), folder, folder / "log.txt")
 
 
 def undisturbed(task: Task, folder: Path) -> tuple[dict[str, bytes], float]:
-    """What the command writes, and how long it takes from its first step to its end, in seconds."""
+    """What the work writes, and how long it takes from its first step to its end, in seconds."""
     task.prepare(folder)
     process = started(task, folder, resume=False)
     begun = _wait_for_begin(task, folder, process)
@@ -131,14 +166,21 @@ def trial(
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    """All that is in a folder but the log."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "log.txt")
+    """All that is in a folder but the log and locks."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not _aside(path))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def broken(folder: Path) -> list[Path]:
     """Files under a final name that are not whole."""
-    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".") and not whole(path)]
+    files = (
+        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".") and not _aside(path)
+    )
+    return [path for path in files if not whole(path)]
+
+
+def _aside(path: Path) -> bool:
+    return path.suffix in (".txt", ".lock")
 
 
 def whole(path: Path) -> bool:
@@ -154,11 +196,11 @@ def whole(path: Path) -> bool:
     except Exception as error:
         print(f"broken: {path}: {error}")
         return False
-    return path.stat().st_size > 0 or path.name == "log.txt"
+    return path.stat().st_size > 0
 
 
 def lost(kept: dict[Path, int], task: Task, folder: Path) -> set[Path]:
-    """Finished files that are gone, or were written again; but not the parts of a fit whose bank is there."""
+    """Finished files that are gone, or were written again; but not those whose result is there."""
     found = set()
     for path, inode in kept.items():
         try:
@@ -166,8 +208,8 @@ def lost(kept: dict[Path, int], task: Task, folder: Path) -> set[Path]:
                 found.add(path)
         except FileNotFoundError:
             found.add(path)
-    is_whole = task.name == "fit" and (folder / "bank.safetensors").exists()  # looked at last: it is written first
-    return set() if is_whole else found
+    there = bool(task.result) and any(folder.glob(task.result))  # looked at last: it is written first
+    return set() if there else found
 
 
 def run(task: Task, count: int, *, seed: int = 0) -> Tally:
@@ -208,7 +250,7 @@ def main() -> int:
         fit = fit_task("mnist", f"--preset fast --per-class {options.per_class}")
         process = started(fit, Path(place), resume=False)
         process.join()
-        for task in (fit, generate_task(bank, "--per-class 500")):
+        for task in (fit, generate_task(bank, "--per-class 500"), cache_task(subsample(MNISTSample(), 10, seed=0))):
             tally = run(task, options.count)
             print(task.name, tally, flush=True)
             clean &= tally.clean
@@ -223,7 +265,7 @@ def main() -> int:
 def row(task: Task, tally: Tally) -> list[str]:
     """A task's row of docs/reliability.md."""
     lost = f"{tally.corrupt} corrupt files, {tally.lost} finished parts lost, {tally.unequal} results unequal"
-    return ["kill -9", f"`vae-augment {task.command}`", f"{tally.trials} trials, {tally.kills} kills", lost]
+    return ["kill -9", task.tried, f"{tally.trials} trials, {tally.kills} kills", lost]
 
 
 if __name__ == "__main__":

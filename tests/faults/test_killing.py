@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.killing import fit_task, generate_task, run
+from tests.conftest import Shapes
+from tests.faults.killing import cache_task, fit_task, generate_task, run
 from vae_augment import config
 
 
@@ -25,5 +26,11 @@ def test_a_fit_that_is_killed_loses_nothing(tiny):
 
 def test_an_export_that_is_killed_loses_nothing(tiny, bank_path):
     tally = run(generate_task(bank_path, "--per-class 400 --workers 2"), 4)
+    assert tally.clean, tally
+    assert tally.kills
+
+
+def test_a_cached_fit_that_is_killed_loses_nothing(tiny):
+    tally = run(cache_task(Shapes()), 3)
     assert tally.clean, tally
     assert tally.kills
