@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
+from tests.conftest import Shapes
 from tests.faults.forked import start
 from tests.faults.page import record
-from vae_augment import config
+from vae_augment import VAEAugmentedDataset, config
 
 resource = pytest.importorskip("resource")
 
@@ -195,13 +197,53 @@ def test_a_folder_that_may_not_be_written_to_is_named(locked, command, message, 
     record(record_property, fault="folder that may not be written to", tried=tried, times=1)
 
 
-def test_a_cache_that_may_not_be_written_to_costs_a_fit_and_no_more(locked, record_property):
+def wrapping():
+    with warnings.catch_warnings(record=True) as given:
+        print(VAEAugmentedDataset(Shapes()).bank.classes)
+    for warning in given:
+        print(f"{warning.category.__name__}: {warning.message}")
+
+
+@pytest.mark.parametrize("mode", [0o555, 0], ids=["may be read", "may not be read"])
+@pytest.mark.parametrize("work", ["doctor", wrapping], ids=["doctor", "wrapping"])
+def test_a_cache_that_may_not_be_written_to_costs_a_fit_and_no_more(locked, work, mode, record_property):
+    locked.chmod(mode)
     log = locked.parent / "log.txt"
-    code, _ = ended("doctor", locked.parent, log, lambda: (nobody(), os.environ.update(VAE_AUGMENT_CACHE="locked")))
-    assert code in (0, 1)
-    assert "Traceback" not in log.read_text()
+    code, _ = ended(work, locked.parent, log, lambda: (nobody(), os.environ.update(VAE_AUGMENT_CACHE="locked")))
+    locked.chmod(0o755)
+    said = log.read_text()
+    assert "Traceback" not in said
+    if work == "doctor":
+        assert code == 1
+        assert "VAE_AUGMENT_CACHE" in said
+    else:
+        assert (code, str(Shapes.classes) in said) == (0, True)
+        assert "CacheWarning: the bank could not be kept in locked/banks/" in said
     assert list(locked.iterdir()) == []
-    record(record_property, fault="folder that may not be written to", tried="`doctor` with it as its cache", times=1)
+    fault = f"folder that may not be {'written to' if mode else 'read'}"
+    tried = "`doctor`" if work == "doctor" else "`VAEAugmentedDataset(dataset)`"
+    record(record_property, fault=fault, tried=f"{tried} with it as its cache", times=1)
+
+
+@pytest.mark.parametrize("mode", [0o444, 0], ids=["may be read", "may not be read"])
+def test_a_bank_in_a_cache_of_somebody_else_is_used_where_it_may_be_read(locked, mode, record_property):
+    locked.chmod(0o755)
+    log = locked.parent / "log.txt"
+    assert ended(wrapping, locked.parent, log, lambda: os.environ.update(VAE_AUGMENT_CACHE="locked"))[0] == 0
+    (kept,) = locked.rglob("*.safetensors")
+    kept.chmod(mode)
+    for folder in (locked, kept.parent):
+        folder.chmod(0o555)
+    before = kept.stat().st_ino
+    log.unlink()
+    code, _ = ended(wrapping, locked.parent, log, lambda: (nobody(), os.environ.update(VAE_AUGMENT_CACHE="locked")))
+    kept.parent.chmod(0o755)
+    said = log.read_text()
+    assert (code, str(Shapes.classes) in said) == (0, True)
+    assert ("fitting a bank" in said, "CacheWarning: the bank could not be kept" in said) == (mode == 0, mode == 0)
+    assert kept.stat().st_ino == before
+    tried = "`VAEAugmentedDataset(dataset)` with a bank in its cache"
+    record(record_property, fault="folder that may not be written to", tried=tried, times=1)
 
 
 # ---- signals ----
