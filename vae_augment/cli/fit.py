@@ -13,7 +13,7 @@ from vae_augment.cli.check import report, without_problems
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
-from vae_augment.cli.paths import check_file, quoted
+from vae_augment.cli.paths import check_file, check_folder, quoted
 from vae_augment.config import CHOICES, FitConfig
 from vae_augment.printable import printable, shortened
 
@@ -66,16 +66,19 @@ def fit(
 
     if out is not None:
         _check_out(out)
+    elif not check:
+        check_folder("--out", Path())  # the default's, whose name the data has
     passed_over = "skip" if check else on_error
     opened = open_data(data, root=root, timeout=download_timeout, on_error=passed_over, max_pixels=max_pixels)
     if check:
         _check(opened, config, on_error)
         return
+    if out is None:
+        out = Path(f"{opened.name}.safetensors")
+        _check_out(out)
     left_out = 0
     if on_error == "skip":
         opened, left_out = without_problems(opened, config)
-    if out is None:
-        out = Path(f"{opened.name}.safetensors")
     bank = _fit_and_write(opened, left_out, out, per_class, config, device, seed, resume)
     click.echo(class_table(bank))
     if opened.source == SAMPLE_SOURCE:
@@ -98,6 +101,11 @@ def _check_out(out: Path) -> None:
     if out.suffix == ".png":
         raise ValueError(
             "--out names the bank, for example mnist.safetensors; the .png beside it is the contact sheet."
+        )
+    sheet = out.with_suffix(".png")
+    if sheet.is_dir():
+        raise ValueError(
+            f"--out: the contact sheet {sheet} beside the bank must be a file, it is a folder. Name another bank."
         )
 
 

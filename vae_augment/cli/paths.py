@@ -13,8 +13,13 @@ def check_file(option: str, path: Path) -> None:
         raise FileNotFoundError(f"{option}: no folder {path.parent}.")
     if path.is_dir():
         raise ValueError(f"{option} must be a file, {path} is a folder.")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{option}: the folder {path.parent} may not be written to.")
+    check_folder(option, path.parent)
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Likewise for any file in a folder that is there."""
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{option}: the folder {folder} may not be written to.")
 
 
 def quoted(path: Path) -> str:
