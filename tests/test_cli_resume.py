@@ -124,7 +124,31 @@ def test_how_to_resume_names_the_command():
         ["-v", "generate", "b", "--out", "c", "--overwrite"]
     )
     assert "vae-augment -v -v fit --data d --resume\n" in how_to_resume(["-v", "-v", "fit", "--data", "d"])
-    assert how_to_resume(["info", "fit"]) == how_to_resume(["-v"]) == how_to_resume([]) == ""
+    assert "vae-augment generate --out m --resume -- -b.st\n" in how_to_resume(
+        ["generate", "--out", "m", "--", "-b.st"]
+    )
+    assert "vae-augment generate --out m --resume -- --resume\n" in how_to_resume(
+        ["generate", "--out", "m", "--overwrite", "--", "--resume"]
+    )
+    assert "vae-augment -- fit --data d --resume\n" in how_to_resume(["--", "fit", "--data", "d"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fit --data d --check",
+        "fit --check --data d --resume",
+        "-v fit --data d --check",
+        "evaluate --data fit",
+        "info fit",
+        "doctor",
+        "doctor --json",
+        "-v",
+        "",
+    ],
+)
+def test_what_keeps_nothing_is_not_gone_on_with(command):
+    assert how_to_resume(command.split()) == ""
 
 
 SCRIPT = """if True:
