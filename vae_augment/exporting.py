@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vae_augment.export_folder import finish, image_name, prepare, whole_images
 from vae_augment.files import folder_names, write_quickly
 from vae_augment.latent import check_method
 from vae_augment.mixed import single_thread
+from vae_augment.processes import end_with
 from vae_augment.seeding import generator
 
 PER_CLASS = 500  # by default
@@ -116,12 +118,18 @@ def export(
     blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
     on_images(sum(counts) - blocks.images)
     with single_thread():  # as in a worker
-        for written in DataLoader(blocks, batch_size=None, num_workers=_processes(workers, bank, len(blocks))):
+        count, watch = _processes(workers, bank, len(blocks)), partial(_end_with, os.getpid())
+        for written in DataLoader(blocks, batch_size=None, num_workers=count, worker_init_fn=watch):
             if isinstance(written, OSError):
                 raise written
             on_images(written)
     finish(folder, manifest, dict(zip(names, bank.classes, strict=True)))
     return Export(folder, dict(zip(bank.classes, counts, strict=True)))
+
+
+def _end_with(parent: int, worker: int) -> None:
+    """So that no worker of an export that was killed writes beside the one that resumes it."""
+    end_with(parent)
 
 
 def counts_per_class(classes: int, *, per_class: int | None, count: int | None) -> list[int]:
