@@ -144,7 +144,18 @@ def _is_stale(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
             return True
         except PermissionError:
             pass
+        if _is_zombie(int(found["process"])):
+            return True
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_AFTER
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether a process has ended and only its number is kept, perhaps for ever, as in many containers; on Linux."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state == "Z"
 
 
 def _sync_folder(folder: Path) -> None:
