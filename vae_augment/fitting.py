@@ -23,7 +23,7 @@ from vae_augment.fit_data import common_shape, load_images, outliers_said
 from vae_augment.fitter import Fitter
 from vae_augment.model import VAE
 from vae_augment.raw import common_range
-from vae_augment.seeding import derive
+from vae_augment.seeding import check_seed, derive
 from vae_augment.source import Source
 from vae_augment.training import choose_device
 
@@ -73,11 +73,12 @@ def fit(
         A bank on the CPU.
 
     Raises:
-        TypeError: the dataset is iterable, or its items are not (image, label).
+        TypeError: the dataset is iterable, or its items are not (image, label); a seed that is no whole number.
         ValueError: an empty dataset, a class that it lacks, labels that are missing or neither whole numbers nor names,
             images below 8x8, with more than 16 channels or with values that are not finite, arrays of several shapes,
             or a start that was fitted without a warm start or for other images.
     """
+    check_seed(seed)
     source = Source(dataset, labels)
     if start is not None:
         source.number_as(start.class_to_idx)
@@ -94,7 +95,7 @@ def fit(
     count, of, images = len(wanted), len(source.classes), len(source)
     logger.info("fitting %d of %d classes, %d images as %dx%dx%d, on %s", count, of, images, *shape, torch_device)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), fit_key(source, config, wanted, start, seed))
-    with tqdm(disable=None if progress else True, unit="step", file=sys.stderr) as bar:
+    with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept)
         content, quality = fitter.fit(wanted, None if start is None else _start_of(start))
     described = {
