@@ -189,6 +189,23 @@ def test_wrong_input_exits_with_2_and_one_line(with_bank, command, message):
 
 
 @pytest.mark.parametrize(
+    ("taken", "command", "message"),
+    [
+        ("bars.safetensors", "fit --data bars", "--out must be a file, bars.safetensors is a folder."),
+        ("bars.png", "fit --data bars", "--out: the contact sheet bars.png beside the bank must be a file, it is a "),
+        ("z.png", "fit --data nmist --out z.safetensors", "--out: the contact sheet z.png beside the bank must be a "),
+    ],
+)
+def test_a_folder_in_the_place_of_what_a_fit_writes_is_told_before_any_work(here, taken, command, message):
+    Path(taken).mkdir()
+    before = sorted(here.rglob("*"))
+    code, out, err = run(command)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert message in err
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
     ("command", "message"),
     [
         ("fit", "Missing option '--data'"),

@@ -55,6 +55,17 @@ def test_a_path_that_cannot_be_written_to_is_said_before_any_work(with_bank, com
     assert sorted(with_bank.rglob("*")) == before
 
 
+@pytest.mark.parametrize("command", ["fit --data bars --out bars/down/1.safetensors", "fit --data a.csv --out a.csv"])
+def test_a_bank_does_not_replace_the_data(here, command):
+    (here / "bars" / "down" / "1.png").write_bytes(next((here / "bars" / "down").iterdir()).read_bytes())
+    (here / "a.csv").write_text("".join(f"{path},{path.parent.name}\n" for path in here.glob("bars/*/*.png")))
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
+    code, out, err = run(command)
+    assert (code, out) == (2, "")
+    assert "is some of the data, and would be replaced. Name another bank." in err
+    assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
+
+
 def test_figures_may_go_into_a_pipe(here):
     os.mkfifo(here / "pipe")
     read = []

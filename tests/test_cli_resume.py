@@ -10,14 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import run
+from tests.commands import contents, run
 from vae_augment import VAEBank, exporting
 from vae_augment.cli.stopping import how_to_resume
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
-
 
 # ---- fit ----
 
@@ -50,10 +45,10 @@ def test_a_damaged_bank_is_fitted_again(here):
 
 
 def test_a_fit_sweeps_what_a_killed_one_left(here):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
     from vae_augment.files import _machine
 
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
     left = here / f".bars.safetensors.{_machine()}-{gone.pid}-01234567.tmp"
     kept = here / f".other.safetensors.{_machine()}-{gone.pid}-01234567.tmp"
     left.write_bytes(b"x")
@@ -120,73 +115,6 @@ def test_an_export_that_was_ended_says_so_and_goes_on(with_bank, monkeypatch):
     assert contents("made") == contents("afresh")
 
 
-def test_overwriting_removes_an_export_and_nothing_else(with_bank):
-    run("generate bars.safetensors --out made --per-class 6 --seed 1")
-    Path("made/thesis.txt").write_text("years of work")
-    Path("made/down/notes.txt").write_text("more")
-    assert run("generate bars.safetensors --out made --per-class 2 --overwrite")[0] == 0
-    run("generate bars.safetensors --out afresh --per-class 2")
-    others = {"thesis.txt": b"years of work", "down/notes.txt": b"more"}
-    assert contents("made") == contents("afresh") | others
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--per-class 2", "made is not empty: name another folder, or empty it first (or go on with it: --resume)"),
-        ("--per-class 2 --seed 3 --resume", "made holds images of seed 0, not 3: to resume, give the same bank and"),
-        ("--per-class 2 --method prior --resume", "made holds images of method "),
-        ("--per-class 2 --resume --overwrite", "give resume or overwrite, not both"),
-    ],
-)
-def test_another_export_is_refused_and_left(with_bank, options, message):
-    run("generate bars.safetensors --out made --per-class 2")
-    before = contents("made")
-    code, out, err = run(f"generate bars.safetensors --out made {options}")
-    assert (code, out) == (2, "")
-    assert message in err
-    assert contents("made") == before
-
-
-@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        None,
-        "hello",
-        "[]",
-        '{"classes": []}',
-        '{"classes": [{"folder": "../bars/down", "images": 3}]}',
-        "[" * 100_000,
-    ],
-)
-def test_a_folder_that_is_no_export_is_refused_and_left(with_bank, option, manifest):
-    Path("made").mkdir()
-    Path("made/000000.png").write_bytes(b"mine")
-    if manifest is not None:
-        Path("made/manifest.json").write_text(manifest)
-    before = contents(".")
-    code, _, err = run(f"generate bars.safetensors --out made --per-class 2 {option}")
-    assert code == 2
-    assert "made holds something that is no export: name another folder, or empty it first" in err
-    assert contents(".") == before
-
-
-@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
-def test_a_class_folder_that_is_a_link_is_not_followed(with_bank, option):
-    run("generate bars.safetensors --out made --per-class 2")
-    for path in list(Path("made/down").iterdir()):
-        path.unlink()
-    Path("made/down").rmdir()
-    Path("elsewhere").mkdir()
-    Path("elsewhere/000000.png").write_bytes(b"mine")
-    Path("made/down").symlink_to(Path("elsewhere").resolve())
-    code, _, err = run(f"generate bars.safetensors --out made --per-class 2 {option}")
-    assert code == 2
-    assert "down must be a folder, it is a link" in err
-    assert contents("elsewhere") == {"000000.png": b"mine"}
-
-
 # ---- signals ----
 
 
@@ -196,7 +124,31 @@ def test_how_to_resume_names_the_command():
         ["-v", "generate", "b", "--out", "c", "--overwrite"]
     )
     assert "vae-augment -v -v fit --data d --resume\n" in how_to_resume(["-v", "-v", "fit", "--data", "d"])
-    assert how_to_resume(["info", "fit"]) == how_to_resume(["-v"]) == how_to_resume([]) == ""
+    assert "vae-augment generate --out m --resume -- -b.st\n" in how_to_resume(
+        ["generate", "--out", "m", "--", "-b.st"]
+    )
+    assert "vae-augment generate --out m --resume -- --resume\n" in how_to_resume(
+        ["generate", "--out", "m", "--overwrite", "--", "--resume"]
+    )
+    assert "vae-augment -- fit --data d --resume\n" in how_to_resume(["--", "fit", "--data", "d"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fit --data d --check",
+        "fit --check --data d --resume",
+        "-v fit --data d --check",
+        "evaluate --data fit",
+        "info fit",
+        "doctor",
+        "doctor --json",
+        "-v",
+        "",
+    ],
+)
+def test_what_keeps_nothing_is_not_gone_on_with(command):
+    assert how_to_resume(command.split()) == ""
 
 
 SCRIPT = """if True:

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from vae_augment.data import open_data
+from vae_augment.data.columns import as_text, chosen_split
 from vae_augment.source import Source
 
 
@@ -149,3 +150,12 @@ def test_a_list_that_cannot_be_used_is_refused(place, text, message):
 def test_a_list_that_is_not_there_is_said_to_be_a_file(place):
     with pytest.raises(FileNotFoundError, match=r"no file at .*missing\.csv\."):
         open_data(place / "missing.csv")
+
+
+def test_many_splits_are_not_all_listed():
+    with pytest.raises(ValueError, match=r"got \['s00', 's01', .*'s09' and 20 more\]\.$"):
+        chosen_split([f"s{k:02}" for k in range(30)], "test", "a.csv")
+
+
+def test_names_that_are_no_unicode_stay_different():
+    assert as_text(b"\xff") == "\\xff" != as_text(b"\xfe")

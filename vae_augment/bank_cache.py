@@ -35,13 +35,13 @@ def find_bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: 
 def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
     config = FitConfig()
     path = cache_folder() / "banks" / f"{fit_key(source, config)}.safetensors"
-    with suppress(ValueError, FileNotFoundError):
+    with suppress(ValueError, OSError):
         return VAEBank.load(path)
     with _alone(path):
         try:
             return VAEBank.load(path)  # of a process that was quicker
-        except FileNotFoundError:
-            pass
+        except OSError as error:  # none, or one that may not be read: keeping the new one fails then, and is warned of
+            logger.info("no bank in the cache: %s", error)
         except ValueError as error:
             warn(f"fitting again: {error}", CacheWarning)
         return _fitted(base_ds, len(source), config, path)

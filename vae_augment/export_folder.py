@@ -13,7 +13,8 @@ from vae_augment.files import CLASSES, MANIFEST, PARTIAL, UNSAFE_CHARACTERS, ato
 
 UNFINISHED = "unfinished.json"  # what the manifest will be, while images are written
 SAME = ("format", "bank_sha256", "method", "seed")  # in a manifest: what its images are a function of
-IMAGE = re.compile(r"(\d{6,})\.png")
+OWN = (UNFINISHED, MANIFEST, CLASSES)  # files beside the class folders
+IMAGE = re.compile(r"([0-9]{6,})\.png")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -27,13 +28,14 @@ def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool, overwrite: 
 
     Raises:
         FileExistsError: it is a file; it holds something, and neither `resume` nor `overwrite` is given; it holds
-            something that is no export, or to resume, one of other images; or a class's folder is a link.
+            something that is no export, or to resume, one of other images; a file or a class's folder in it is a
+            link, which could lead out of it; or a file that the earlier export did not write is in an image's place.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} must be a folder, it is a file.")
-    sweep(folder, [UNFINISHED, MANIFEST, CLASSES])
+    sweep(folder, OWN)
     earlier = _earlier(folder)
-    if folder.is_dir() and any(folder.iterdir()):
+    if _holds_something(folder):
         if not (resume or overwrite):
             hint = " (or go on with it: --resume)" if earlier else ""
             raise FileExistsError(f"{folder} is not empty: name another folder, or empty it first{hint}.")
@@ -41,14 +43,15 @@ def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool, overwrite: 
             raise FileExistsError(
                 f"{folder} holds something that is no export: name another folder, or empty it first."
             )
+    _refuse_links(folder, manifest)
     if earlier is not None and overwrite:
         _remove(folder, earlier)
     elif earlier is not None:
         _check_same(folder, earlier, manifest)
-    for entry in manifest["classes"]:
-        if (folder / entry["folder"]).is_symlink():
-            raise FileExistsError(f"{folder / entry['folder']} must be a folder, it is a link.")
-        sweep(folder / entry["folder"])
+    had = _images(earlier) if earlier is not None and not overwrite else {}
+    for name, images in _images(manifest).items():
+        sweep(folder / name)
+        _refuse_others(folder / name, range(had.get(name, 0), images))
     folder.mkdir(parents=True, exist_ok=True)
     if earlier != manifest or not (folder / MANIFEST).is_file():
         write_json(folder / UNFINISHED, manifest)
@@ -68,9 +71,9 @@ def whole_images(folder: Path) -> set[int]:
     found = set()
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            match = IMAGE.fullmatch(entry.name)
-            if match and entry.is_file(follow_symlinks=False) and _is_whole(entry.path):
-                found.add(int(match[1]))
+            number = _number(entry.name)
+            if number is not None and entry.is_file(follow_symlinks=False) and _is_whole(entry.path):
+                found.add(number)
     return found
 
 
@@ -81,12 +84,54 @@ def write_json(path: Path, content: object) -> None:
         atomic_write(path, text)
 
 
+def _number(name: str) -> int | None:
+    """Of the image that an export gives this name; None for other names."""
+    match = IMAGE.fullmatch(name)
+    return int(match[1]) if match and image_name(int(match[1])) == name else None
+
+
 def _is_whole(path: str) -> bool:
     """Whether a PNG has its end: after a power cut a file may be there without its bytes."""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - len(PNG_END)))
         return file.read() == PNG_END
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether there is anything in a folder but what an export had begun to write first, when it was ended."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            begun = PARTIAL.fullmatch(entry.name)
+            if begun is None or begun["name"] not in OWN:
+                return True
+    return False
+
+
+def _refuse_links(folder: Path, manifest: dict[str, Any]) -> None:
+    """Raise FileExistsError if something that an export writes, or writes into, is a link."""
+    for names, kind in ((OWN, "file"), ([entry["folder"] for entry in manifest["classes"]], "folder")):
+        for name in names:
+            if (folder / name).is_symlink():
+                raise FileExistsError(
+                    f"{folder / name} must be a {kind}, it is a link: remove it, or name another folder."
+                )
+
+
+def _images(manifest: dict[str, Any]) -> dict[str, int]:
+    """How many images each folder of an export has."""
+    return {entry["folder"]: entry["images"] for entry in manifest["classes"]}
+
+
+def _refuse_others(folder: Path, numbers: range) -> None:
+    """Raise FileExistsError if an image has one of these numbers: nobody can tell whether it is the export's."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _number(entry.name) in numbers:
+                raise FileExistsError(
+                    f"{entry.path} is not of the export that was here, and a new image would take its place: move it, "
+                    "or name another folder."
+                )
 
 
 def _earlier(folder: Path) -> dict[str, Any] | None:
@@ -113,8 +158,7 @@ def _check_same(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any])
                 f"{folder} holds images of {what} {earlier.get(what)!r}, not {manifest[what]!r}: to resume, give the "
                 "same bank and options; or name another folder, or --overwrite."
             )
-    had = {entry["folder"]: entry["images"] for entry in earlier["classes"]}
-    has = {entry["folder"]: entry["images"] for entry in manifest["classes"]}
+    had, has = _images(earlier), _images(manifest)
     if any(has.get(name, 0) < images for name, images in had.items()):
         raise FileExistsError(
             f"{folder} is of {sum(had.values())} images, more than the {sum(has.values())} wanted: to resume, ask for "
@@ -127,12 +171,14 @@ def _remove(folder: Path, earlier: dict[str, Any]) -> None:
     write_json(folder / UNFINISHED, earlier)  # still one, should this be ended
     (folder / MANIFEST).unlink(missing_ok=True)
     (folder / CLASSES).unlink(missing_ok=True)
-    for entry in earlier["classes"]:
-        inner = folder / entry["folder"]
+    for name, images in _images(earlier).items():
+        inner = folder / name
         if inner.is_symlink() or not inner.is_dir():
             continue
         for path in list(inner.iterdir()):
-            if IMAGE.fullmatch(path.name) or PARTIAL.fullmatch(path.name):
+            begun = PARTIAL.fullmatch(path.name)
+            number = _number(begun["name"] if begun else path.name)
+            if number is not None and number < images:
                 path.unlink()
         with suppress(OSError):  # something else is in it
             inner.rmdir()

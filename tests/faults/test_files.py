@@ -1,4 +1,4 @@
-"""A full disk, files that may not grow, folders that may not be written to, and two processes that need one bank."""
+"""A full disk, files that may not grow, signals, and two processes that need one bank."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.faults.forked import start
 from tests.faults.page import record
+from tests.faults.running import ended
 from vae_augment import config
 
 resource = pytest.importorskip("resource")
@@ -21,8 +22,7 @@ resource = pytest.importorskip("resource")
 TRIALS = int(os.environ.get("FAULT_TRIALS", "1"))  # of each signal and command
 
 WRAPPING = """if True:
-    from tests.conftest import Shapes
-    from vae_augment import VAEAugmentedDataset, config
+        from vae_augment import config
     config.PRESETS["default"] = {"steps": 2000, "latent_dim": 4, "width": 8, "image_size": 32}
     print(VAEAugmentedDataset(Shapes()).bank.sha256)
 """
@@ -110,13 +110,6 @@ def fill(place, free):
     (place / "filler").write_bytes(bytes(max(0, room.f_bavail * room.f_frsize - free)))
 
 
-def ended(command, folder, log, prepare=lambda: None):
-    """The exit code of a command, and the last line that it printed."""
-    process = start(command, folder, log, prepare)
-    process.join(60)
-    return process.exitcode, log.read_text().strip().splitlines()[-1]
-
-
 @pytest.mark.parametrize("pages", [0, 2, 6])
 def test_a_fit_on_a_full_disk_says_why_and_goes_on_when_there_is_room(here, disk, pages, record_property):
     ended("fit --data bars --preset fast", here, here / "log.txt")
@@ -152,56 +145,6 @@ def test_an_export_on_a_full_disk_says_why_and_goes_on_when_there_is_room(with_b
     assert contents(disk / "made") == contents(with_bank / "made")
     tried = "`generate` on a file system with 0 to 80 KB left, then --resume"
     record(record_property, fault="full disk", tried=tried, times=1)
-
-
-# ---- folders that may not be written to ----
-
-
-def nobody():
-    """Give up root's rights, which permissions do not hold back."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-
-
-@pytest.fixture
-def locked(with_bank):
-    """A folder that may be read and not written to; all others may be."""
-    for path in [with_bank, *with_bank.parents]:
-        if path.stat().st_uid == os.geteuid() and path != path.parent:
-            path.chmod(path.stat().st_mode | 0o055)
-    place = with_bank / "locked"
-    place.mkdir()
-    place.chmod(0o555)
-    yield place
-    place.chmod(0o755)
-
-
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        ("fit --data bars --out locked/b.safetensors", "--out: the folder locked may not be written to."),
-        ("generate bars.safetensors --out locked/made", "[Errno 13] Permission denied: 'locked/made'"),
-        ("evaluate --data bars --json locked/a.json", "--json: the folder locked may not be written to."),
-    ],
-)
-def test_a_folder_that_may_not_be_written_to_is_named(locked, command, message, record_property):
-    code, line = ended(command, locked.parent, locked.parent / "log.txt", nobody)
-    assert code == 1
-    assert line == f"vae-augment: error: {message}"
-    assert list(locked.iterdir()) == []
-    tried = "`fit`, `generate` and `evaluate` into it"
-    record(record_property, fault="folder that may not be written to", tried=tried, times=1)
-
-
-def test_a_cache_that_may_not_be_written_to_costs_a_fit_and_no_more(locked, record_property):
-    log = locked.parent / "log.txt"
-    code, _ = ended("doctor", locked.parent, log, lambda: (nobody(), os.environ.update(VAE_AUGMENT_CACHE="locked")))
-    assert code in (0, 1)
-    assert "Traceback" not in log.read_text()
-    assert list(locked.iterdir()) == []
-    record(record_property, fault="folder that may not be written to", tried="`doctor` with it as its cache", times=1)
 
 
 # ---- signals ----

@@ -13,7 +13,7 @@ from vae_augment.cli.check import report, without_problems
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
-from vae_augment.cli.paths import check_file, quoted
+from vae_augment.cli.paths import check_file, check_folder, quoted
 from vae_augment.config import CHOICES, FitConfig
 from vae_augment.printable import printable, shortened
 
@@ -66,16 +66,20 @@ def fit(
 
     if out is not None:
         _check_out(out)
+    elif not check:
+        check_folder("--out", Path())  # the default's, whose name the data has
     passed_over = "skip" if check else on_error
     opened = open_data(data, root=root, timeout=download_timeout, on_error=passed_over, max_pixels=max_pixels)
     if check:
         _check(opened, config, on_error)
         return
+    if out is None:
+        out = Path(f"{opened.name}.safetensors")
+        _check_out(out)
+    _check_not_data(out, data, opened)
     left_out = 0
     if on_error == "skip":
         opened, left_out = without_problems(opened, config)
-    if out is None:
-        out = Path(f"{opened.name}.safetensors")
     bank = _fit_and_write(opened, left_out, out, per_class, config, device, seed, resume)
     click.echo(class_table(bank))
     if opened.source == SAMPLE_SOURCE:
@@ -99,6 +103,19 @@ def _check_out(out: Path) -> None:
         raise ValueError(
             "--out names the bank, for example mnist.safetensors; the .png beside it is the contact sheet."
         )
+    sheet = out.with_suffix(".png")
+    if sheet.is_dir():
+        raise ValueError(
+            f"--out: the contact sheet {sheet} beside the bank must be a file, it is a folder. Name another bank."
+        )
+
+
+def _check_not_data(out: Path, data: str, opened: OpenedData) -> None:
+    """Raise if the bank or its sheet would replace what it is fitted on."""
+    files = [Path(data), *(Path(file) for file, _ in getattr(opened.dataset, "samples", ()))]
+    for written in filter(Path.is_file, (out, out.with_suffix(".png"))):
+        if any(file.name == written.name and file.is_file() and file.samefile(written) for file in files):
+            raise ValueError(f"--out: {written} is some of the data, and would be replaced. Name another bank.")
 
 
 def _check(opened: OpenedData, config: FitConfig, on_error: str) -> None:

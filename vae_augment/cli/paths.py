@@ -33,8 +33,13 @@ def check_file(option: str, path: Path, *, stream: bool = False) -> None:
         raise ValueError(f"{option} must be a file, {path} is a device or a pipe.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{option}: no folder {target.parent if path.is_symlink() else path.parent}.")
-    if not os.access(target.parent, os.W_OK):
-        raise PermissionError(f"{option}: the folder {path.parent} may not be written to.")
+    check_folder(option, target.parent if path.is_symlink() else path.parent)
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Likewise for any file in a folder that is there."""
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{option}: the folder {folder} may not be written to.")
 
 
 def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | str | None]) -> None:

@@ -60,8 +60,12 @@ def stopped_by_signals(give_up: Callable[[str], object]) -> Iterator[None]:
 
 def how_to_resume(arguments: Sequence[str]) -> str:
     """The command line that goes on where one was ended, in a sentence; "" for commands that have nothing to resume."""
-    command = next((argument for argument in arguments if not argument.startswith("-")), None)
-    if command not in RESUMED:
+    at = next((place for place, argument in enumerate(arguments) if not argument.startswith("-")), None)
+    if at is None or arguments[at] not in RESUMED:
         return ""
-    again = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
-    return f" What is finished is kept. Go on with:\n\n    vae-augment {shlex.join([*again, '--resume'])}\n"
+    end = arguments.index("--", at) if "--" in arguments[at:] else len(arguments)  # of the options
+    if "--check" in arguments[at:end]:  # which keeps nothing
+        return ""
+    options = [argument for argument in arguments[:end] if argument not in ("--resume", "--overwrite")]
+    again = [*options, "--resume", *arguments[end:]]
+    return f" What is finished is kept. Go on with:\n\n    vae-augment {shlex.join(again)}\n"
