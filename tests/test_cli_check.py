@@ -65,8 +65,9 @@ def test_check_lists_every_kind_of_problem_at_once(here):
 
 
 def test_check_says_what_would_fail_of_all_images_together(here):
-    np.savez(here / "small.npz", images=np.zeros((4, 5, 5), np.uint8), labels=[0, 1, 0, 1])
-    code, out, _ = run("fit --data small.npz --check")
+    for path in here.glob("bars/*/*.png"):
+        Image.new("L", (5, 5)).save(path)
+    code, out, _ = run("fit --data bars --check")
     assert code == 2
     assert "the images together: images must be at least 8x8 pixels, got 5x5." in out
     assert "A fit would see" not in out
@@ -263,7 +264,7 @@ WRONG = {
     "halves.npz": "labels must be whole numbers or names, got 0.5.",
     "objects.npz": "objects.npz: images.npy must hold numbers or text, got Python objects or records.",
     "wide.npz": "images must have 1 to 16 channels, got 17. Leave some out.",
-    "small.npz": "images must be at least 8x8 pixels, got 7x7.",
+    "small.npz": "images of small.npz must be at least 8x8 pixels, got 7x7.",
     "nan.npz": "item 0 of class '0': an image holds values that are not finite.",
     "gap.npz": "1 of gap.npz cannot be used: gap.npz, item 1: it has no label. Mend or remove them, or",
     "lonely.npy": "lonely.npy needs its labels beside it, as lonely_labels.npy",

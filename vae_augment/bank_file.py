@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vae_augment.bank_content import BankContent, Start, find_all, without_quality
+from vae_augment.class_names import check_names
 from vae_augment.declared import Declared
 from vae_augment.latent import LatentStats, check_method
 from vae_augment.metadata import MAX_BYTES, brief, parse
@@ -32,7 +33,11 @@ FAR, TRIED = 8.0, 8  # standard deviations at which it is tried, and in how many
 
 
 def serialize(content: BankContent) -> bytes:
-    """The file's bytes, the same for the same content. Raises ValueError if a number is not finite."""
+    """The file's bytes, the same for the same content.
+
+    Raises ValueError if a number is not finite, or for names of classes that could not be read again.
+    """
+    check_names(info.name for info in content.class_infos)
     weights = content.weights
     tensors = {"class.weights": weights.values}
     if weights.tuned:

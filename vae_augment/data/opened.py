@@ -10,9 +10,10 @@ from torch.utils.data import Dataset
 
 SAMPLE_SOURCE = "bundled sample"
 LISTED = 5  # problems in an error
+MOST_ITEMS = 10_000_000  # of a dataset: of each there are labels and names in memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that cannot be used.
 
@@ -48,6 +49,12 @@ class OpenedData:
     source: str
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def check_count(items: int, of: str) -> None:
+    """Raise ValueError if there are more items than a dataset may have."""
+    if items > MOST_ITEMS:
+        raise ValueError(f"{of} must have at most {MOST_ITEMS:,} images, got {items:,} or more. Divide it.")
 
 
 def refuse(problems: Sequence[Problem], of: str) -> None:
