@@ -169,8 +169,10 @@ def test_a_signal_ends_a_fit_at_once_and_says_how_to_go_on(here, number):
     deadline = time.monotonic() + 60
     while not list(here.glob("bars.safetensors.unfinished/*.part")) and time.monotonic() < deadline:
         time.sleep(0.05)
+    signalled = time.monotonic()
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
+    assert time.monotonic() - signalled < 2  # seconds, as promised
     assert process.returncode == 1
     assert f"vae-augment: error: stopped by {number.name}. What is finished is kept. Go on with:" in err
     assert "\n    vae-augment fit --data bars --preset fast --resume\n" in err

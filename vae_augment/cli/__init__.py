@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ from vae_augment.cli.messages import add_options, in_lines, shows_more
 from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
 from vae_augment.printable import printable
 
-WORKERS_END = 0.3  # seconds, after which one is killed
+WORKERS_END = 0.3  # seconds, after which those that are left are killed
 
 
 class _OneLineErrors(click.Group):
@@ -86,8 +87,9 @@ def _end_now(message: str, resume: str) -> NoReturn:
     workers = multiprocessing.active_children()
     for worker in workers:
         worker.terminate()
+    deadline = time.monotonic() + WORKERS_END
     for worker in workers:  # none goes on beside a command that resumes
-        worker.join(WORKERS_END)
+        worker.join(max(0.0, deadline - time.monotonic()))
         worker.kill()
     os.write(2, f"\nvae-augment: error: {message}{resume}\n".encode())
     os._exit(WORK_FAILED)

@@ -13,7 +13,7 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NAMES = tuple(number.name for number in SIGNALS)
-GRACE = 1.2  # seconds, in which a command must have come to its end by itself
+GRACE = 1.0  # seconds, in which a command must have come to its end by itself
 RESUMED = ("fit", "generate")  # commands that have --resume
 
 
