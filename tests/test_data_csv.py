@@ -131,7 +131,7 @@ def test_a_path_that_stays_inside_may_be_absolute_or_winding(place):
     [
         ("", r"labels\.csv must list images and labels, got an empty file\."),
         ("\n\n", r"labels\.csv must list images and labels, got an empty file\."),
-        ("path,label\n", r"labels\.csv must list at least one image, got none that can be used\."),
+        ("path,label\n", r"labels\.csv must list at least one image, got none\."),
         (
             "name,label\nin/0.png,a\n",
             r"must have a column named one of path, file, .*, got the columns 'name', 'label'\.",
@@ -159,3 +159,9 @@ def test_many_splits_are_not_all_listed():
 
 def test_names_that_are_no_unicode_stay_different():
     assert as_text(b"\xff") == "\\xff" != as_text(b"\xfe")
+
+
+def test_a_list_of_which_nothing_can_be_used_says_why(tmp_path):
+    (tmp_path / "a.csv").write_text("path,label\nb\\c.png,x\n")
+    with pytest.raises(ValueError, match=r"1 of .*a\.csv cannot be used: a\.csv, line 2: .*\. Nothing is left\.$"):
+        open_data(tmp_path / "a.csv", on_error="skip")

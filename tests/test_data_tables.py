@@ -334,3 +334,36 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ValueError, match=r"data\.parquet needs pyarrow: pip install 'vae-augment\[parquet\]'\."):
         open_data(path)
+
+
+# ---- files that are missing, and pipes ----
+
+
+@pytest.mark.parametrize("of", [1, 3])
+def test_a_file_that_is_missing_is_told(tmp_path, of):
+    (saved(tmp_path / "saved") / "data-00000-of-00001.arrow").rename(tmp_path / f"saved/data-00000-of-0000{of}.arrow")
+    for path in (
+        written(tmp_path / "hub", f"train-00000-of-0000{of}-0123456789abcdef.parquet").parent,
+        tmp_path / "saved",
+    ):
+        if of == 1:
+            assert len(open_data(path).dataset) == 6
+        else:
+            with pytest.raises(ValueError, match=r"(train|data)-\* must be 3 files, as their names say, got 1\. Get"):
+                open_data(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    folder, hub = saved(tmp_path / "saved"), written(tmp_path / "hub", "train.parquet").parent
+    os.mkfifo(folder / "data-1.arrow")
+    os.mkfifo(hub / "train-1.parquet")
+    assert len(open_data(folder).dataset) == len(open_data(hub).dataset) == 6
+
+
+def test_a_table_of_which_nothing_can_be_used_says_why(tmp_path):
+    path = written(tmp_path, images=pa.array([None] * 6, pa.binary()))
+    said = (
+        r"6 of .* cannot be used: data\.parquet, row 0: it holds no image's bytes; .*; and 1 more\. Nothing is left\.$"
+    )
+    with pytest.raises(ValueError, match=said):
+        open_data(path, on_error="skip")

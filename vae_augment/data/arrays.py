@@ -207,6 +207,7 @@ def _opened(
     if on_error == "fail":
         refuse(problems, str(path))
     if not there.any():
+        refuse(problems, str(path), all_of_it=True)
         raise ValueError(f"{path} must hold at least one image with a label, got {len(images)} images.")
     numbers, own_names = numbered([label for label in text if label])
     of_values = np.zeros(len(text), dtype=np.int64)

@@ -6,7 +6,6 @@ pyarrow reads both; `datasets` itself, which may run code that comes with data, 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ from vae_augment.data.image_files import EncodedImages
 from vae_augment.data.opened import OpenedData, Problem, refuse
 from vae_augment.data.parquet_rows import ParquetRows
 from vae_augment.data.saved_streams import SAVED, read_saved
+from vae_augment.data.shards import check_complete, files_like, split_of
 
-SHARD = re.compile(r"(.+?)-\d+(-of-\d+)?")  # train-00000-of-00002
 SAVED_PARTS = "dataset_dict.json"  # it or SAVED is in a folder that `save_to_disk` has written
 AT_ONCE = 2**10  # texts, which are larger in memory than in a table
 
@@ -59,7 +58,7 @@ def open_table_folder(path: Path, part: str, on_error: str, max_pixels: int) -> 
     name = path.resolve().name
     files = _parquet_files(path)
     if files:
-        splits = {file: _split_of(file) for file in files}
+        splits = {file: split_of(file) for file in files}
         if len(set(splits.values())) > 1 or part == "test":
             wanted = chosen_split(splits.values(), part, str(path))
             files = [file for file in files if splits[file] == wanted]
@@ -73,6 +72,7 @@ def open_table_folder(path: Path, part: str, on_error: str, max_pixels: int) -> 
 
 
 def _open_parquet(files: list[Path], path: Path, name: str, part: str, on_error: str, max_pixels: int) -> OpenedData:
+    check_complete(files)
     rows = ParquetRows(files)
     columns = _columns(rows.schema, path)
     wanted = [f"{columns.images}.bytes" if columns.in_struct else columns.images, columns.labels]
@@ -82,12 +82,7 @@ def _open_parquet(files: list[Path], path: Path, name: str, part: str, on_error:
 
 def _parquet_files(path: Path) -> list[Path]:
     """Those of the folder itself, or of its folder "data", as the hub keeps them."""
-    return sorted(path.glob("*.parquet")) or sorted((path / "data").glob("*.parquet"))
-
-
-def _split_of(file: Path) -> str:
-    shard = SHARD.fullmatch(file.stem)
-    return shard[1] if shard else file.stem
+    return files_like(path, "*.parquet") or files_like(path / "data", "*.parquet")
 
 
 def _opened(
@@ -105,6 +100,7 @@ def _opened(
         refuse(problems, str(path))
     kept = [row for row in rows if row not in reasons]
     if not kept:
+        refuse(problems, str(path), all_of_it=True)
         raise ValueError(f"{path} must hold at least one image with a label, got {table.num_rows} rows.")
     numbers, own = numbered([labels[row] for row in kept])
     dataset = TableImages(images, kept, numbers, own or columns.names, max_pixels)

@@ -26,7 +26,8 @@ def open_csv(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
     if on_error == "fail":
         refuse(problems, str(path))
     if not taken:
-        raise ValueError(f"{path} must list at least one image, got none that can be used.")
+        refuse(problems, str(path), all_of_it=True)
+        raise ValueError(f"{path} must list at least one image, got none.")
     labels, names = numbered([label for _, label in taken])
     files = [file for file, _ in taken]
     dataset = ImageFiles(list(zip(files, labels, strict=True)), names, path.parent, max_pixels)

@@ -57,12 +57,10 @@ def check_count(items: int, of: str) -> None:
         raise ValueError(f"{of} must have at most {MOST_ITEMS:,} images, got {items:,} or more. Divide it.")
 
 
-def refuse(problems: Sequence[Problem], of: str) -> None:
-    """Raise ValueError that lists the first of some problems, if there are any."""
+def refuse(problems: Sequence[Problem], of: str, *, all_of_it: bool = False) -> None:
+    """Raise ValueError that lists the first of some problems, if there are any; `all_of_it`: nothing else is there."""
     if problems:
         first = "; ".join(str(problem).rstrip(".") for problem in problems[:LISTED])
         more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-        raise ValueError(
-            f"{len(problems)} of {of} cannot be used: {first}{more}. Mend or remove them, or leave them out with "
-            "--on-error skip."
-        )
+        advice = "Nothing is left" if all_of_it else "Mend or remove them, or leave them out with --on-error skip"
+        raise ValueError(f"{len(problems)} of {of} cannot be used: {first}{more}. {advice}.")

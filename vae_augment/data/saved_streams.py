@@ -12,6 +12,7 @@ from typing import Any
 
 from vae_augment.data.arrow_untrusted import pyarrow, told, validated
 from vae_augment.data.opened import check_count
+from vae_augment.data.shards import check_complete, files_like
 
 SAVED = "state.json"  # is beside the files
 # Fields of the flatbuffers tables of Arrow's format, Message.fbs: of a message its header, of a batch its compression.
@@ -21,9 +22,10 @@ HEADER, COMPRESSION = 2, 3
 def read_saved(folder: Path) -> Any:
     """The table that a folder holds."""
     arrow = pyarrow(folder)
-    files = sorted(folder.glob("data-*.arrow"))
+    files = files_like(folder, "data-*.arrow")
     if not files:
         raise ValueError(f"{folder} must hold data-*.arrow files beside {SAVED}, got none.")
+    check_complete(files)
     said = f"{folder} holds a damaged file"
     for file in files:
         with told(said):
