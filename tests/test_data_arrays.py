@@ -166,7 +166,7 @@ KINDS = r"must be numbers of shape \[N, H, W\], .* got"
         ({"images": IMAGES, "labels": LABELS[:4]}, r"got shape \[4\] for images of shape \[6, 9, 10\]"),
         ({"images": IMAGES, "labels": np.eye(6)}, r"got shape \[6, 6\] .*, not one column a class\."),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"must hold at least one image with a label, got 0 images\."),
-        ({"images": IMAGES, "labels": np.zeros(6, "V4")}, r"labels of .*npz must be whole numbers or names, got \|V4\."),
+        ({"images": IMAGES, "labels": np.zeros(6, "V4")}, r"labels of .* must be whole numbers or names, got \|V4\."),
         ({"images": IMAGES, "labels": np.array([0.5, 1, 0, 1, 0, 1])}, r"must be whole numbers or names, got 0\.5\."),
     ],
 )  # fmt: skip
