@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +64,14 @@ def test_a_name_that_no_bank_can_have_is_refused_from_the_shell(here, untrained,
     assert said in (out if "--check" in command else err)
     assert "A fit would see" not in out
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode")
+def test_a_file_may_have_a_name_that_is_no_unicode(here):
+    path = os.fsdecode(b"caf\xe9")
+    np.savez(f"{path}.npz", images=np.zeros((4, 9, 9), np.uint8), labels=[0, 1, 0, 1])
+    assert run(f"fit --data '{path}.npz' --preset fast --out a.safetensors")[0] == 0
+    assert VAEBank.load("a.safetensors").data["name"] == "caf\\udce9"
 
 
 def test_as_many_classes_as_a_bank_can_have(untrained, bank, monkeypatch):

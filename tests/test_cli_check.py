@@ -290,6 +290,27 @@ def test_the_bounds_of_max_pixels_are_those_of_the_opener():
     assert (option.default, option.type.max) == (MAX_PIXELS, MOST_PIXELS)
 
 
+def test_fit_takes_max_pixels(here):
+    code, out, err = run("fit --data bars --max-pixels 99")
+    assert (code, out) == (2, "")
+    assert "it has 12x12 pixels, more than max_pixels, 99." in err
+
+
+@pytest.mark.parametrize("command", ["fit --data bars", "fit --check --data bars", "evaluate --data bars --test bars"])
+def test_the_time_of_a_download_reaches_the_opener(here, monkeypatch, command):
+    given = []
+
+    def opener(name, *, timeout, **options):
+        given.append(timeout)
+        if "--test" not in command or options["part"] == "test":
+            raise ValueError("enough")
+        return open_data(name, **options)
+
+    monkeypatch.setattr("vae_augment.data.open_data", opener)
+    assert run(f"{command} --download-timeout 7.5")[2] == "vae-augment: error: enough\n"
+    assert given == [7.5] * (1 + ("--test" in command))
+
+
 @pytest.mark.parametrize("options", ["--on-error warn", "--max-pixels 0", "--max-pixels 178956971", "--max-pixels x"])
 def test_wrong_options_are_told_of(here, options):
     code, out, err = run(f"fit --data bars {options}")

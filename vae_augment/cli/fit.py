@@ -156,7 +156,8 @@ def _fit_and_write(
         if not resume:
             discard(unfinished)
         bank = fit_bank(dataset, config=config, device=device, seed=seed, checkpoint=unfinished)
-        bank = bank.with_data(name=opened.name, source=opened.source, key=key)
+        name = opened.name.encode(errors="backslashreplace").decode()  # of a file, whose name may be no Unicode
+        bank = bank.with_data(name=name, source=opened.source, key=key)
         if left_out:
             bank = bank.with_data(skipped=left_out)
         bank.save(out)
