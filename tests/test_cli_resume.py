@@ -44,20 +44,6 @@ def test_a_damaged_bank_is_fitted_again(here):
     assert Path("bars.safetensors").read_bytes() == whole
 
 
-def test_a_fit_sweeps_what_a_killed_one_left(here):
-    from vae_augment.files import _machine
-
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    left = here / f".bars.safetensors.{_machine()}-{gone.pid}-01234567.tmp"
-    kept = here / f".other.safetensors.{_machine()}-{gone.pid}-01234567.tmp"
-    left.write_bytes(b"x")
-    kept.write_bytes(b"x")
-    run("fit --data bars --preset fast")
-    assert not left.exists()
-    assert kept.exists()
-
-
 # ---- generate ----
 
 

@@ -103,6 +103,28 @@ def test_a_missing_folder_is_an_error(tmp_path, write):
         write(tmp_path / "nowhere" / "file", b"x")
 
 
+def test_the_file_is_on_disk_before_its_name_is_and_then_the_name_is(tmp_path, monkeypatch):
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(descriptor):
+        sync(descriptor)
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            done.append(("folder synced", found.st_ino == tmp_path.stat().st_ino, os.listdir(tmp_path)))
+        else:
+            done.append(("file synced", found.st_size))
+
+    def replaced(source, target):
+        done.append(("renamed", Path(source).read_bytes(), Path(target).name))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    atomic_write(tmp_path / "file", b"hello")
+    assert done == [("file synced", 5), ("renamed", b"hello", "file"), ("folder synced", True, ["file"])]
+
+
 # ---- folder names ----
 
 
