@@ -125,11 +125,48 @@ def test_a_header_over_the_bound_is_refused_by_its_length(tmp_path, length):
 
 
 def test_more_values_than_the_bound_are_refused_before_they_are_parsed(write):
-    text = '{"format":"vae-augment-bank","x":[' + "[]," * MAX_VALUES + "[]]}"
+    text = '{"format":"vae-augment-bank","x":[' + "[]," * (MAX_VALUES // 2) + "[]]}"
     started = time.perf_counter()
     with pytest.raises(ValueError, match="metadata must have at most 2,097,152 values, got more"):
         VAEBank.load(write(text))
     assert time.perf_counter() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda text: text.replace('"latent.cov":', '"latent.mean":', 1),
+            r"\(each key must be there once, got 'latent",
+        ),
+        (
+            lambda text: text.replace("{", '{"__metadata__":{},', 1),
+            r"\(each key must be there once, got '__metadata__'",
+        ),
+        (
+            lambda text: text.replace('"dtype":', '"dtype":"F32","dtype":', 1),
+            "key must be there once, got 'dtype' twice",
+        ),
+        (lambda text: '{"a":' + "[" * 10**5 + "]" * 10**5 + "," + text[1:], r"\(maximum recursion depth exceeded"),
+        (
+            lambda text: '{"a":[' + "0," * 2 * MAX_VALUES + "0]," + text[1:],
+            r"\(it must have at most 4,194,304 values, got",
+        ),
+        (lambda text: text[:-1], r"\("),
+        (lambda text: "\ud800" + text, "can't decode byte 0xed"),
+    ],
+    ids=["a tensor twice", "metadata twice", "a type twice", "deep", "many values", "cut off", "no text"],
+)
+def test_a_header_that_may_be_read_in_two_ways_is_refused(valid, tmp_path, edit, message):
+    whole, path = valid[2], tmp_path / "hostile.safetensors"
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = edit(whole[8:end].decode().rstrip()).encode(errors="surrogatepass")
+    path.write_bytes(struct.pack("<Q", len(header)) + header + whole[end:])
+    with pytest.raises(
+        ValueError, match=rf"hostile\.safetensors is not a bank, or .*: its header is damaged .*{message}"
+    ):
+        VAEBank.load(path)
+    assert refused_or_works(path)
 
 
 # ---- what metadata cannot say ----

@@ -65,8 +65,9 @@ def test_check_lists_every_kind_of_problem_at_once(here):
 
 
 def test_check_says_what_would_fail_of_all_images_together(here):
-    np.savez(here / "small.npz", images=np.zeros((4, 5, 5), np.uint8), labels=[0, 1, 0, 1])
-    code, out, _ = run("fit --data small.npz --check")
+    for path in here.glob("bars/*/*.png"):
+        Image.new("L", (5, 5)).save(path)
+    code, out, _ = run("fit --data bars --check")
     assert code == 2
     assert "the images together: images must be at least 8x8 pixels, got 5x5." in out
     assert "A fit would see" not in out
@@ -263,7 +264,7 @@ WRONG = {
     "halves.npz": "labels must be whole numbers or names, got 0.5.",
     "objects.npz": "objects.npz: images.npy must hold numbers or text, got Python objects or records.",
     "wide.npz": "images must have 1 to 16 channels, got 17. Leave some out.",
-    "small.npz": "images must be at least 8x8 pixels, got 7x7.",
+    "small.npz": "images of small.npz must be at least 8x8 pixels, got 7x7.",
     "nan.npz": "item 0 of class '0': an image holds values that are not finite.",
     "gap.npz": "1 of gap.npz cannot be used: gap.npz, item 1: it has no label. Mend or remove them, or",
     "lonely.npy": "lonely.npy needs its labels beside it, as lonely_labels.npy",
@@ -287,6 +288,27 @@ def test_a_wrong_input_is_told_of_in_a_line_and_nothing_is_written(here, data):
 def test_the_bounds_of_max_pixels_are_those_of_the_opener():
     (option,) = (parameter for parameter in main.commands["fit"].params if parameter.name == "max_pixels")
     assert (option.default, option.type.max) == (MAX_PIXELS, MOST_PIXELS)
+
+
+def test_fit_takes_max_pixels(here):
+    code, out, err = run("fit --data bars --max-pixels 99")
+    assert (code, out) == (2, "")
+    assert "it has 12x12 pixels, more than max_pixels, 99." in err
+
+
+@pytest.mark.parametrize("command", ["fit --data bars", "fit --check --data bars", "evaluate --data bars --test bars"])
+def test_the_time_of_a_download_reaches_the_opener(here, monkeypatch, command):
+    given = []
+
+    def opener(name, *, timeout, **options):
+        given.append(timeout)
+        if "--test" not in command or options["part"] == "test":
+            raise ValueError("enough")
+        return open_data(name, **options)
+
+    monkeypatch.setattr("vae_augment.data.open_data", opener)
+    assert run(f"{command} --download-timeout 7.5")[2] == "vae-augment: error: enough\n"
+    assert given == [7.5] * (1 + ("--test" in command))
 
 
 @pytest.mark.parametrize("options", ["--on-error warn", "--max-pixels 0", "--max-pixels 178956971", "--max-pixels x"])

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import struct
-import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -279,18 +277,6 @@ def test_a_download_asks_torchvision_for_the_dataset(tmp_path, monkeypatch):
     download("EMNIST", {"split": "balanced"}, tmp_path / "root")
     arguments = ["-m", "vae_augment.download", "EMNIST", '{"split": "balanced"}', str(tmp_path / "root")]
     assert (tmp_path / "arguments").read_text().split("|")[:-1] == arguments
-
-
-def test_a_download_ends_with_the_process_that_waits_for_it(tmp_path):
-    waiting = f"""if True:
-        import subprocess, sys
-        begun = "import os, vae_augment.download as d; open('{tmp_path}/began', 'w').close(); "
-        subprocess.Popen([sys.executable, "-c", begun + "d._end_with(os.getppid())"]).wait()"""
-    process = subprocess.Popen([sys.executable, "-c", waiting], stderr=subprocess.PIPE)
-    while not (tmp_path / "began").exists():
-        time.sleep(0.01)
-    process.kill()
-    process.communicate(timeout=10)  # the pipe is closed by the last process that holds it
 
 
 # ---- subsamples ----

@@ -13,7 +13,7 @@ import pytest
 from vae_augment import fit
 from vae_augment.config import FitConfig
 from vae_augment.data import arrays as module
-from vae_augment.data import open_data
+from vae_augment.data import examine, open_data, opened
 from vae_augment.source import Source
 
 TINY = FitConfig(steps=2, latent_dim=2, width=8, policy="none")
@@ -166,6 +166,7 @@ KINDS = r"must be numbers of shape \[N, H, W\], .* got"
         ({"images": IMAGES, "labels": LABELS[:4]}, r"got shape \[4\] for images of shape \[6, 9, 10\]"),
         ({"images": IMAGES, "labels": np.eye(6)}, r"got shape \[6, 6\] .*, not one column a class\."),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"must hold at least one image with a label, got 0 images\."),
+        ({"images": IMAGES, "labels": np.zeros(6, "V4")}, r"labels of .* must be whole numbers or names, got \|V4\."),
         ({"images": IMAGES, "labels": np.array([0.5, 1, 0, 1, 0, 1])}, r"must be whole numbers or names, got 0\.5\."),
     ],
 )  # fmt: skip
@@ -207,11 +208,11 @@ def test_no_object_is_unpickled(tmp_path):
     ("content", "message"),
     [
         (
-            header((10**6, 1000, 1000)) + b"x",
-            r"images\.npy has 1,000,000,000,000 bytes, more than 4,294,967,296\. Save it",
+            header((6, 10**6, 10**6)) + b"x",
+            r"images\.npy has 6,000,000,000,000 bytes, more than 4,294,967,296\. Save it",
         ),
         (header((6, 9, 10)) + bytes(30), r"is damaged: images\.npy is said to hold 540 bytes, and holds at most \d+\."),
-        (header((10**30,)) + b"x", r"images\.npy has 1,000,.* bytes, more than"),
+        (header((6, 10**30, 10**9)) + b"x", r"images\.npy has 6,000,.* bytes, more than"),
         (header((-6, 9, 10)) + bytes(540), r"images\.npy|images of|damaged"),
         (header((6, 9, 10), "|O") + bytes(540), r"must hold numbers or text, got Python objects or records\."),
         (header((6, 9, 10), "<f4444") + bytes(540), r"is no array as NumPy saves it"),
@@ -237,6 +238,63 @@ def test_a_large_array_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_BYTES", 539)
     with pytest.raises(ValueError, match=r"images\.npy has 540 bytes, more than 539\. Save it as an \.npy file\."):
         open_data(saved(tmp_path, images=IMAGES, labels=LABELS))
+
+
+def test_labels_and_names_have_a_bound_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_LABEL_BYTES", 47)
+    with pytest.raises(ValueError, match=r"labels\.npy has 48 bytes, more than 47\. Give numbers, or shorter names\."):
+        open_data(saved(tmp_path, images=IMAGES, labels=LABELS))
+    with pytest.raises(ValueError, match=r"classes\.npy has 60 bytes, more than 47\. Give numbers, or shorter"):
+        open_data(saved(tmp_path, images=IMAGES, labels=LABELS.astype(np.uint8), classes=["camel", "ant", "bee"]))
+    np.save(tmp_path / "images.npy", IMAGES)
+    np.save(tmp_path / "labels.npy", LABELS)
+    with pytest.raises(ValueError, match=r"labels\.npy has 48 bytes, more than 47\. Give numbers, or shorter names\."):
+        open_data(tmp_path / "images.npy")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((6, 1, 1), r"images of .*\.np[yz] must be at least 8x8 pixels, got 1x1\."),
+        ((6, 3, 1, 9), r"images of .*\.np[yz] must be at least 8x8 pixels, got 3x1x9\."),
+        ((8, 9, 9), r"\.np[yz] must have at most 7 images, got 8 or more\. Divide it\."),
+    ],
+)
+def test_small_images_and_many_are_refused_before_anything_is_read(tmp_path, monkeypatch, shape, message):
+    monkeypatch.setattr(opened, "MOST_ITEMS", 7)
+    monkeypatch.setattr(np.lib.format, "read_array", None)
+    monkeypatch.setattr(module, "_opened", None)
+    labels = header((shape[0],)) + bytes(shape[0])
+    content = header(shape) + bytes(int(np.prod(shape)))
+    with pytest.raises(ValueError, match=message):
+        open_data(archive(tmp_path / "data.npz", images=content, labels=labels))
+    (tmp_path / "images.npy").write_bytes(content)
+    (tmp_path / "labels.npy").write_bytes(labels)
+    with pytest.raises(ValueError, match=message):
+        open_data(tmp_path / "images.npy")
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([["ant"], ["bee"], ["cat"]], r"must be an array of one dimension, of at most 100,000, got shape \[3, 1\]\."),
+        ("ant", r"must be an array of one dimension, of at most 100,000, got shape \[\]\."),
+        (["a"] * 100_001, r"must be an array of one dimension, of at most 100,000, got shape \[100001\]\."),
+    ],
+)
+def test_names_of_classes_are_a_list(tmp_path, classes, message):
+    with pytest.raises(ValueError, match=rf"^names of classes of .*data\.npz {message}"):
+        open_data(saved(tmp_path, images=IMAGES, labels=LABELS, classes=np.array(classes)))
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [([b"ant", b"bee", b"cat"], ["ant", "bee", "cat"]), ([7, 8, 9], []), ([[1, 0], [0, 1]], [])],
+)
+def test_names_of_classes_may_be_bytes_and_numbers_are_none(tmp_path, classes, names):
+    opened_data = open_data(saved(tmp_path, images=IMAGES, labels=LABELS, classes=np.array(classes)))
+    assert opened_data.dataset.classes == names
+    assert [row[0] for row in examine(opened_data, progress=False).rows()] == (names or ["0", "1", "2"])
 
 
 def test_a_damaged_archive_is_refused(tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from vae_augment.data import open_data
+from vae_augment.data import listed_files, open_data
+from vae_augment.data import opened as opened_data
+from vae_augment.data.columns import as_text, chosen_split
 from vae_augment.source import Source
 
 
@@ -130,7 +132,7 @@ def test_a_path_that_stays_inside_may_be_absolute_or_winding(place):
     [
         ("", r"labels\.csv must list images and labels, got an empty file\."),
         ("\n\n", r"labels\.csv must list images and labels, got an empty file\."),
-        ("path,label\n", r"labels\.csv must list at least one image, got none that can be used\."),
+        ("path,label\n", r"labels\.csv must list at least one image, got none\."),
         (
             "name,label\nin/0.png,a\n",
             r"must have a column named one of path, file, .*, got the columns 'name', 'label'\.",
@@ -146,6 +148,46 @@ def test_a_list_that_cannot_be_used_is_refused(place, text, message):
         opened(place, text)
 
 
+def test_a_large_list_is_refused_before_it_is_read(place, monkeypatch):
+    monkeypatch.setattr(listed_files, "MOST_BYTES", 10)
+    with pytest.raises(ValueError, match=r"labels\.csv must have at most 10 bytes, got 52\."):
+        opened(place, FOUR)
+
+
+@pytest.mark.parametrize("header", ["", "path,label\n", "path,label,split\n"])
+def test_a_list_of_many_rows_is_refused(place, monkeypatch, header):
+    monkeypatch.setattr(opened_data, "MOST_ITEMS", 4)
+    assert len(opened(place, header.replace(",split", "") + FOUR).dataset) == 4
+    with pytest.raises(ValueError, match=r"labels\.csv must have at most 4 images, got 5 or more\. Divide it\."):
+        opened(place, header + FOUR + "in/0.png,dog\n")
+
+
+@pytest.mark.parametrize("row", ["ab," * 20, "a\n", 'a,"b\n' + "c\n" * 20 + '"', 'a,b,"' + "c\n" * 20])
+def test_a_long_row_is_refused_before_it_is_divided(place, monkeypatch, row):
+    monkeypatch.setattr(listed_files, "MOST_CHARACTERS", 30)
+    text = FOUR + row + "\n" + FOUR
+    if row == "a\n":  # many short ones are none
+        assert len(opened(place, text, on_error="skip").dataset) == 8
+        return
+    with pytest.raises(ValueError, match=r"labels\.csv must have rows of at most 30 characters, got more in one\."):
+        opened(place, text)
+
+
 def test_a_list_that_is_not_there_is_said_to_be_a_file(place):
     with pytest.raises(FileNotFoundError, match=r"no file at .*missing\.csv\."):
         open_data(place / "missing.csv")
+
+
+def test_many_splits_are_not_all_listed():
+    with pytest.raises(ValueError, match=r"got \['s00', 's01', .*'s09' and 20 more\]\.$"):
+        chosen_split([f"s{k:02}" for k in range(30)], "test", "a.csv")
+
+
+def test_names_that_are_no_unicode_stay_different():
+    assert as_text(b"\xff") == "\\xff" != as_text(b"\xfe")
+
+
+def test_a_list_of_which_nothing_can_be_used_says_why(tmp_path):
+    (tmp_path / "a.csv").write_text("path,label\nb\\c.png,x\n")
+    with pytest.raises(ValueError, match=r"1 of .*a\.csv cannot be used: a\.csv, line 2: .*\. Nothing is left\.$"):
+        open_data(tmp_path / "a.csv", on_error="skip")

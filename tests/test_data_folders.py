@@ -164,11 +164,15 @@ def test_many_problems_are_counted_and_the_first_five_listed(pets):
         open_data(pets)
 
 
-@pytest.mark.parametrize("names", [["CON", "aux.txt"], ["a" * 255, "b"], ["😀", "é"], [" ", "a..."], ["-rf", "$(x)"]])
+@pytest.mark.parametrize(
+    "names", [["CON", "aux.txt"], ["a" * 255, "b"], ["😀", "é"], [" ", "a..."], ["-rf", "$(x)"], ["Cat", "cat"]]
+)
 def test_class_folders_may_have_any_name(tmp_path, names):
     for name in names:
         for k in range(2):
             draw(tmp_path / "pets" / name / f"{k}.png", 99 * k)
+    if len(os.listdir(tmp_path / "pets")) < len(names):
+        pytest.skip("a file system to which Cat and cat are the same")
     bank = fit(open_data(tmp_path / "pets").dataset, config=TINY)
     bank.save(tmp_path / "bank.safetensors")
     assert VAEBank.load(tmp_path / "bank.safetensors").classes == tuple(sorted(names))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -13,7 +16,7 @@ from PIL import Image
 
 from vae_augment import fit
 from vae_augment.config import FitConfig
-from vae_augment.data import arrow_tables, open_data
+from vae_augment.data import open_data, opened, parquet_rows
 from vae_augment.source import Source
 
 pa = pytest.importorskip("pyarrow")
@@ -193,7 +196,7 @@ def test_an_image_that_is_none_is_named(tmp_path):
             lambda made: table(images=["a.png"] * 6),
             r"column 'image' of .* must hold the bytes of image files, got string",
         ),
-        (lambda made: table(labels=[[1]] * 6), r"labels must be whole numbers or names, got list\."),
+        (lambda made: table(labels=[[1]] * 6), r"column 'label' of .* must hold whole numbers or names, got list<"),
         (
             lambda made: made.rename_columns(["label", "label"]),
             r"must have columns of different names, got 'label' more",
@@ -247,9 +250,83 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 
 def test_a_large_table_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(arrow_tables, "MOST_BYTES", 100)
-    with pytest.raises(ValueError, match=r"has Parquet files of [0-9,]+ bytes in all, more than 100\."):
+    monkeypatch.setattr(parquet_rows, "MOST_BYTES", 100)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    with pytest.raises(ValueError, match=r"must have images and labels of at most 100 bytes, unpacked, got [0-9,]+ or"):
         open_data(written(tmp_path))
+
+
+def test_more_rows_than_there_may_be_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    path, folder = written(tmp_path), saved(tmp_path / "saved")
+    monkeypatch.setattr(opened, "MOST_ITEMS", 5)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    with pytest.raises(ValueError, match=r"data\.parquet must have at most 5 images, got 6 or more\. Divide it\."):
+        open_data(path)
+    with pytest.raises(ValueError, match=r"saved must have at most 5 images, got 6 or more\. Divide it\."):
+        open_data(folder)
+
+
+LONG = b"x" * 2**20
+OPEN_EACH = """
+import sys
+import pyarrow
+from vae_augment.data import open_data, parquet_rows
+parquet_rows.MOST_BYTES = 10 * 2**20
+for path in sys.argv[1:]:
+    try:
+        open_data(path)
+    except ValueError as error:
+        print(pyarrow.default_memory_pool().max_memory() // 2**20, error)
+"""
+
+
+def test_small_files_that_unpack_to_much_take_no_memory(tmp_path):
+    images, names, two = {"image": [LONG] * 200}, {"label": [LONG.decode()] * 200}, {"label": LABELS[:2] * 100}
+    delta = {"use_dictionary": False, "column_encoding": {"image": "DELTA_BYTE_ARRAY"}}
+    pq.write_table(pa.table({**images, **two}), tmp_path / "0.parquet")
+    pq.write_table(pa.table({**images, **two}), tmp_path / "1.parquet", **delta)
+    pq.write_table(pa.table({"image": PNGS[:1] * 200, **names}), tmp_path / "2.parquet")
+    paths = [str(tmp_path / f"{k}.parquet") for k in range(3)]
+    assert all(os.path.getsize(path) < 2**18 for path in paths)
+    done = subprocess.run([sys.executable, "-c", OPEN_EACH, *paths], capture_output=True, text=True, check=True)
+    for line, path in zip(done.stdout.splitlines(), paths, strict=True):
+        megabytes, message = line.split(" ", 1)
+        assert re.match(rf"{path} must have images and labels of at most 10,485,760 bytes, unpacked, got 1\d,", message)
+        assert int(megabytes) < 40
+
+
+def test_lists_are_not_read_at_all(tmp_path):
+    assert len(open_data(written(tmp_path, boxes=[[0] * 9] * 6)).dataset) == 6
+    made = pa.table({"image": [{"bytes": data} for data in PNGS], "image.bytes": [[0] * 9] * 6, "label": LABELS})
+    pq.write_table(made, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"or is damaged: one of the columns image\.bytes, label holds lists\."):
+        open_data(tmp_path / "a.parquet")
+
+
+def test_labels_may_be_places_in_a_dictionary(tmp_path):
+    labels = pa.array(["b", "a", "b", None, "c", "c"]).dictionary_encode()
+    path = written(tmp_path, labels=labels, split=pa.array(["train"] * 6).dictionary_encode())
+    assert Source(open_data(path, on_error="skip").dataset).labels.tolist() == [1, 0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("compression", "label", "what"),
+    [
+        ("zstd", "string", "compressed ones"),
+        ("lz4", "string", "compressed ones"),
+        (None, pa.dictionary(pa.int32(), pa.string()), "a dictionary"),
+        (None, "string_view", "views"),
+    ],
+)
+def test_a_saved_folder_is_not_unpacked_into_memory(tmp_path, monkeypatch, compression, label, what):
+    made = pa.table({"image": PNGS[:2], "label": pa.array(["a", "b"]).cast(label)})
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    (tmp_path / "state.json").touch()
+    with pa.ipc.new_stream(str(tmp_path / "data-0.arrow"), made.schema, options=options) as to:
+        to.write_table(made)
+    monkeypatch.setattr(pa, "concat_tables", None)
+    with pytest.raises(ValueError, match=rf"data-0\.arrow must hold plain batches, .*, got {what}\. Save it so\."):
+        open_data(tmp_path)
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
@@ -257,3 +334,36 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ValueError, match=r"data\.parquet needs pyarrow: pip install 'vae-augment\[parquet\]'\."):
         open_data(path)
+
+
+# ---- files that are missing, and pipes ----
+
+
+@pytest.mark.parametrize("of", [1, 3])
+def test_a_file_that_is_missing_is_told(tmp_path, of):
+    (saved(tmp_path / "saved") / "data-00000-of-00001.arrow").rename(tmp_path / f"saved/data-00000-of-0000{of}.arrow")
+    for path in (
+        written(tmp_path / "hub", f"train-00000-of-0000{of}-0123456789abcdef.parquet").parent,
+        tmp_path / "saved",
+    ):
+        if of == 1:
+            assert len(open_data(path).dataset) == 6
+        else:
+            with pytest.raises(ValueError, match=r"(train|data)-\* must be 3 files, as their names say, got 1\. Get"):
+                open_data(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    folder, hub = saved(tmp_path / "saved"), written(tmp_path / "hub", "train.parquet").parent
+    os.mkfifo(folder / "data-1.arrow")
+    os.mkfifo(hub / "train-1.parquet")
+    assert len(open_data(folder).dataset) == len(open_data(hub).dataset) == 6
+
+
+def test_a_table_of_which_nothing_can_be_used_says_why(tmp_path):
+    path = written(tmp_path, images=pa.array([None] * 6, pa.binary()))
+    said = (
+        r"6 of .* cannot be used: data\.parquet, row 0: it holds no image's bytes; .*; and 1 more\. Nothing is left\.$"
+    )
+    with pytest.raises(ValueError, match=said):
+        open_data(path, on_error="skip")

@@ -251,9 +251,15 @@ def test_a_class_without_a_name_is_refused(bank, tmp_path):
     [
         ({"format": "jpeg"}, "format must be .*'png'.*, got 'jpeg'"),
         ({"per_class": 1, "count": 3}, "give per_class or count, not both"),
-        ({"per_class": 0}, "per_class must be at least 1, got 0"),
-        ({"count": -1}, "count must be at least 1, got -1"),
-        ({"workers": -1}, "workers must be at least 0, got -1"),
+        ({"per_class": 0}, "per_class must be a whole number from 1 to 1,000,000,000, got 0"),
+        ({"count": -1}, "count must be a whole number from 1 to 1,000,000,000, got -1"),
+        (
+            {"count": 10**30},
+            "count must be a whole number from 1 to 1,000,000,000, got 1000000000000000000000000000000",
+        ),
+        ({"per_class": 1.5}, "per_class must be a whole number from 1 to 1,000,000,000, got 1.5"),
+        ({"workers": -1}, "workers must be a whole number of at least 0, got -1"),
+        ({"workers": 1.5}, "workers must be a whole number of at least 0, got 1.5"),
         ({"per_class": 1, "method": "magic"}, "method must be one of 'exemplar', .*, got 'magic'"),
     ],
 )

@@ -1,6 +1,9 @@
 import os
 import re
 import stat
+import subprocess
+import sys
+import time
 import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,11 +18,14 @@ from vae_augment.files import (
     MAX_NAME_BYTES,
     RESERVED_NAMES,
     UNSAFE_CHARACTERS,
+    _is_zombie,
+    _machine,
     atomic_write,
     cache_folder,
     filled_at_once,
     folder_name,
     folder_names,
+    sweep,
     write_quickly,
 )
 
@@ -368,3 +374,19 @@ def test_a_folder_that_is_not_filled_to_the_end_stays_as_it_was(tmp_path):
     with pytest.raises(OSError, match="full"):
         half()
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- partials of processes that are gone ----
+
+
+def test_a_process_that_nobody_has_buried_is_gone(tmp_path):
+    if not Path("/proc/self").exists():
+        pytest.skip("looks for processes in /proc")
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    while not _is_zombie(process.pid):
+        time.sleep(0.001)
+    (tmp_path / f".a.png.{_machine()}-{process.pid}-01234567.tmp").touch()
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    process.wait()
+    assert not _is_zombie(os.getpid())

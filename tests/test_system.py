@@ -104,7 +104,7 @@ def test_a_device_that_cannot_be_used_is_told(monkeypatch):
         raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nCUDA kernel errors might be")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch, "empty", busy)
+    monkeypatch.setattr(torch, "ones", busy)
     found = examine().torch
     assert "got 'cuda': CUDA error: all CUDA-capable devices are busy" in found.device_error
     assert (found.error, found.chosen) == ("", None)

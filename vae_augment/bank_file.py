@@ -18,9 +18,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vae_augment.bank_content import BankContent, Start, find_all, without_quality
+from vae_augment.class_names import check_names
 from vae_augment.declared import Declared
 from vae_augment.latent import LatentStats, check_method
-from vae_augment.metadata import MAX_BYTES, brief, parse
+from vae_augment.metadata import MAX_BYTES, brief, check_keys, parse
 from vae_augment.stored import LARGEST, Stored
 
 FORMAT, VERSION = "vae-augment-bank", 2
@@ -32,7 +33,11 @@ FAR, TRIED = 8.0, 8  # standard deviations at which it is tried, and in how many
 
 
 def serialize(content: BankContent) -> bytes:
-    """The file's bytes, the same for the same content. Raises ValueError if a number is not finite."""
+    """The file's bytes, the same for the same content.
+
+    Raises ValueError if a number is not finite, or for names of classes that could not be read again.
+    """
+    check_names(info.name for info in content.class_infos)
     weights = content.weights
     tensors = {"class.weights": weights.values}
     if weights.tuned:
@@ -82,18 +87,23 @@ def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankCo
 
 
 def _check_file(path: Path) -> None:
-    """Raise for what is not a file, or says that it has a header larger than any bank's."""
+    """Raise for what is not a file, or has a header that is larger than any bank's or may be read in two ways."""
     if not path.exists():
         raise FileNotFoundError(f"no bank at {path}. `vae-augment fit` makes one.")
     if not path.is_file():  # a device or a pipe might never end
         what = "a folder" if path.is_dir() else "not a regular file"
         raise ValueError(f"no bank at {path}: it is {what}. Name the .safetensors file that `vae-augment fit` wrote.")
     with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-    if header > MAX_BYTES:
-        raise ValueError(
-            f"{path} is not a bank, or is cut off: its header must have at most {MAX_BYTES:,} bytes, got {header:,}."
-        )
+        size = int.from_bytes(file.read(8), "little")
+        if size > MAX_BYTES:
+            raise ValueError(
+                f"{path} is not a bank, or is cut off: its header must have at most {MAX_BYTES:,} bytes, got {size:,}."
+            )
+        header = file.read(size)
+    try:
+        check_keys(header.decode())
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError too
+        raise ValueError(f"{path} is not a bank, or is cut off: its header is damaged ({error}).") from None
 
 
 def _damaged(path: Path, reason: object, what: str = "is damaged") -> ValueError:

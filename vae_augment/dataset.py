@@ -18,6 +18,7 @@ from vae_augment.exceptions import DataWarning, LeakageWarning, PolicyWarning, w
 from vae_augment.mixing import REAL, Cache, Draws, draw_fresh, draw_seeded, no_draws, synthesise
 from vae_augment.raw import common_range
 from vae_augment.sample import with_source
+from vae_augment.seeding import check_seed
 from vae_augment.source import Source
 
 SOON_READ = 5_000  # images; of so few each is soon needed, so reading some before their turn costs nothing in the end
@@ -75,6 +76,8 @@ class VAEAugmentedDataset(Dataset[Any]):
             raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
         if p_generate is not None and p_jitter is not None and p_generate + p_jitter > 1:
             raise ValueError(f"p_generate + p_jitter must be at most 1, got {p_generate} + {p_jitter}.")
+        if seed is not None:
+            check_seed(seed)
         if holds_augmented(base_ds):
             raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
         self._source = Source(base_ds)

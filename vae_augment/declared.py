@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from vae_augment.bank_content import STATUSES, ClassInfo, check_unique
+from vae_augment.class_names import MAX_CLASSES
 from vae_augment.config import FitConfig
 from vae_augment.metadata import brief
 from vae_augment.model import NORM_GROUPS, VAE
 from vae_augment.policy import Policy
 from vae_augment.stored import sizes
 
-MAX_CLASSES, MAX_CHANNELS, MAX_LATENT_DIM, MAX_WIDTH = 100_000, 16, 512, 512
+MAX_CHANNELS, MAX_LATENT_DIM, MAX_WIDTH = 16, 512, 512
 SIZES = ("image_shape", "latent_dim", "width", "exemplars", "tuned", "bases")
 ENTRIES = frozenset(
     ("format", "version", *SIZES, "classes", "config", "policy", "data", "value_range", "start_steps"),

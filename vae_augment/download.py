@@ -7,14 +7,13 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
+from vae_augment.processes import end_with
+
 DEFAULT_TIMEOUT = 300.0  # seconds, for the whole download
 STALL_TIMEOUT = 20.0  # seconds without a byte, after which the next mirror is tried
-LOOKS = 0.5  # seconds between two looks whether the process that waits for it is there still
 
 
 def download(class_name: str, options: dict[str, Any], root: Path, timeout: float = DEFAULT_TIMEOUT) -> None:
@@ -36,15 +35,9 @@ def download(class_name: str, options: dict[str, Any], root: Path, timeout: floa
 def _download_here(class_name: str, options: str, root: str) -> None:
     import torchvision
 
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with(os.getppid())
     socket.setdefaulttimeout(STALL_TIMEOUT)
     getattr(torchvision.datasets, class_name)(root, download=True, **json.loads(options))
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(LOOKS)
-    os._exit(1)
 
 
 if __name__ == "__main__":

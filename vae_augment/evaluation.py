@@ -20,7 +20,7 @@ from vae_augment.balance import wanted_totals
 from vae_augment.bank import VAEBank
 from vae_augment.classifier import BATCH, Factory, new_classifier, predict, train_classifier
 from vae_augment.config import FitConfig
-from vae_augment.seeding import derive
+from vae_augment.seeding import check_seed, derive
 from vae_augment.statistics import Difference, paired_difference, recalls
 from vae_augment.study import UNEQUAL, Study
 from vae_augment.training import choose_device
@@ -145,6 +145,7 @@ def evaluate(
     arms = tuple(dict.fromkeys(arms))
     for arm in arms:
         parse(arm)
+    check_seed(seed)
     if seeds < 1 or (steps is not None and steps < 1) or not arms:
         raise ValueError(f"seeds and steps must be at least 1 and arms not empty, got {seeds}, {steps}, {arms}.")
     study = Study(dataset, bank, test, per_class, config, seed)
@@ -158,7 +159,7 @@ def evaluate(
     answers: list[Tensor] = []
     model: nn.Module | None = None
     total = seeds * len(arms) * per_round
-    with tqdm(total=total, disable=None if progress else True, unit="step", file=sys.stderr) as bar:
+    with tqdm(total=total, disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
         for round_ in range(seeds):
             train, held_out = study.split(round_)
             answers.append(held_out.targets)

@@ -59,6 +59,8 @@ def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool, overwrite: 
 
 def finish(folder: Path, manifest: dict[str, Any], names: dict[str, str]) -> None:
     """Say that all images of a manifest are there, and which class each folder is of. What is right stays untouched."""
+    for entry in manifest["classes"]:
+        sweep(folder / entry["folder"])  # of workers that were still about when this began
     write_json(folder / CLASSES, names)
     write_json(folder / MANIFEST, manifest)
     (folder / UNFINISHED).unlink(missing_ok=True)

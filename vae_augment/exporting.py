@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +22,11 @@ from vae_augment.export_folder import finish, image_name, prepare, whole_images
 from vae_augment.files import folder_names, write_quickly
 from vae_augment.latent import check_method
 from vae_augment.mixed import single_thread
-from vae_augment.seeding import generator
+from vae_augment.processes import end_with
+from vae_augment.seeding import check_seed, generator
 
 PER_CLASS = 500  # by default
+MOST_IMAGES = 10**9  # of a class, or in all
 BLOCK = 256  # images drawn from one random stream, so that any part can be made apart from the others
 WORTH_A_PROCESS = 8  # blocks: about 0.2 s of small images
 PNG_CHANNELS = (1, 3, 4)
@@ -85,8 +92,9 @@ def export(
     """
     if format != "png":
         raise ValueError(f"format must be 'png', got {format!r}.")
-    if workers is not None and workers < 0:
-        raise ValueError(f"workers must be at least 0, got {workers}.")
+    check_seed(seed)
+    if workers is not None and not (isinstance(workers, Integral) and workers >= 0):
+        raise ValueError(f"workers must be a whole number of at least 0, got {workers!r}.")
     counts = counts_per_class(len(bank.classes), per_class=per_class, count=count)
     channels = bank.image_shape[0]
     if channels not in PNG_CHANNELS:
@@ -116,7 +124,8 @@ def export(
     blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
     on_images(sum(counts) - blocks.images)
     with single_thread():  # as in a worker
-        for written in DataLoader(blocks, batch_size=None, num_workers=_processes(workers, bank, len(blocks))):
+        count, watch = _processes(workers, bank, len(blocks)), partial(_end_with, os.getpid())
+        for written in DataLoader(blocks, batch_size=None, num_workers=count, worker_init_fn=watch):
             if isinstance(written, OSError):
                 raise written
             on_images(written)
@@ -124,13 +133,18 @@ def export(
     return Export(folder, dict(zip(bank.classes, counts, strict=True)))
 
 
+def _end_with(parent: int, worker: int) -> None:
+    """So that no worker of an export that was killed writes beside the one that resumes it."""
+    end_with(parent)
+
+
 def counts_per_class(classes: int, *, per_class: int | None, count: int | None) -> list[int]:
     """Images of each class: `per_class` of every one, or `count` in all, the remainder to the first."""
     if per_class is not None and count is not None:
         raise ValueError("give per_class or count, not both.")
     for name, value in (("per_class", per_class), ("count", count)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
+        if value is not None and not (isinstance(value, Integral) and 1 <= value <= MOST_IMAGES):
+            raise ValueError(f"{name} must be a whole number from 1 to {MOST_IMAGES:,}, got {value!r}.")
     if count is None:
         return [per_class or PER_CLASS] * classes
     each, rest = divmod(count, classes)
@@ -158,25 +172,27 @@ class _Blocks(Dataset[int | OSError]):
         self, bank: VAEBank, folders: Sequence[Path], counts: Sequence[int], method: str | None, seed: int
     ) -> None:
         self._bank, self._folders, self._method, self._seed = bank, folders, method, seed
-        self._blocks: list[tuple[int, int, Sequence[int]]] = []  # row, first number, and the numbers that are missing
-        for row, count in enumerate(counts):
-            whole = whole_images(folders[row])
-            for first in range(0, count, BLOCK):
-                numbers = range(first, min(first + BLOCK, count))
-                missing = [number for number in numbers if number not in whole] if whole else numbers
-                if missing:
-                    self._blocks.append((row, first, missing))
+        self._counts, self._whole = counts, [whole_images(folder) for folder in folders]
+        # of each class the first number of each block that something is missing of
+        self._firsts = [_unfinished(count, whole) for count, whole in zip(counts, self._whole, strict=True)]
+        self._ends = list(accumulate(map(len, self._firsts)))
 
     @property
     def images(self) -> int:
         """How many are to be made."""
-        return sum(len(missing) for _, _, missing in self._blocks)
+        there = (
+            sum(number < count for number in whole) for count, whole in zip(self._counts, self._whole, strict=True)
+        )
+        return sum(self._counts) - sum(there)
 
     def __len__(self) -> int:
-        return len(self._blocks)
+        return self._ends[-1]
 
     def __getitem__(self, index: int) -> int | OSError:
-        row, first, missing = self._blocks[index]
+        row = bisect_right(self._ends, index)
+        first = self._firsts[row][index - self._ends[row]]  # counted from the row's end
+        numbers = range(first, min(first + BLOCK, self._counts[row]))
+        missing = [number for number in numbers if number not in self._whole[row]]
         folder = str(self._folders[row])
         try:
             images = self._draw(row, first)[[number - first for number in missing]]
@@ -191,6 +207,15 @@ class _Blocks(Dataset[int | OSError]):
         label = self._bank.class_infos[row].label
         random = generator(self._seed, "generate", label, first)
         return self._bank.sample(torch.full((BLOCK,), label), method=self._method, generator=random).cpu()
+
+
+def _unfinished(count: int, whole: set[int]) -> Sequence[int]:
+    """The first number of each block of `count` images that is not `whole` already."""
+    firsts = range(0, count, BLOCK)
+    there = Counter(number // BLOCK * BLOCK for number in whole if number < count)
+    if not there:
+        return firsts
+    return [first for first in firsts if there[first] < min(BLOCK, count - first)]
 
 
 def encode_pngs(images: Tensor) -> Iterator[Any]:

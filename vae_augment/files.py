@@ -35,11 +35,16 @@ def atomic_write(path: str | Path, content: bytes) -> None:
 
     A symlink is followed, so that its target is replaced and the link stays. The file's mode follows the umask. File
     and folder are on disk when it returns. A process that is killed leaves a partial behind, which `sweep` removes.
+    A device or a pipe, such as /dev/stdout, is written to and stays.
 
     Args:
         path: the file; its folder must exist.
         content: all of its bytes.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, "wb") as file:
+            file.write(content)
+        return
     target = Path(path).resolve()
     partial = target.with_name(_partial_name(target.name))
     try:
@@ -144,7 +149,18 @@ def _is_stale(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
             return True
         except PermissionError:
             pass
+        if _is_zombie(int(found["process"])):
+            return True
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_AFTER
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether a process has ended and only its number is kept, perhaps for ever, as in many containers; on Linux."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state == "Z"
 
 
 def _sync_folder(folder: Path) -> None:

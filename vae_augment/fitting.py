@@ -17,13 +17,14 @@ from tqdm import tqdm
 from vae_augment.bank import VAEBank
 from vae_augment.bank_content import Start, without_quality
 from vae_augment.checkpoint import Checkpoint
+from vae_augment.class_names import check_names
 from vae_augment.config import FitConfig
 from vae_augment.exceptions import DataWarning, FitWarning, warn
 from vae_augment.fit_data import common_shape, load_images, outliers_said
 from vae_augment.fitter import Fitter
 from vae_augment.model import VAE
 from vae_augment.raw import common_range
-from vae_augment.seeding import derive
+from vae_augment.seeding import check_seed, derive
 from vae_augment.source import Source
 from vae_augment.training import choose_device
 
@@ -73,11 +74,12 @@ def fit(
         A bank on the CPU.
 
     Raises:
-        TypeError: the dataset is iterable, or its items are not (image, label).
+        TypeError: the dataset is iterable, or its items are not (image, label); a seed that is no whole number.
         ValueError: an empty dataset, a class that it lacks, labels that are missing or neither whole numbers nor names,
-            images below 8x8, with more than 16 channels or with values that are not finite, arrays of several shapes,
-            or a start that was fitted without a warm start or for other images.
+            names of classes that no bank can have, images below 8x8, with more than 16 channels or with values that are
+            not finite, arrays of several shapes, or a start that was fitted without a warm start or for other images.
     """
+    check_seed(seed)
     source = Source(dataset, labels)
     if start is not None:
         source.number_as(start.class_to_idx)
@@ -87,6 +89,12 @@ def fit(
     vae = start.vae if start is not None else VAE(shape, resolved.latent_dim or 0, resolved.width or 0)
     if start is not None:
         _check_fits(source, config, start)
+        check_names(
+            {
+                **{info.label: info.name for info in start.class_infos},
+                **{label: source.classes[label] for label in wanted},
+            }.values()
+        )
     data = load_images(source, shape)
     if said := outliers_said(data, source.value_range):
         warn(said, DataWarning)
@@ -94,7 +102,7 @@ def fit(
     count, of, images = len(wanted), len(source.classes), len(source)
     logger.info("fitting %d of %d classes, %d images as %dx%dx%d, on %s", count, of, images, *shape, torch_device)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), fit_key(source, config, wanted, start, seed))
-    with tqdm(disable=None if progress else True, unit="step", file=sys.stderr) as bar:
+    with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept)
         content, quality = fitter.fit(wanted, None if start is None else _start_of(start))
     described = {

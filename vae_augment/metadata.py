@@ -23,12 +23,24 @@ def parse(text: str) -> Any:
             that is too long or no Unicode; the message names the field.
         RecursionError: it is too deep.
     """
-    if sum(map(text.count, ",[{")) > MAX_VALUES:
+    if values_in(text) > MAX_VALUES:
         raise ValueError(f"metadata must have at most {MAX_VALUES:,} values, got more")
     value = json.loads(text, object_pairs_hook=_once)
     for where, part in _parts(value):
         _check(where, part)
     return value
+
+
+def check_keys(text: str) -> None:
+    """Raise as `parse`, where a JSON text holds another as a text: of keys that are there twice, a reader takes one."""
+    if values_in(text) > 2 * MAX_VALUES:
+        raise ValueError(f"it must have at most {2 * MAX_VALUES:,} values, got more")
+    json.loads(text, object_pairs_hook=_once)
+
+
+def values_in(text: str) -> int:
+    """At least as many values as a JSON text holds, but for one: those of its texts are counted too."""
+    return sum(map(text.count, ",[{"))
 
 
 def brief(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from numbers import Integral
 
 import torch
 
@@ -11,6 +12,12 @@ def derive(seed: int, *parts: str | int) -> int:
     """A 63-bit seed for the stream named by `parts`: a pure function of its arguments, everywhere the same."""
     text = "\x1f".join([str(int(seed)), *map(str, parts)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def check_seed(seed: int) -> None:
+    """Raise TypeError unless it is a whole number."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise TypeError(f"seed must be a whole number, got {seed!r}.")
 
 
 def generator(seed: int, *parts: str | int) -> torch.Generator:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from vae_augment import raw
+from vae_augment.class_names import check_names
 from vae_augment.image_file import UnreadableImageError
 from vae_augment.labels import numbered, renumbered
 from vae_augment.leaf import Leaf
@@ -33,7 +34,8 @@ class Source:
 
     Raises:
         TypeError: an iterable dataset, or items that hold no image and label.
-        ValueError: an empty dataset, or labels that are not one integer or name an item.
+        ValueError: an empty dataset, labels that are not one integer or name an item, or class names that no bank can
+            have.
     """
 
     def __init__(self, dataset: Dataset[Any], labels: Sequence[int | str] | Tensor | None = None) -> None:
@@ -56,6 +58,7 @@ class Source:
         twice = [name for name, count in Counter(self.classes.values()).items() if count > 1]
         if twice:
             raise ValueError(f"each class needs a name of its own, got {twice[0]!r} more than once in dataset.classes.")
+        check_names(self.classes.values())
         self.value_range = self._value_range(image)
 
     def __len__(self) -> int:

@@ -22,7 +22,8 @@ resource = pytest.importorskip("resource")
 TRIALS = int(os.environ.get("FAULT_TRIALS", "1"))  # of each signal and command
 
 WRAPPING = """if True:
-        from vae_augment import config
+    from tests.conftest import Shapes
+    from vae_augment import VAEAugmentedDataset, config
     config.PRESETS["default"] = {"steps": 2000, "latent_dim": 4, "width": 8, "image_size": 32}
     print(VAEAugmentedDataset(Shapes()).bank.sha256)
 """

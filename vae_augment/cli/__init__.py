@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import time
@@ -32,6 +34,7 @@ class _OneLineErrors(click.Group):
         run: Callable[..., Any] = super().main
         if not standalone_mode:
             return run(*args, standalone_mode=False, **extra)
+        _prepare_streams()
         given = args[0] if args else extra.get("args")
         resume = how_to_resume(list(sys.argv[1:] if given is None else given))
         try:
@@ -51,10 +54,25 @@ class _OneLineErrors(click.Group):
         except Exception as error:  # the command line's edge: everything ends in a message and a code
             if shows_more():
                 raise
-            wrong_input = isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
-            _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong_input else WORK_FAILED)
+            _fail(str(error) or type(error).__name__, INPUT_WRONG if _is_of_input(error) else WORK_FAILED)
         else:
             sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_of_input(error: Exception) -> bool:
+    """Whether the user can mend it: a value, or a path that is none."""
+    no_path = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+    return no_path or isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
+
+
+def _prepare_streams() -> None:
+    """Closed ones are as if they led nowhere, and what one cannot encode is written escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: str, code: int, resume: str = "") -> NoReturn:

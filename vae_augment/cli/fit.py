@@ -76,6 +76,7 @@ def fit(
     if out is None:
         out = Path(f"{opened.name}.safetensors")
         _check_out(out)
+    _check_not_data(out, data, opened)
     left_out = 0
     if on_error == "skip":
         opened, left_out = without_problems(opened, config)
@@ -107,6 +108,14 @@ def _check_out(out: Path) -> None:
         raise ValueError(
             f"--out: the contact sheet {sheet} beside the bank must be a file, it is a folder. Name another bank."
         )
+
+
+def _check_not_data(out: Path, data: str, opened: OpenedData) -> None:
+    """Raise if the bank or its sheet would replace what it is fitted on."""
+    files = [Path(data), *(Path(file) for file, _ in getattr(opened.dataset, "samples", ()))]
+    for written in filter(Path.is_file, (out, out.with_suffix(".png"))):
+        if any(file.name == written.name and file.is_file() and file.samefile(written) for file in files):
+            raise ValueError(f"--out: {written} is some of the data, and would be replaced. Name another bank.")
 
 
 def _check(opened: OpenedData, config: FitConfig, on_error: str) -> None:
@@ -147,7 +156,8 @@ def _fit_and_write(
         if not resume:
             discard(unfinished)
         bank = fit_bank(dataset, config=config, device=device, seed=seed, checkpoint=unfinished)
-        bank = bank.with_data(name=opened.name, source=opened.source, key=key)
+        name = opened.name.encode(errors="backslashreplace").decode()  # of a file, whose name may be no Unicode
+        bank = bank.with_data(name=name, source=opened.source, key=key)
         if left_out:
             bank = bank.with_data(skipped=left_out)
         bank.save(out)

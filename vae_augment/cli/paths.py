@@ -4,22 +4,58 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 
+from vae_augment.printable import shortened
 
-def check_file(option: str, path: Path) -> None:
-    """Raise, before any work is done, if no file can be written to the path that an option names."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{option}: no folder {path.parent}.")
-    if path.is_dir():
+
+def check_file(option: str, path: Path, *, stream: bool = False) -> None:
+    """Raise, before any work is done, if no file can be written to the path that an option names.
+
+    Args:
+        option: its name.
+        path: the file, or a link to it.
+        stream: whether it may be a device or a pipe, such as /dev/stdout.
+    """
+    try:
+        target = path.resolve()
+        kind = target.stat().st_mode if target.exists() else path.stat().st_mode if path.exists() else None
+    except (OSError, RuntimeError) as error:  # a name that is too long, a link to itself
+        reason = error.strerror if isinstance(error, OSError) else "it is a link to itself"
+        raise ValueError(f"{option}: {shortened(str(path))} cannot be a file: {reason}.") from None
+    if kind is not None and stat.S_ISDIR(kind):
         raise ValueError(f"{option} must be a file, {path} is a folder.")
-    check_folder(option, path.parent)
+    if kind is not None and not stat.S_ISREG(kind):
+        if stream:
+            return
+        raise ValueError(f"{option} must be a file, {path} is a device or a pipe.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{option}: no folder {target.parent if path.is_symlink() else path.parent}.")
+    check_folder(option, target.parent if path.is_symlink() else path.parent)
 
 
 def check_folder(option: str, folder: Path) -> None:
     """Likewise for any file in a folder that is there."""
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"{option}: the folder {folder} may not be written to.")
+
+
+def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | str | None]) -> None:
+    """Raise ValueError if what is written would replace what is read, or something else that is written.
+
+    Args:
+        outputs: the path of each option that names a file to be written; None: it is not given.
+        inputs: likewise of files that are read.
+    """
+    taken = {Path(path).resolve(): option for option, path in inputs.items() if path is not None}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        other = taken.setdefault(path.resolve(), option)
+        if other != option:
+            raise ValueError(f"{option} must be another file than {other}, got {path} for both.")
 
 
 def quoted(path: Path) -> str:

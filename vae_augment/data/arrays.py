@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from vae_augment.class_names import MAX_CLASSES
 from vae_augment.data.columns import IMAGES, LABELS, as_text, numbered
-from vae_augment.data.opened import OpenedData, Problem, refuse
+from vae_augment.data.opened import OpenedData, Problem, check_count, refuse
 from vae_augment.labelled_images import LabelledImages
+from vae_augment.model import MIN_SIDE
 
 MOST_BYTES = 2**32  # of an array in an .npz, which is read into memory; an .npy is mapped
+MOST_LABEL_BYTES = 2**30  # of labels or of names, which take some times as much as texts
+SHORTER = "Give numbers, or shorter names."
 NAMES = ("classes", "class_names", "label_names")
 IMAGES_OF_PART = {
     "train": ("train_images", "images_train", "x_train", "train_x"),
@@ -53,14 +58,18 @@ def open_npz(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
             members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
             images_key, labels_key = _keys(list(members), part, path)
             named = next((members[key] for key in NAMES if key in members), None)
-            images = _member(archive, members[images_key], path)
-            labels = _member(archive, members[labels_key], path)
-            names = [] if named is None else _member(archive, named, path).tolist()
+            images, labels = (_Member(archive, members[key], path) for key in (images_key, labels_key))
+            _check_kinds(path, images.shape, images.dtype, labels.shape)
+            names = [] if named is None else _names(_Member(archive, named, path), path)
+            arrays = (
+                images.read(MOST_BYTES, "Save it as an .npy file."),
+                labels.read(MOST_LABEL_BYTES, SHORTER),
+            )
     except (_Refused, PermissionError):
         raise
     except Exception as error:  # BadZipFile, zlib.error, EOFError, OSError, ...: of bytes that anyone may have written
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200].rstrip('.')}.") from None
-    return _opened(path, images, labels, names, on_error)
+    return _opened(path, *arrays, names, on_error)
 
 
 def open_npy(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
@@ -70,7 +79,10 @@ def open_npy(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
         raise ValueError(
             f"{path} needs its labels beside it, as {path.stem}_labels.npy or as a file of {path.stem}.npz."
         )
-    return _opened(path, _mapped(path), np.array(_mapped(beside)), [], on_error)
+    images, labels = _mapped(path), _mapped(beside)
+    _check_kinds(path, images.shape, images.dtype, labels.shape)
+    _check_size(str(beside), labels.nbytes, MOST_LABEL_BYTES, SHORTER)
+    return _opened(path, images, np.array(labels), [], on_error)
 
 
 def _labels_beside(path: Path) -> Path | None:
@@ -100,19 +112,43 @@ def _keys(keys: list[str], part: str, path: Path) -> tuple[str, str]:
     raise _Refused(f"{path} must hold images and labels, as {named[0]!r} and {named[1]!r}, got the arrays {found}.")
 
 
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray[Any, Any]:
-    """An array of an archive, whose size is looked at before memory is taken for it."""
-    with archive.open(name) as file:
-        shape, dtype = _header(file, f"{path}: {name}")
-        size = int(np.prod([int(side) for side in shape], dtype=object)) * dtype.itemsize
-        declared = archive.getinfo(name).file_size
-    if size > MOST_BYTES:
-        raise _Refused(f"{path}: {name} has {size:,} bytes, more than {MOST_BYTES:,}. Save it as an .npy file.")
-    if size > declared:
-        raise _Refused(f"{path} is damaged: {name} is said to hold {size:,} bytes, and holds at most {declared:,}.")
-    with archive.open(name) as file:
-        array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
-    return array
+class _Member:
+    """An array of an archive, of which type and shape are looked at before memory is taken for it."""
+
+    def __init__(self, archive: zipfile.ZipFile, name: str, path: Path) -> None:
+        self._archive, self._name, self._path = archive, name, path
+        with archive.open(name) as file:
+            self.shape, self.dtype = _header(file, f"{path}: {name}")
+
+    def read(self, most: int, advice: str) -> np.ndarray[Any, Any]:
+        size = math.prod(map(int, self.shape)) * self.dtype.itemsize
+        _check_size(f"{self._path}: {self._name}", size, most, advice)
+        declared = self._archive.getinfo(self._name).file_size
+        if size > declared:
+            raise _Refused(
+                f"{self._path} is damaged: {self._name} is said to hold {size:,} bytes, and holds at most {declared:,}."
+            )
+        with self._archive.open(self._name) as file:
+            array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
+def _names(member: _Member, path: Path) -> list[str]:
+    """Names of classes; none where there are numbers."""
+    if member.dtype.kind not in "US":
+        return []
+    if len(member.shape) != 1 or member.shape[0] > MAX_CLASSES:
+        raise _Refused(
+            f"names of classes of {path} must be an array of one dimension, of at most {MAX_CLASSES:,}, got shape "
+            f"{list(member.shape)}."
+        )
+    names = member.read(MOST_LABEL_BYTES, SHORTER).tolist()
+    return [name if isinstance(name, str) else name.decode(errors="replace") for name in names]
+
+
+def _check_size(where: str, size: int, most: int, advice: str) -> None:
+    if size > most:
+        raise _Refused(f"{where} has {size:,} bytes, more than {most:,}. {advice}")
 
 
 def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -142,28 +178,39 @@ def _mapped(path: Path) -> np.ndarray[Any, Any]:
         raise ValueError(f"{reason.rstrip('.')}.") from None
 
 
-def _opened(
-    path: Path, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], names: list[Any], on_error: str
-) -> OpenedData:
-    if images.ndim not in (3, 4) or images.dtype.kind not in "biuf" or images.dtype.itemsize > 8:
-        raise ValueError(
-            f"images of {path} must be numbers of shape [N, H, W], [N, H, W, C] or [N, C, H, W], got {images.dtype} of "
-            f"shape {list(images.shape)}."
+def _check_kinds(path: Path, images: tuple[int, ...], dtype: np.dtype[Any], labels: tuple[int, ...]) -> None:
+    """Raise for shapes and a type that can be none of images and labels."""
+    if len(images) not in (3, 4) or dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise _Refused(
+            f"images of {path} must be numbers of shape [N, H, W], [N, H, W, C] or [N, C, H, W], got {dtype} of "
+            f"shape {list(images)}."
         )
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or len(labels) != len(images):
-        one_hot = " Give numbers or names, not one column a class." if labels.ndim == 2 else ""
-        shapes = f"{list(labels.shape)} for images of shape {list(images.shape)}"
-        raise ValueError(f"labels of {path} must be one an image, got shape {shapes}.{one_hot}")
-    text = [as_text(label) for label in labels.tolist()]
-    missing = [place for place, label in enumerate(text) if not label]
-    problems = [Problem(f"{path.name}, item {place}", "it has no label") for place in missing]
+    if sum(side >= MIN_SIDE for side in images[1:]) < 2:  # a third are channels
+        size = "x".join(map(str, images[1:]))
+        raise _Refused(f"images of {path} must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {size}.")
+    if labels not in ((images[0],), (images[0], 1)):
+        one_hot = " Give numbers or names, not one column a class." if len(labels) == 2 else ""
+        shapes = f"{list(labels)} for images of shape {list(images)}"
+        raise _Refused(f"labels of {path} must be one an image, got shape {shapes}.{one_hot}")
+    check_count(images[0], str(path))
+
+
+def _opened(
+    path: Path, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], names: list[str], on_error: str
+) -> OpenedData:
+    if labels.dtype.kind not in "biufUS":
+        raise ValueError(f"labels of {path} must be whole numbers or names, got {labels.dtype}.")
+    values, of = np.unique(labels.reshape(-1), return_inverse=True)
+    text = [as_text(value) for value in values.tolist()]
+    there = np.array([bool(label) for label in text], dtype=bool)[of]
+    problems = [Problem(f"{path.name}, item {place}", "it has no label") for place in np.flatnonzero(~there)]
     if on_error == "fail":
         refuse(problems, str(path))
-    kept = [place for place, label in enumerate(text) if label]
-    if not kept:
+    if not there.any():
+        refuse(problems, str(path), all_of_it=True)
         raise ValueError(f"{path} must hold at least one image with a label, got {len(images)} images.")
-    numbers, own_names = numbered([text[place] for place in kept])
-    dataset = Arrays(images[kept] if missing else images, np.array(numbers, dtype=np.int64), own_names or names)
+    numbers, own_names = numbered([label for label in text if label])
+    of_values = np.zeros(len(text), dtype=np.int64)
+    of_values[[bool(label) for label in text]] = numbers
+    dataset = Arrays(images if there.all() else images[there], of_values[of[there]], own_names or names)
     return OpenedData(dataset, path.stem, "arrays", tuple(problems))

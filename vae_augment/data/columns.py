@@ -11,6 +11,7 @@ FILES = ("path", "file", "filename", "file_name", "filepath", "image", "img")
 IMAGES = ("image", "images", "img", "x", "data", "pixels")
 LABELS = ("label", "labels", "class", "class_name", "target", "targets", "y", "category")
 SPLIT = "split"
+LISTED = 10  # splits, in an error
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})(\.0+)?")  # not "007"; "7.0" as tables write it that have gaps
 PARTS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}  # first that occurs
 
@@ -32,7 +33,8 @@ def chosen_split(splits: Iterable[Any], part: str, of: str) -> str:
         for split in sorted(there):
             if split.strip().casefold() == name:
                 return split
-    raise ValueError(f"{of} must have a split named one of {', '.join(PARTS[part])}, got {sorted(there)}.")
+    listed = ", ".join(map(repr, sorted(there)[:LISTED])) + f" and {len(there) - LISTED:,} more" * (len(there) > LISTED)
+    raise ValueError(f"{of} must have a split named one of {', '.join(PARTS[part])}, got [{listed}].")
 
 
 def as_text(label: Any) -> str:
@@ -43,7 +45,7 @@ def as_text(label: Any) -> str:
         raise ValueError(f"labels must be whole numbers or names, got {type(label).__name__}.")
     if isinstance(label, float) and not label.is_integer():
         raise ValueError(f"labels must be whole numbers or names, got {label:g}.")
-    return label.decode(errors="replace") if isinstance(label, bytes) else str(label).strip()
+    return label.decode(errors="backslashreplace") if isinstance(label, bytes) else str(label).strip()
 
 
 def numbered(labels: Sequence[str]) -> tuple[list[int], list[str]]:

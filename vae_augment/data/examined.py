@@ -90,7 +90,9 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
     for problem in problems:
         if problem.name is not None:
             classes.setdefault(problem.name, ClassFound()).problems += 1
-    for index in tqdm(range(len(dataset)), "examining", disable=None if progress else True, file=sys.stderr):
+    for index in tqdm(
+        range(len(dataset)), "examining", disable=None if progress and sys.stderr else True, file=sys.stderr
+    ):
         name = names[labels[index]]
         found = classes[name]
         try:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from vae_augment.data.columns import FILES, LABELS, SPLIT, chosen_split, column, numbered
 from vae_augment.data.image_files import ImageFiles
-from vae_augment.data.opened import OpenedData, Problem, refuse
+from vae_augment.data.opened import OpenedData, Problem, check_count, refuse
 from vae_augment.image_file import EXTENSIONS
 
-MOST_BYTES = 2**28  # of the list itself, which is read into memory
+MOST_BYTES = 2**28  # of the list itself, of which files and labels are read into memory
+MOST_CHARACTERS = 2**20  # of a row, of which a field is as large in memory as some dozens
 
 
 def open_csv(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
@@ -26,7 +28,8 @@ def open_csv(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
     if on_error == "fail":
         refuse(problems, str(path))
     if not taken:
-        raise ValueError(f"{path} must list at least one image, got none that can be used.")
+        refuse(problems, str(path), all_of_it=True)
+        raise ValueError(f"{path} must list at least one image, got none.")
     labels, names = numbered([label for _, label in taken])
     files = [file for file, _ in taken]
     dataset = ImageFiles(list(zip(files, labels, strict=True)), names, path.parent, max_pixels)
@@ -38,35 +41,56 @@ def open_csv(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
 def _rows(path: Path, part: str) -> list[tuple[int, str, str]]:
     """Line number, file and label of each row of the part. A missing field is empty."""
     lines = _lines(path)
-    if not lines:
+    first = next(lines, None)
+    if first is None:
         raise ValueError(f"{path} must list images and labels, got an empty file.")
-    header, places = lines[0][1], (0, 1, -1)
+    header, places, rows = first[1], (0, 1, -1), []
     if len(header) > 1 and header[0].lower().endswith(EXTENSIONS):  # the first row is an image already
-        header = []
+        rows.append(_fields(*first, places))
     else:
         of = str(path)
         names = [header.index(column(header, wanted, of)) for wanted in (FILES, LABELS)]
         split = next((place for place, name in enumerate(header) if name.strip().casefold() == SPLIT), -1)
         places = names[0], names[1], split
-        lines = lines[1:]
-    rows = [(line, [row[k].strip() if 0 <= k < len(row) else "" for k in places]) for line, row in lines]
+    for line in lines:
+        rows.append(_fields(*line, places))
+        check_count(len(rows), str(path))
     if places[2] >= 0 and rows:
-        wanted = chosen_split((row[2] for _, row in rows), part, str(path))
-        rows = [(line, row) for line, row in rows if row[2] == wanted]
-    return [(line, row[0], row[1]) for line, row in rows]
+        wanted = chosen_split((split for *_, split in rows), part, str(path))
+        rows = [row for row in rows if row[3] == wanted]
+    return [(line, file, label) for line, file, label, _ in rows]
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """The fields of each line that is not empty, and its number."""
+def _fields(line: int, row: list[str], places: tuple[int, int, int]) -> tuple[int, str, str, str]:
+    """Line number, file, label and split of a row."""
+    file, label, split = (row[k].strip() if 0 <= k < len(row) else "" for k in places)
+    return line, file, label, split
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number and the fields of each row that is not empty."""
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path} must have at most {MOST_BYTES:,} bytes, got {path.stat().st_size:,}.")
+    left = MOST_CHARACTERS
+
+    def pieces() -> Iterator[str]:
+        nonlocal left
+        while piece := file.readline(MOST_CHARACTERS + 1):
+            left -= len(piece)
+            if left < 0:
+                raise ValueError(f"{path} must have rows of at most {MOST_CHARACTERS:,} characters, got more in one.")
+            yield piece
+
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
+            first = file.readline(MOST_CHARACTERS)
             delimiter = max(",;\t", key=first.count)  # the comma, where none occurs
             file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter)
-            return [(reader.line_num, row) for row in reader if any(field.strip() for field in row)]
+            reader = csv.reader(pieces(), delimiter=delimiter)
+            for row in reader:
+                left = MOST_CHARACTERS
+                if any(field.strip() for field in row):
+                    yield reader.line_num, row
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be text in UTF-8, got other bytes at position {error.start}.") from None
     except csv.Error as error:

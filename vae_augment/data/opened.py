@@ -10,9 +10,10 @@ from torch.utils.data import Dataset
 
 SAMPLE_SOURCE = "bundled sample"
 LISTED = 5  # problems in an error
+MOST_ITEMS = 10_000_000  # of a dataset: of each there are labels and names in memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that cannot be used.
 
@@ -50,12 +51,16 @@ class OpenedData:
     notes: tuple[str, ...] = ()
 
 
-def refuse(problems: Sequence[Problem], of: str) -> None:
-    """Raise ValueError that lists the first of some problems, if there are any."""
+def check_count(items: int, of: str) -> None:
+    """Raise ValueError if there are more items than a dataset may have."""
+    if items > MOST_ITEMS:
+        raise ValueError(f"{of} must have at most {MOST_ITEMS:,} images, got {items:,} or more. Divide it.")
+
+
+def refuse(problems: Sequence[Problem], of: str, *, all_of_it: bool = False) -> None:
+    """Raise ValueError that lists the first of some problems, if there are any; `all_of_it`: nothing else is there."""
     if problems:
         first = "; ".join(str(problem).rstrip(".") for problem in problems[:LISTED])
         more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-        raise ValueError(
-            f"{len(problems)} of {of} cannot be used: {first}{more}. Mend or remove them, or leave them out with "
-            "--on-error skip."
-        )
+        advice = "Nothing is left" if all_of_it else "Mend or remove them, or leave them out with --on-error skip"
+        raise ValueError(f"{len(problems)} of {of} cannot be used: {first}{more}. {advice}.")

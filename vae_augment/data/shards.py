@@ -1,0 +1,34 @@
+"""The files that a table is divided into: train-00000-of-00002.parquet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+SHARD = re.compile(
+    r"(?P<split>.+?)-(?P<number>\d+)(-of-(?P<of>\d+))?(-[0-9a-f]{16})?"
+)  # the hub once put a hash behind
+
+
+def files_like(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder in their order; not a pipe, which would be waited for."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
+
+
+def split_of(file: Path) -> str:
+    """The split that a file's name tells of."""
+    shard = SHARD.fullmatch(file.stem)
+    return shard["split"] if shard else file.stem
+
+
+def check_complete(files: Iterable[Path]) -> None:
+    """Raise ValueError if names say that there are more files than these."""
+    numbers: dict[tuple[str, int], set[int]] = {}
+    for file in files:
+        shard = SHARD.fullmatch(file.stem)
+        if shard and shard["of"]:
+            numbers.setdefault((f"{file.parent / shard['split']}-*", int(shard["of"])), set()).add(int(shard["number"]))
+    for (name, of), there in numbers.items():
+        if len(there) < of:
+            raise ValueError(f"{name} must be {of} files, as their names say, got {len(there)}. Get the others too.")
