@@ -88,7 +88,8 @@ def export(
 
     Raises:
         ValueError: an option out of range, or images that PNG cannot hold.
-        FileExistsError: the folder holds something else, or is a file; or a class's folder is a link.
+        FileExistsError: the folder holds something else, or is a file; what it is to hold is a link there; or an image
+            that no export wrote is in the place of a new one.
     """
     if format != "png":
         raise ValueError(f"format must be 'png', got {format!r}.")
