@@ -284,7 +284,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make, reason):
 
 
 def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: .*a\.png"):
         open_image(tmp_path / "a.png")
 
 
@@ -367,9 +367,10 @@ def test_any_header_ends_in_an_image_or_the_one_error(width, height, rows, depth
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are listed there on Linux alone")
 def test_what_is_refused_closes_its_file(tmp_path):
     path = tmp_path / "a.png"
-    for data in (png(99_999, 9), encoded(Image.fromarray(COLOUR))[:-30], b"hello"):
+    cut_short = encoded(Image.fromarray(COLOUR))[:-30]
+    for data, reason in ((png(99_999, 9), "cut short"), (cut_short, "cut short"), (b"hello", "it is no image")):
         path.write_bytes(data)
         before = os.listdir("/proc/self/fd")
-        with pytest.raises(UnreadableImageError):
+        with pytest.raises(UnreadableImageError, match=reason):
             open_image(path)
         assert len(os.listdir("/proc/self/fd")) == len(before)

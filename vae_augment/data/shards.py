@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-SHARD = re.compile(
-    r"(?P<split>.+?)-(?P<number>\d+)(-of-(?P<of>\d+))?(-[0-9a-f]{16})?"
-)  # the hub once put a hash behind
+# the hub once put a hash behind
+SHARD = re.compile(r"(?P<split>.+?)-(?P<number>\d+)(-of-(?P<of>\d+))?(-[0-9a-f]{16})?")
 
 
 def files_like(folder: Path, pattern: str) -> list[Path]:
