@@ -31,10 +31,12 @@ NEEDED = {  # the least versions that pyproject.toml asks for
     "albumentations": "2.0.8",
     "click": "8.1",
     "filelock": "3.13",
+    "jinja2": "3.1",
+    "scikit-learn": "1.4",
     "tabulate": "0.9",
     "platformdirs": "4.0",
 }
-OPTIONAL = ("datasets", "pyarrow", "scikit-learn", "medmnist", "timm", "lightning", "accelerate", "transformers")
+OPTIONAL = ("datasets", "pyarrow", "tensorboard", "medmnist", "timm", "lightning", "accelerate", "transformers")
 SAME_AS = {  # distributions of the same modules
     "opencv-python-headless": ("opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
     "albumentations": ("albumentationsx",),

@@ -12,10 +12,10 @@ Command = TypeVar("Command", bound=Callable[..., object])
 DATA = "A torchvision name such as mnist; class folders; or a .csv, .npz, .npy or .parquet file."
 
 
-def data_options(command: Command) -> Command:
+def data_options(command: Command, *, required: bool = True) -> Command:
     """--data, --root, --download-timeout, --on-error and --max-pixels."""
     options = (
-        click.option("--data", required=True, metavar="NAME|PATH", help=DATA),
+        click.option("--data", required=required, metavar="NAME|PATH", help=DATA),
         click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset."),
         click.option(
             "--download-timeout",
