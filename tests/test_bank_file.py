@@ -202,10 +202,17 @@ def test_a_header_that_declares_a_huge_length_is_refused(tmp_path, length):
         VAEBank.load(tmp_path / "file")
 
 
-@pytest.mark.parametrize("version", [1, 3, 99, "2", None])
+@pytest.mark.parametrize("version", [4, 99, "3", None])
 def test_another_version_says_to_upgrade(damaged, version):
     path = damaged(set_metadata("version", version))
-    with pytest.raises(ValueError, match=rf"bank format {version!r}, this vae-augment reads 2\. Upgrade vae-augment"):
+    with pytest.raises(ValueError, match=rf"bank format {version!r}, this vae-augment reads 3\. Upgrade vae-augment"):
+        VAEBank.load(path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_version_says_to_fit_again(damaged, version):
+    path = damaged(set_metadata("version", version))
+    with pytest.raises(ValueError, match=rf"bank format {version}, this vae-augment reads 3\. Fit the bank again"):
         VAEBank.load(path)
 
 

@@ -224,9 +224,9 @@ def test_what_metadata_cannot_say_is_refused_by_name(valid, write, edit, message
     assert refused_or_works(path)
 
 
-@pytest.mark.parametrize("version", ["2", True, 2.0, [2], HUGE % 2**200])
+@pytest.mark.parametrize("version", ["3", True, 3.0, [3], HUGE % 2**200])
 def test_a_version_that_is_not_the_number_is_refused(valid, write, version):
-    with pytest.raises(ValueError, match=r"has bank format .*, this vae-augment reads 2\. Upgrade"):
+    with pytest.raises(ValueError, match=r"has bank format .*, this vae-augment reads 3\. Upgrade"):
         VAEBank.load(write(changed(valid, "version", version)))
 
 

@@ -3,10 +3,13 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from vae_augment import training
+from vae_augment import checkpoint, training
+from vae_augment.checkpoint import Checkpoint
+from vae_augment.guard import MAX_RETRIES
+from vae_augment.learning_curve import blank
 from vae_augment.model import VAE, pick, stack
 from vae_augment.moves import AFFINE
-from vae_augment.training import MAX_RETRIES, SNAPSHOT_EVERY, Job, flush_denormals, posterior, train
+from vae_augment.training import SNAPSHOT_EVERY, Job, flush_denormals, posterior, train
 
 VAE_8 = VAE((1, 8, 8), 3, width=8)
 CPU = torch.device("cpu")
@@ -52,10 +55,10 @@ def poison(monkeypatch, steps):
 
 
 def test_classes_trained_together_equal_classes_trained_apart():
-    together, _ = run(started(), jobs())
+    together, *_ = run(started(), jobs())
     z = torch.randn(1, 4, 3, generator=gen(7))
     for k in range(K):
-        apart, _ = run(pick(started(), [k]), jobs([k]))
+        apart, *_ = run(pick(started(), [k]), jobs([k]))
         torch.testing.assert_close(VAE_8.decode(pick(together, [k]), z), VAE_8.decode(apart, z), rtol=0, atol=1e-4)
         for name in apart:
             torch.testing.assert_close(together[name][k], apart[name][0], rtol=0, atol=1e-3)
@@ -64,7 +67,7 @@ def test_classes_trained_together_equal_classes_trained_apart():
 def test_training_lowers_the_loss():
     images = torch.stack([job.images for job in jobs(count=8)]).float() / 255
     noise = torch.randn(K, 8, 3, generator=gen(7))
-    trained, notes = run(started(), jobs(count=8, moves=None), steps=60, learning_rate=5e-3)
+    trained, notes, _ = run(started(), jobs(count=8, moves=None), steps=60, learning_rate=5e-3)
     assert (VAE_8.loss(trained, images, noise).total < VAE_8.loss(started(), images, noise).total - 5).all()
     assert notes == ["", ""]
 
@@ -108,7 +111,7 @@ def test_moves_draw_from_the_jobs_own_generator(monkeypatch):
 
 
 def test_no_steps_give_the_weights_back():
-    trained, notes = run(started(), jobs(), steps=0)
+    trained, notes, _ = run(started(), jobs(), steps=0)
     assert_equal(trained, started())
     assert notes == ["", ""]
 
@@ -116,7 +119,7 @@ def test_no_steps_give_the_weights_back():
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_a_few_steps_are_taken(steps):
     counted = []
-    trained, notes = run(started(), jobs(), steps=steps, on_step=lambda: counted.append(1))
+    trained, notes, _ = run(started(), jobs(), steps=steps, on_step=lambda: counted.append(1))
     assert len(counted) == steps
     assert notes == ["", ""]
     assert not torch.equal(trained["decoder.in.weight"], started()["decoder.in.weight"])
@@ -124,7 +127,7 @@ def test_a_few_steps_are_taken(steps):
 
 def test_the_callers_weights_are_not_changed():
     params = started()
-    trained, _ = run(params, jobs())
+    trained, *_ = run(params, jobs())
     assert_equal(params, started())
     assert not any(tensor.requires_grad for tensor in [*params.values(), *trained.values()])
 
@@ -142,9 +145,9 @@ def test_the_global_generator_is_not_touched():
 @pytest.mark.parametrize("first", [0, 5, SNAPSHOT_EVERY + 3])
 def test_a_class_that_fails_for_good_is_noted_and_the_other_trains_as_ever(monkeypatch, first):
     steps = SNAPSHOT_EVERY + 10
-    healthy, _ = run(started(), jobs(), steps=steps)
+    healthy, *_ = run(started(), jobs(), steps=steps)
     poison(monkeypatch, range(first, steps))
-    trained, notes = run(started(), jobs(), steps=steps)
+    trained, notes, _ = run(started(), jobs(), steps=steps)
     assert notes[1] == ""
     at = first + MAX_RETRIES
     assert notes[0].startswith(f"loss not finite at step {at} after {MAX_RETRIES} retries (reconstruction nan, KL ")
@@ -161,7 +164,7 @@ def test_a_class_that_fails_for_good_returns_to_its_last_good_state(monkeypatch)
 @pytest.mark.parametrize("bad", [[7], [0], [7, 8], [3, SNAPSHOT_EVERY + 4], [SNAPSHOT_EVERY]])
 def test_a_loss_that_is_bad_for_a_moment_is_recovered_from(monkeypatch, bad):
     poison(monkeypatch, bad)
-    trained, notes = run(started(), jobs(), steps=SNAPSHOT_EVERY + 10)
+    trained, notes, _ = run(started(), jobs(), steps=SNAPSHOT_EVERY + 10)
     assert notes == ["", ""]
     assert all(torch.isfinite(tensor).all() for tensor in trained.values())
     assert not torch.equal(trained["decoder.in.weight"][0], started()["decoder.in.weight"][0])
@@ -170,20 +173,20 @@ def test_a_loss_that_is_bad_for_a_moment_is_recovered_from(monkeypatch, bad):
 def test_weights_that_are_not_finite_to_begin_with_are_noted():
     params = started()
     params["decoder.in.weight"][0, 0, 0] = float("inf")
-    _, notes = run(params, jobs())
+    _, notes, _ = run(params, jobs())
     assert "not finite" in notes[0]
     assert notes[1] == ""
 
 
 @pytest.mark.parametrize("moves", [AFFINE.draw, None])
 def test_a_class_of_one_image_trains(moves):
-    trained, notes = run(started(1), jobs([0], count=1, moves=moves))
+    trained, notes, _ = run(started(1), jobs([0], count=1, moves=moves))
     assert notes == [""]
     assert not torch.equal(trained["decoder.in.weight"], started(1)["decoder.in.weight"])
 
 
 def test_a_batch_may_hold_one_image():
-    trained, notes = run(started(), jobs(), batch_size=1)
+    trained, notes, _ = run(started(), jobs(), batch_size=1)
     assert notes == ["", ""]
     assert all(torch.isfinite(tensor).all() for tensor in trained.values())
 
@@ -221,7 +224,7 @@ def test_larger_images_are_trained_in_bfloat16_where_the_processor_computes_in_i
     monkeypatch.setattr(VAE, "loss", loss)
     monkeypatch.setattr(training, "computes_bfloat16", lambda device: known)
     todo = photographs() if vae is VAE_32 else jobs([0])
-    trained, notes = train(
+    trained, notes, _ = train(
         vae, vae.init(gen()), todo, steps=3, batch_size=4, learning_rate=1e-3, device=torch.device("cpu")
     )
     assert seen == [expected] * 3
@@ -285,3 +288,41 @@ def test_flushing_denormals_puts_the_setting_back(was_on, error):
         assert is_flushing() == was_on
     finally:
         torch.set_flush_denormal(False)
+
+
+# ---- learning curves ----
+
+
+def test_the_curve_of_a_class_does_not_depend_on_the_others():
+    together = run(started(), jobs(), steps=40).curves
+    apart = torch.cat([run(pick(started(), [k]), jobs([k]), steps=40).curves for k in range(K)])
+    torch.testing.assert_close(together.float(), apart.float(), rtol=2e-3, atol=2e-3)
+
+
+def test_a_curve_falls_as_a_class_is_learned():
+    reconstruction = run(started(), jobs(count=8, moves=None), steps=200, learning_rate=5e-3).curves[..., 0]
+    assert (reconstruction[:, -1] < reconstruction[:, 0]).all()
+
+
+def test_a_curve_goes_on_where_a_training_was_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS", 0)
+    whole = run(started(), jobs(), steps=80).curves
+
+    class Ended(Exception): ...
+
+    def end(taken, losses):
+        if taken > 60:
+            raise Ended
+
+    with pytest.raises(Ended):
+        run(started(), jobs(), steps=80, checkpoint=Checkpoint(tmp_path, "k"), on_point=end)
+    told = []
+    again = run(
+        started(), jobs(), steps=80, checkpoint=Checkpoint(tmp_path, "k"), on_point=lambda taken, _: told.append(taken)
+    )
+    assert torch.equal(again.curves, whole)
+    assert told[0] > 50
+
+
+def test_no_steps_no_curve():
+    assert torch.equal(run(started(), jobs(), steps=0).curves, blank(K))

@@ -266,6 +266,7 @@ class VAEBank:
             policy=a.policy if sampled else replace(a.policy, method="gaussian"),
             weights=join([a.weights, b.weights]),
             stats=concatenate([a.stats, b.stats]),
+            curves=torch.cat([a.curves, b.curves]),
             class_infos=infos,
             data=without_quality(a.data),
         )

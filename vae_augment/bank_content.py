@@ -48,23 +48,34 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class Start:
-    """What the classes began from: the warm start's weights (K = 1) and the pooled within-class covariance [L, L]."""
+    """What the classes began from: the warm start's weights (K = 1).
+
+    Args:
+        params: the weights.
+        pooled: float32 [L, L], the within-class covariance of the posterior means over all classes.
+        steps: that it was trained for.
+        curve: float16 [POINTS, 2], how its training went; see `BankContent.curves`.
+    """
 
     params: Params
     pooled: Tensor
     steps: int
+    curve: Tensor
 
 
 @dataclass(frozen=True)
 class BankContent:
     """Everything a bank is, on the CPU: weights and statistics stacked along the class axis, by label.
 
-    Where there is a start, it is the first of `weights.bases`.
+    Where there is a start, it is the first of `weights.bases`. `curves` is float16 [K, POINTS, 2]: how the
+    reconstruction loss in nats per value of an image, and the KL divergence in nats per image, went while each class
+    was trained by itself; zeros where it was not.
     """
 
     vae: VAE
     weights: Stored
     stats: LatentStats
+    curves: Tensor
     class_infos: tuple[ClassInfo, ...]
     config: FitConfig
     policy: Policy
@@ -83,6 +94,7 @@ class BankContent:
             data=self.data if len(rows) == len(self.class_infos) else without_quality(self.data),
             weights=self.weights.pick(rows),
             stats=self.stats.pick(rows),
+            curves=self.curves[rows],
             class_infos=tuple(self.class_infos[row] for row in rows),
         )
 

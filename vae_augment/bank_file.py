@@ -24,7 +24,7 @@ from vae_augment.latent import LatentStats, check_method
 from vae_augment.metadata import MAX_BYTES, brief, check_keys, parse
 from vae_augment.stored import LARGEST, Stored
 
-FORMAT, VERSION = "vae-augment-bank", 2
+FORMAT, VERSION = "vae-augment-bank", 3
 METADATA_KEY = "vae_augment"
 CHECKED_AT_ONCE = 2**16  # numbers
 # Images of smaller numbers do not overflow; a class with larger ones is tried out when it is read.
@@ -45,8 +45,9 @@ def serialize(content: BankContent) -> bytes:
     if len(weights.bases):
         tensors["base.weights"] = weights.bases
     tensors |= {f"latent.{name}": tensor for name, tensor in content.stats.tensors().items()}
+    tensors["class.curve"] = content.curves
     if content.start is not None:
-        tensors["start.pooled"] = content.start.pooled
+        tensors |= {"start.pooled": content.start.pooled, "start.curve": content.start.curve}
     for name, tensor in tensors.items():
         _require_finite(name, tensor)
     metadata = {
@@ -125,10 +126,9 @@ def _metadata(path: Path, entries: dict[str, str] | None) -> dict[str, Any]:
         raise ValueError(f"{path} is a safetensors file but not a bank: `vae-augment fit` makes banks.")
     version = metadata.get("version")
     if type(version) is not int or version != VERSION:
-        raise ValueError(
-            f"{path} has bank format {brief(version)}, this vae-augment reads {VERSION}. "
-            "Upgrade vae-augment to read it."
-        )
+        older = type(version) is int and version < VERSION
+        advice = "Fit the bank again." if older else "Upgrade vae-augment to read it."
+        raise ValueError(f"{path} has bank format {brief(version)}, this vae-augment reads {VERSION}. {advice}")
     return dict(metadata)
 
 
@@ -170,11 +170,12 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
         raise _damaged(path, error) from None
     start = None
     if declared.start_steps is not None:
-        start = Start(weights.start(), load("start.pooled"), declared.start_steps)
+        start = Start(weights.start(), load("start.pooled"), declared.start_steps, load("start.curve"))
     return BankContent(
         declared.vae,
         weights,
         stats,
+        load("class.curve"),
         tuple(infos[row] for row in rows),
         declared.config,
         declared.policy,

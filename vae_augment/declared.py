@@ -9,6 +9,7 @@ from typing import Any
 from vae_augment.bank_content import STATUSES, ClassInfo, check_unique
 from vae_augment.class_names import MAX_CLASSES
 from vae_augment.config import FitConfig
+from vae_augment.learning_curve import POINTS
 from vae_augment.metadata import brief
 from vae_augment.model import NORM_GROUPS, VAE
 from vae_augment.policy import Policy
@@ -76,13 +77,14 @@ class Declared:
             "latent.cov": ("F32", [classes, latent, latent]),
             "latent.exemplars": ("F16", [classes, self.exemplars, latent]),
             "latent.counts": ("I64", [classes]),
+            "class.curve": ("F16", [classes, POINTS, 2]),
         }
         if self.tuned:
             tensors |= {"class.steps": ("F32", [classes, len(self.vae.shapes)]), "class.base": ("I64", [classes])}
         if self.bases:
             tensors["base.weights"] = ("F16", [self.bases, numbers])
         if self.start_steps is not None:
-            tensors["start.pooled"] = ("F32", [latent, latent])
+            tensors |= {"start.pooled": ("F32", [latent, latent]), "start.curve": ("F16", [POINTS, 2])}
         return tensors
 
 
@@ -147,7 +149,8 @@ def _data(data: Any) -> dict[str, Any]:
     """What a bank says of its data; `info` and warnings print it."""
     if not isinstance(data, dict):
         raise ValueError(f"data must be an object, got {brief(data)}")
-    for name, kind in {"name": str, "source": str, "fingerprint": str, "images": int, "seed": int}.items():
+    kinds = {"name": str, "source": str, "fingerprint": str, "images": int, "seed": int, "per_class": int}
+    for name, kind in kinds.items():
         if data.get(name) is not None and type(data[name]) is not kind:
             expected = "a text" if kind is str else "a whole number"
             raise ValueError(f"data.{name} must be {expected} or null, got {brief(data[name])}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from vae_augment.checkpoint import NOTHING_KEPT, Checkpoint, Part
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fit_data import FitData
+from vae_augment.fitted_class import FittedClass
 from vae_augment.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model import VAE, Params, kl_per_dim, stack
 from vae_augment.moves import MOVES, colour_channels, default_invariances, one_by_one
@@ -27,6 +29,7 @@ from vae_augment.selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.status import status_of
 from vae_augment.stored import Stored, halved, join
 from vae_augment.training import CLASSES_AT_ONCE, Job, Move, posterior, train
+from vae_augment.training_log import NOTHING_LOGGED, TrainingLog
 
 WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tuning
 SMALL_SIDE = 32  # pixels
@@ -38,29 +41,6 @@ STEP_COST = 64  # images: what a step takes besides its own images, on a CPU
 BAR_NAME = 24  # characters of a class name beside the progress bar
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
-
-
-class _Fitted(NamedTuple):
-    """One class's model (K = 1), how its fit went, and what is known of its latents."""
-
-    weights: Stored
-    info: ClassInfo
-    stats: LatentStats
-
-    def part(self) -> Part:
-        """For a checkpoint, which knows the start already."""
-        tensors = {"values": self.weights.values, "steps": self.weights.steps}
-        return Part(
-            tensors | {f"latent.{name}": tensor for name, tensor in self.stats.tensors().items()}, asdict(self.info)
-        )
-
-    @classmethod
-    def of(cls, part: Part, vae: VAE, start: Start | None) -> _Fitted:
-        stats = LatentStats(*(part.tensors[f"latent.{name}"] for name in ("mean", "cov", "exemplars", "counts")))
-        weights = Stored.unpacked(
-            vae, part.tensors["values"], part.tensors["steps"], None if start is None else start.params
-        )
-        return cls(weights, ClassInfo(**part.values), stats)
 
 
 class Fitter:
@@ -75,10 +55,11 @@ class Fitter:
         seed: int,
         bar: tqdm[Any],
         checkpoint: Checkpoint = NOTHING_KEPT,
+        log: TrainingLog = NOTHING_LOGGED,
     ) -> None:
         self.vae, self.config, self.data = vae, config, data
         self.device, self.seed, self.bar = device, seed, bar
-        self.checkpoint = checkpoint
+        self.checkpoint, self.log = checkpoint, log
         self._channels = colour_channels(data.images)
 
     def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
@@ -115,7 +96,7 @@ class Fitter:
     def _on(self, data: FitData) -> Fitter:
         """The same for a trial on other images, whose parts are kept under other names."""
         kept = self.checkpoint.within("trial")
-        return Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept)
+        return Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept, self.log)
 
     def _moves(self, images: float) -> Move | None:
         """What a VAE of so many images is trained on copies by."""
@@ -146,13 +127,13 @@ class Fitter:
         if kept.values["note"]:
             warn(f"warm start stopped early: {kept.values['note']}", FitWarning)
         params = {name: kept.tensors[name].float() for name in self.vae.shapes}
-        return Start(params, kept.tensors["pooled"], steps)
+        return Start(params, kept.tensors["pooled"], steps, kept.tensors["curve"])
 
     def _train_start(self, steps: int) -> Part:
         """The shared weights in half precision, which is all that is kept of them, and why they stopped early."""
         self.bar.set_description("warm start on all classes")
         moves = self._moves(len(self.data.images) / len(self.data.names))
-        params, notes = train(
+        params, notes, curves = train(
             self.vae,
             self.vae.init(generator(self.seed, "init")),
             [Job(self.data.images, generator(self.seed, "warm start"), moves)],
@@ -161,6 +142,7 @@ class Fitter:
             learning_rate=self.config.learning_rate * WARM_FACTOR,
             device=self.device,
             on_step=self.bar.update,
+            on_point=partial(self.log.losses, ["warm start"]),
             checkpoint=self.checkpoint,
             name="warm-start",
         )
@@ -168,7 +150,7 @@ class Fitter:
         means = posterior(self.vae, params, self.data.images, self.device)[0]
         by_class = [means[self.data.labels == label] for label in self.data.names]
         halves = {name: tensor.half() for name, tensor in params.items()}
-        return Part({**halves, "pooled": pooled_covariance(by_class)}, {"note": notes[0]})
+        return Part({**halves, "pooled": pooled_covariance(by_class), "curve": curves[0]}, {"note": notes[0]})
 
     def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
         """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
@@ -179,12 +161,16 @@ class Fitter:
         at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
         for first in range(0, len(left), at_once):
             done |= self._fit_group(left[first : first + at_once], start, steps)
-        classes = [done[label] for label in labels]
+        return self._content([done[label] for label in labels], start)
+
+    def _content(self, classes: Sequence[FittedClass], start: Start | None) -> BankContent:
+        """A bank of classes, before its policy is chosen."""
         stats = concatenate([each.stats for each in classes])
         return BankContent(
             self.vae,
             join([each.weights for each in classes]),
             stats,
+            torch.cat([each.curve for each in classes]),
             tuple(each.info for each in classes),
             FitConfig.from_dict(self.config.to_dict()),  # without a transform, which may not be pickled
             self._policy(stats),
@@ -195,6 +181,7 @@ class Fitter:
     def _short_fit(self) -> BankContent:
         """A trial bank: the warm start alone, or each class apart, for fewer steps."""
         self.bar.set_description("trial")
+        self.log = NOTHING_LOGGED
         labels, steps = sorted(self.data.names), max(1, round((self.config.steps or 0) * TRIAL_SHARE))
         shared = self.config.sharing == "warm-start"
         self.bar.total = (self.bar.total or 0) + steps * (1 if shared else len(labels))
@@ -226,18 +213,18 @@ class Fitter:
         share = TUNED_CLASSES * full / (len(self.data.names) * own)
         return min(steps, max(LEAST_TUNED, round(steps * share)))
 
-    def _finished(self, label: int, start: Start | None) -> _Fitted | None:
+    def _finished(self, label: int, start: Start | None) -> FittedClass | None:
         kept = self.checkpoint.load(f"class-{label}")
-        return None if kept is None else _Fitted.of(kept, self.vae, start)
+        return None if kept is None else FittedClass.of(kept, self.vae, start)
 
-    def _fit_group(self, labels: list[int], start: Start | None, steps: int) -> dict[int, _Fitted]:
+    def _fit_group(self, labels: list[int], start: Start | None, steps: int) -> dict[int, FittedClass]:
         """Classes that are trained together."""
         names = [self.data.names[label] for label in labels]
         ends = names[:1] if len(names) == 1 else [names[0], names[-1]]
         self.bar.set_description(" to ".join(shortened(name, BAR_NAME) for name in ends))
         own = [self.vae.init(generator(self.seed, "init", n)) if start is None else start.params for n in names]
-        training = f"training-{labels[0]}-{len(labels)}"
-        params, notes = train(
+        training, before = f"training-{labels[0]}-{len(labels)}", 0 if start is None else start.steps
+        params, notes, curves = train(
             self.vae,
             stack(own),
             [self._job(label) for label in labels],
@@ -246,6 +233,7 @@ class Fitter:
             learning_rate=self.config.learning_rate,
             device=self.device,
             on_step=partial(self.bar.update, len(labels)),
+            on_point=lambda taken, losses: self.log.losses(names, before + taken, losses),
             checkpoint=self.checkpoint,
             name=training,
         )
@@ -253,11 +241,18 @@ class Fitter:
         fitted = {}
         for row, (label, note) in enumerate(zip(labels, notes, strict=True)):
             own_weights = weights.pick([row])
-            fitted[label] = _Fitted(own_weights, *self._describe(label, own_weights.params(), note, start, steps))
+            described = self._describe(label, own_weights.params(), note, start, steps)
+            fitted[label] = FittedClass(own_weights, *described, curves[row : row + 1])
             if steps:
                 self.checkpoint.save(f"class-{label}", fitted[label].part())
+                self._log(fitted[label], start)
         self.checkpoint.clear(training)
         return fitted
+
+    def _log(self, fitted: FittedClass, start: Start | None) -> None:
+        if self.log:
+            label, bank = fitted.info.label, VAEBank(self._content([fitted], start))
+            self.log.contact_sheet(bank, self.data.of(label), label, fitted.info.steps)
 
     def _job(self, label: int) -> Job:
         images = self.data.of(label)

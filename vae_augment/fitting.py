@@ -27,10 +27,11 @@ from vae_augment.raw import common_range
 from vae_augment.seeding import check_seed, derive
 from vae_augment.source import Source
 from vae_augment.training import choose_device
+from vae_augment.training_log import TrainingLog
 
 logger = logging.getLogger(__name__)
 
-RECIPE = 10  # of a fit: another number where the same data, options and seed come to give another bank
+RECIPE = 11  # of a fit: another number where the same data, options and seed come to give another bank
 
 
 @torch.inference_mode(False)  # gradients, wherever it is called
@@ -45,6 +46,7 @@ def fit(
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | Path | None = None,
+    tensorboard: str | Path | None = None,
 ) -> VAEBank:
     """Fit one VAE per class of a dataset.
 
@@ -69,6 +71,8 @@ def fit(
         checkpoint: a folder in which what is finished is kept while this goes on: classes, the warm start, and its
             state every few seconds. The same fit goes on from there after it was ended, and gives the same bank, byte
             for byte. Remove it with `vae_augment.checkpoint.discard` once the bank is saved. None: nothing is kept.
+        tensorboard: a folder for TensorBoard's log (extra `tensorboard`): the losses while this goes on, by steps, and
+            a contact sheet of each class once it is fitted. It changes nothing else. None: nothing is logged.
 
     Returns:
         A bank on the CPU.
@@ -78,8 +82,10 @@ def fit(
         ValueError: an empty dataset, a class that it lacks, labels that are missing or neither whole numbers nor names,
             names of classes that no bank can have, images below 8x8, with more than 16 channels or with values that are
             not finite, arrays of several shapes, or a start that was fitted without a warm start or for other images.
+        ImportError: `tensorboard` is given and the package is not installed.
     """
     check_seed(seed)
+    log = TrainingLog(tensorboard)
     source = Source(dataset, labels)
     if start is not None:
         source.number_as(start.class_to_idx)
@@ -103,8 +109,9 @@ def fit(
     logger.info("fitting %d of %d classes, %d images as %dx%dx%d, on %s", count, of, images, *shape, torch_device)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), fit_key(source, config, wanted, start, seed))
     with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
-        fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept)
+        fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept, log)
         content, quality = fitter.fit(wanted, None if start is None else _start_of(start))
+    log.close()
     described = {
         "name": type(dataset).__name__,
         "source": "dataset object",

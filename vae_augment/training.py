@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vae_augment.checkpoint import NOTHING_KEPT, Checkpoint, Part
+from vae_augment.guard import Guard
+from vae_augment.learning_curve import LearningCurve, blank
 from vae_augment.mixed import block_of
-from vae_augment.model import VAE, Loss, Params
+from vae_augment.model import VAE, Params
 
 Move = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -22,7 +24,6 @@ CLASSES_AT_ONCE = {"cpu": 1, "cuda": 64}  # on a CPU a loop over classes beats g
 BFLOAT16_FROM = 3 * 32 * 32  # numbers an image; smaller ones gain little by it
 WARM_UP_SHARE = 0.1  # of the steps, until the rate peaks
 SNAPSHOT_EVERY = 25  # steps between states to return to when a loss is not finite
-MAX_RETRIES = 3
 MOVED_SHARE = 0.75  # of a batch; the rest stays as it is, so that the VAE also knows the images themselves
 
 
@@ -42,6 +43,21 @@ class Job:
     moves: Move | None
 
 
+class Trained(NamedTuple):
+    """What came of a training.
+
+    Args:
+        params: weights of K classes, on the CPU.
+        notes: of each class, "" or why it failed.
+        curves: float16 [K, POINTS, 2], how the reconstruction loss in nats per value of an image, and the KL
+            divergence in nats per image, went; means over the batches (see vae_augment.learning_curve).
+    """
+
+    params: Params
+    notes: list[str]
+    curves: Tensor
+
+
 def train(
     vae: VAE,
     params: Params,
@@ -52,9 +68,10 @@ def train(
     learning_rate: float,
     device: torch.device,
     on_step: Callable[[], object] = lambda: None,
+    on_point: Callable[[int, Tensor], object] = lambda steps, losses: None,
     checkpoint: Checkpoint = NOTHING_KEPT,
     name: str = "training",
-) -> tuple[Params, list[str]]:
+) -> Trained:
     """Minimise the negative evidence lower bound of each class by Adam, its rate rising, then falling along a cosine.
 
     A class whose loss is not finite returns to its last good state and goes on at half the rate; after three
@@ -69,18 +86,18 @@ def train(
         learning_rate: the schedule's peak.
         device: where to train.
         on_step: called after each step, and for each that was taken before.
+        on_point: called with the number of steps taken and the mean losses [K, 2] since the last time, at each point
+            of the curves.
         checkpoint: where the state is kept every few seconds, and gone on from: what comes out is the same to the bit.
         name: of that state.
-
-    Returns:
-        Trained weights on the CPU, and a note for each class: "" or why it failed.
     """
     weights = {name: tensor.detach().clone().to(device).requires_grad_() for name, tensor in params.items()}
-    guard = _Guard(weights, len(jobs))
+    guard = Guard(weights, len(jobs))
     if steps == 0:
-        return guard.result()
+        return Trained(*guard.result(), blank(len(jobs)))
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
-    run = _Run(weights, optimizer, guard, jobs)
+    curve = LearningCurve(len(jobs), steps, device)
+    run = _Run(weights, optimizer, guard, curve, jobs)
     kept = checkpoint.load(name)
     first = 0 if kept is None else run.restore(kept)
     for _ in range(first):
@@ -102,8 +119,11 @@ def train(
             guard.before_step()
             optimizer.step()
             guard.after_step(optimizer, finite, step, loss)
+            point = curve.add(step, loss.reconstruction / math.prod(vae.image_shape), loss.kl, finite)
+            if point is not None:
+                on_point(step + 1, point)
             on_step()
-    return guard.result()
+    return Trained(*guard.result(), curve.values())
 
 
 @cache
@@ -121,110 +141,25 @@ def _rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up + 1) / (steps - warm_up + 1)))
 
 
-class _Guard:
-    """Keeps each class at its last good state, apart from the others."""
-
-    def __init__(self, weights: Params, classes: int) -> None:
-        self._weights = weights
-        self._rate = torch.ones(classes)
-        self._retries = [0] * classes
-        self._notes = [""] * classes
-        self._trained = torch.zeros(classes, dtype=torch.bool)
-        self._last = [""] * classes  # the last loss that was not finite
-        self._before: list[Tensor] = []
-        self._good: list[Tensor] = []
-
-    def _state(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-        moments = [
-            optimizer.state[w][key] if optimizer.state[w] else torch.zeros_like(w)
-            for key in ("exp_avg", "exp_avg_sq")
-            for w in self._weights.values()
-        ]
-        return [w.detach() for w in self._weights.values()] + moments
-
-    def snapshot(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Remember the state of every class whose weights are finite. Returns whether all are."""
-        state = self._state(optimizer)
-        if not self._good:
-            self._good = [tensor.clone() for tensor in state]
-            return True
-        finite = torch.stack([torch.isfinite(t).reshape(len(t), -1).all(1) for t in state]).all(0).tolist()
-        for good, now in zip(self._good, state, strict=True):
-            if all(finite):
-                good.copy_(now)
-            else:
-                rows = [k for k, ok in enumerate(finite) if ok]
-                good[rows] = now[rows]
-        return all(finite)
-
-    def values(self) -> dict[str, Any]:
-        """What it knows besides tensors, as JSON has it."""
-        return {
-            "rate": self._rate.tolist(),
-            "retries": list(self._retries),
-            "notes": list(self._notes),
-            "trained": self._trained.tolist(),
-            "last": list(self._last),
-        }
-
-    def restore(self, values: dict[str, Any]) -> None:
-        self._rate, self._trained = torch.tensor(values["rate"]), torch.tensor(values["trained"])
-        self._retries, self._notes, self._last = values["retries"], values["notes"], values["last"]
-
-    def before_step(self) -> None:
-        if bool((self._rate != 1).any()):
-            self._before = [w.detach().clone() for w in self._weights.values()]
-
-    def after_step(self, optimizer: torch.optim.Optimizer, finite: Tensor, step: int, loss: Loss) -> None:
-        if self._before:  # Adam ignores the loss's scale, so a lower rate is a shorter step
-            for weight, before in zip(self._weights.values(), self._before, strict=True):
-                rate = self._rate.to(weight.device).view(-1, *[1] * (weight.ndim - 1))
-                weight.data = before + rate * (weight.detach() - before)
-            self._before = []
-        self._trained |= finite.cpu()
-        if bool(finite.all()):
-            return
-        for k in (~finite).nonzero()[:, 0].tolist():
-            for now, good in zip(self._state(optimizer), self._good, strict=True):
-                now[k] = good[k]
-            self._retries[k] += 1
-            self._rate[k] = 0.5 ** self._retries[k] if self._retries[k] <= MAX_RETRIES else 0.0
-            figures = (
-                f"(reconstruction {loss.reconstruction[k].item():g}, KL {loss.kl[k].item():g} nats, "
-                f"largest |log-variance| {loss.logvar[k].item():g})"
-            )
-            self._last[k] = f"no loss was finite up to step {step} {figures}"
-            if self._retries[k] > MAX_RETRIES and not self._notes[k]:
-                self._notes[k] = f"loss not finite at step {step} after {MAX_RETRIES} retries {figures}"
-
-    def result(self) -> tuple[Params, list[str]]:
-        """The weights, those of a class that the last step spoiled as they were before; and why a class failed.
-
-        A class that no step was taken for has failed, however few steps there were.
-        """
-        weights = [w.detach() for w in self._weights.values()]
-        spoiled = ~torch.stack([torch.isfinite(w).reshape(len(w), -1).all(1) for w in weights]).all(0)
-        if bool(spoiled.any()):
-            for weight, good in zip(weights, self._good, strict=False):  # moments come after the weights
-                weight[spoiled] = good[spoiled]
-        notes = [
-            note or ("" if trained else last)
-            for note, trained, last in zip(self._notes, self._trained.tolist(), self._last, strict=True)
-        ]
-        return {name: w.detach().cpu() for name, w in self._weights.items()}, notes
-
-
 class _Run:
     """The whole state of a training, as a part of a checkpoint and back."""
 
     MOMENTS = ("exp_avg", "exp_avg_sq")
 
-    def __init__(self, weights: Params, optimizer: torch.optim.Optimizer, guard: _Guard, jobs: Sequence[Job]) -> None:
-        self._weights, self._optimizer, self._guard, self._jobs = weights, optimizer, guard, jobs
+    def __init__(
+        self,
+        weights: Params,
+        optimizer: torch.optim.Optimizer,
+        guard: Guard,
+        curve: LearningCurve,
+        jobs: Sequence[Job],
+    ) -> None:
+        self._weights, self._optimizer, self._guard, self._curve, self._jobs = weights, optimizer, guard, curve, jobs
 
     def part(self, step: int) -> Part:
         """Before a step at which the guard has just found all classes finite: its good state is this one."""
         tensors = {f"generator.{k}": job.generator.get_state() for k, job in enumerate(self._jobs)}
+        tensors |= {"curve.sums": self._curve.sums.cpu(), "curve.counts": self._curve.counts.cpu()}
         for name, weight in self._weights.items():
             tensors[f"weight.{name}"] = weight.detach().cpu()
             moments = self._optimizer.state[weight] or {moment: torch.zeros_like(weight) for moment in self.MOMENTS}
@@ -236,6 +171,8 @@ class _Run:
         step: int = part.values["step"]
         for k, job in enumerate(self._jobs):
             job.generator.set_state(part.tensors[f"generator.{k}"])
+        self._curve.sums.copy_(part.tensors["curve.sums"])
+        self._curve.counts.copy_(part.tensors["curve.counts"])
         for name, weight in self._weights.items():
             weight.data.copy_(part.tensors[f"weight.{name}"])
         states = {

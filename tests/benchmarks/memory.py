@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank
 from vae_augment.bank_content import BankContent, ClassInfo
 from vae_augment.latent import LatentStats
+from vae_augment.learning_curve import blank
 from vae_augment.model import VAE
 from vae_augment.policy import Policy
 from vae_augment.stored import LARGEST, Stored, flatten
@@ -48,7 +49,9 @@ def large_bank(classes: int) -> VAEBank:
     )
     infos = tuple(ClassInfo(str(k), k, IMAGES_PER_CLASS, 1, 0.1, 1.0, 16, "ok") for k in range(classes))
     config = FitConfig().resolve(classes * IMAGES_PER_CLASS)
-    return VAEBank(BankContent(vae, weights, stats, infos, config, Policy(0.5, 0.5), {"name": "random"}, None))
+    return VAEBank(
+        BankContent(vae, weights, stats, blank(len(infos)), infos, config, Policy(0.5, 0.5), {"name": "random"}, None)
+    )
 
 
 def proportional_set_size(pid: int) -> int:

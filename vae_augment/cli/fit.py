@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--no-policy", is_flag=True, help="A bank that augments only where the wrapper is told to.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--tensorboard", type=click.Path(path_type=Path), help="Log the losses into this folder meanwhile.")
 @click.option("--resume", is_flag=True, help="Go on with the same fit where it was ended, if it was.")
 @click.option("--check", is_flag=True, help="Open every image, say what there is and what is wrong, and fit nothing.")
 def fit(
@@ -50,6 +51,7 @@ def fit(
     no_policy: bool,
     device: str,
     seed: int,
+    tensorboard: Path | None,
     resume: bool,
     check: bool,
 ) -> None:
@@ -80,7 +82,7 @@ def fit(
     left_out = 0
     if on_error == "skip":
         opened, left_out = without_problems(opened, config)
-    bank = _fit_and_write(opened, left_out, out, per_class, config, device, seed, resume)
+    bank = _fit_and_write(opened, left_out, out, per_class, config, device, seed, resume, tensorboard)
     click.echo(class_table(bank))
     if opened.source == SAMPLE_SOURCE:
         click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
@@ -137,6 +139,7 @@ def _fit_and_write(
     device: str,
     seed: int,
     resume: bool,
+    tensorboard: Path | None,
 ) -> VAEBank:
     from vae_augment.checkpoint import discard
     from vae_augment.data import subsample
@@ -144,7 +147,8 @@ def _fit_and_write(
     from vae_augment.fit_data import load_images
     from vae_augment.fitting import fit as fit_bank
     from vae_augment.fitting import fit_key
-    from vae_augment.report.contact_sheet import COLUMNS, contact_sheet_png
+    from vae_augment.report.contact_sheet import contact_sheet_png
+    from vae_augment.shown_images import COLUMNS
     from vae_augment.source import Source
 
     dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
@@ -155,11 +159,15 @@ def _fit_and_write(
     if bank is None:
         if not resume:
             discard(unfinished)
-        bank = fit_bank(dataset, config=config, device=device, seed=seed, checkpoint=unfinished)
+        bank = fit_bank(
+            dataset, config=config, device=device, seed=seed, checkpoint=unfinished, tensorboard=tensorboard
+        )
         name = opened.name.encode(errors="backslashreplace").decode()  # of a file, whose name may be no Unicode
         bank = bank.with_data(name=name, source=opened.source, key=key)
         if left_out:
             bank = bank.with_data(skipped=left_out)
+        if per_class is not None:
+            bank = bank.with_data(per_class=per_class)
         bank.save(out)
     shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
     drawn = contact_sheet_png(bank, shown, seed=seed)

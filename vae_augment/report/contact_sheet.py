@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -14,9 +13,8 @@ from vae_augment.bank import VAEBank
 from vae_augment.fit_data import FitData
 from vae_augment.images import to_float, to_uint8
 from vae_augment.raw import match_channels
-from vae_augment.seeding import generator
+from vae_augment.shown_images import COLUMNS, shown_images
 
-COLUMNS = 6  # images of each kind
 MAX_ROWS = 100  # classes shown
 TILE = 40  # smallest side of a tile in the picture, in pixels
 GAP, MARGIN, TEXT = 2, 12, 13
@@ -34,7 +32,7 @@ def contact_sheet(bank: VAEBank, data: FitData, *, seed: int = 0) -> Image.Image
         seed: of the choice and the draws.
     """
     infos = bank.class_infos[:MAX_ROWS]
-    rows = [_row(bank, data.of(info.label), info.label, seed) for info in infos]
+    rows = [shown_images(bank, data.of(info.label), info.label, seed) for info in infos]
     titles = list(rows[0])
     tile = max(TILE, *bank.image_shape[1:])
     font = _font()
@@ -89,19 +87,6 @@ def _within(parts: list[str], width: float, font: ImageFont.FreeTypeFont) -> lis
         if width < 0:
             return parts[:count]
     return parts
-
-
-def _row(bank: VAEBank, images: Tensor, label: int, seed: int) -> dict[str, Tensor]:
-    """uint8 images [COLUMNS, C, H, W] of each kind."""
-    random = generator(seed, "contact sheet", label)
-    real = images[torch.randperm(len(images), generator=random)[:COLUMNS]]
-    labels = torch.full((len(real),), label)
-    return {
-        "real": real,
-        "reconstructed": to_uint8(bank.reconstruct(real, labels)),
-        "jittered": bank.jitter(real, labels, generator=random),
-        "generated": bank.sample(torch.full((COLUMNS,), label), generator=random),
-    }
 
 
 def _tile(image: Tensor, side: int) -> Image.Image:
