@@ -13,8 +13,8 @@ CHAIN = (
     "config exceptions printable files processes checkpoint seeding model stored images image_file mixed latent moves "
     "policy metadata class_names bank_content declared bank_file bank raw sample labels watching shared leaf "
     "huggingface nodes source fit_data bank_images labelled_images mnist_sample download data training classifier "
-    "quality selection status fitter fitting bank_cache codes mixing balance dataset transforms arms statistics study "
-    "evaluation export_folder exporting "
+    "nearest quality selection status fitter fitting bank_cache codes mixing balance dataset transforms arms "
+    "statistics study evaluation export_folder exporting latent_map exploring "
     "report "
     "system diagnosis cli __main__"
 )
