@@ -1,4 +1,5 @@
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +9,10 @@ import pytest
 import vae_augment
 
 ROOT = Path(vae_augment.__file__).parent
-# A module may import only from its left. The package itself imports on first use, and only its version may be imported.
-CHAIN = (
-    "config exceptions printable files processes checkpoint seeding model stored learning_curve images image_file "
-    "mixed latent moves policy metadata class_names bank_content declared bank_file bank shown_images raw sample "
-    "labels watching shared leaf huggingface nodes source fit_data bank_images labelled_images mnist_sample download "
-    "data training_log guard training classifier quality selection status fitted_class fitter fitting bank_cache "
-    "codes mixing balance dataset transforms arms statistics study evaluation export_folder exporting report system "
-    "diagnosis cli __main__"
-)
-ORDER = CHAIN.split()
+# The order of docs/design.md. A module may import only from above it; the package itself imports on first use, and only
+# its version may be imported.
+LAYOUT = (ROOT.parent / "docs" / "design.md").read_text().split("## Layout")[1]
+ORDER = [name for name in re.findall(r"^ {6}(\w+)(?:\.py|/) ", LAYOUT, re.MULTILINE) if name != "__init__"]
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

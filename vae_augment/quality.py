@@ -21,6 +21,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.classifier import SmallCNN, features
 from vae_augment.images import to_float
 from vae_augment.model import kl_per_dim
+from vae_augment.nearest import SEARCHED, nearest, positions
 from vae_augment.seeding import generator
 
 Images = tuple[Tensor, Tensor]  # uint8 [N, C, H, W] and their labels, int64 [N], on the CPU
@@ -29,8 +30,7 @@ NEIGHBOURS = 5  # k of precision, recall, density and coverage, as Naeem et al. 
 LEAST_GENERATED = 200  # images; so that a handful of held-out ones still says something about the bank
 RARE = 0.01  # share of held-out images that may be as near to a training image as near-duplicates are
 COPY = 1e-3  # a distance below which an image is a copy: a quarter of one of 255 levels
-SEARCHED = 10_000  # training images a class among which the nearest is looked for
-BLOCK, CHUNK = 500, 2**24  # images reconstructed, and numbers of training images compared, at once
+BLOCK = 500  # images reconstructed at once
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _pairs(labels: Tensor, train_labels: Tensor, draws: torch.Generator) -> tupl
     """Positions of as many held-out as training images of each class, drawn without repeats: those of the scarcer."""
     items, chosen = [], []
     for label in labels.unique():
-        ours, theirs = _positions(labels, label, draws), _positions(train_labels, label, draws)
+        ours, theirs = positions(labels, label, draws), positions(train_labels, label, draws)
         count = min(len(ours), len(theirs))
         items.append(ours[:count])
         chosen.append(theirs[:count])
@@ -240,8 +240,8 @@ def _pairs(labels: Tensor, train_labels: Tensor, draws: torch.Generator) -> tupl
 def _in_pixels(made: Tensor, held_out: Images, train: Images, draws: torch.Generator) -> dict[str, Any]:
     """Figures that compare pixels with the nearest training image's."""
     images, labels = held_out
-    nearest = _nearest(torch.cat([made, images]), labels.repeat(len(made) // len(images) + 1), train, draws)
-    of_made, of_real = nearest.split([len(made), len(images)])
+    distances = _nearest(torch.cat([made, images]), labels.repeat(len(made) // len(images) + 1), train, draws)
+    of_made, of_real = distances.split([len(made), len(images)])
     new = of_real[of_real > COPY]  # real data may hold images twice
     limit = max(COPY, new.quantile(RARE, interpolation="lower").item()) if len(new) else 0.0
     return {
@@ -253,15 +253,12 @@ def _in_pixels(made: Tensor, held_out: Images, train: Images, draws: torch.Gener
 
 def _nearest(images: Tensor, labels: Tensor, train: Images, draws: torch.Generator) -> Tensor:
     """RMSE [N], pixels in 0..1, between each image and the nearest training image of its class."""
-    nearest = torch.full((len(images),), math.inf)
+    distances = torch.full((len(images),), math.inf)
     for label in labels.unique():
         items = (labels == label).nonzero()[:, 0]
-        x = to_float(images[items]).flatten(1)  # [n, pixels]
-        for some in _positions(train[1], label, draws)[:SEARCHED].split(max(1, CHUNK // x.shape[1])):
-            y = to_float(train[0][some]).flatten(1)
-            found = torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist").argmin(1)  # quick, but copies not quite 0
-            nearest[items] = nearest[items].minimum((x - y[found]).square().mean(1).sqrt())
-    return nearest
+        searched = positions(train[1], label, draws)[:SEARCHED]
+        distances[items] = nearest(images[items], train[0], among=searched).distances[:, 0]
+    return distances
 
 
 @torch.no_grad()
@@ -285,12 +282,6 @@ def _drawn(images: Images, most: int, draws: torch.Generator) -> Images:
     """At most `most` of them, in their order."""
     chosen = torch.randperm(len(images[1]), generator=draws)[:most].sort().values
     return images[0][chosen], images[1][chosen]
-
-
-def _positions(labels: Tensor, label: Tensor, draws: torch.Generator) -> Tensor:
-    """Where a label is, in random order."""
-    where = (labels == label).nonzero()[:, 0]
-    return where[torch.randperm(len(where), generator=draws)]
 
 
 def _checked(bank: VAEBank, name: str, images: Images) -> Images:
