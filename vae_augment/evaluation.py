@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from tabulate import tabulate
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -20,69 +18,13 @@ from vae_augment.balance import wanted_totals
 from vae_augment.bank import VAEBank
 from vae_augment.classifier import BATCH, Factory, new_classifier, predict, train_classifier
 from vae_augment.config import FitConfig
+from vae_augment.evaluation_result import Evaluation, verdict_of
 from vae_augment.seeding import check_seed, derive
-from vae_augment.statistics import Difference, paired_difference, recalls
-from vae_augment.study import UNEQUAL, Study
+from vae_augment.statistics import paired_difference, recalls
+from vae_augment.study import Study
 from vae_augment.training import choose_device
 
 LEAST_STEPS, MOST_STEPS, EPOCHS = 600, 5_000, 10
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found. `str()` is a table and the verdict.
-
-    Args:
-        rows: one dict an arm: "arm", "accuracy", "balanced_accuracy" and "recall" (by class name) in percent, means
-            over the rounds; "over_none" and "over_classical", paired differences as {"mean", "low", "high"} in points
-            or None; "rounds", the metric of each round.
-        verdict: one sentence.
-        metric: "accuracy", or "balanced_accuracy" where classes are unequal: what differences are of.
-        setup: how it was measured: images, rounds, steps, seed, held-out images; "images_per_class", the fewest and
-            the most that are trained on; "sampling_strategy"; "not_measured", the classes without a held-out image;
-            "test_images_in_dataset", how many of the test images are in `dataset` too.
-    """
-
-    rows: list[dict[str, Any]]
-    verdict: str
-    metric: str
-    setup: dict[str, Any]
-
-    def to_json(self) -> str:
-        """All of it as JSON. It holds no time and no path, so the same seed gives the same text."""
-        content = {"verdict": self.verdict, "metric": self.metric, "setup": self.setup, "rows": self.rows}
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-    def difference(self, arm: str, over: str) -> Difference | None:
-        """The paired difference of an arm over "none" or "classical", if both were run."""
-        found = next((row[f"over_{over}"] for row in self.rows if row["arm"] == arm), None)
-        return None if found is None else Difference(**found)
-
-    def __str__(self) -> str:
-        table = [
-            [
-                row["arm"],
-                row["accuracy"],
-                row["balanced_accuracy"],
-                *(str(self.difference(row["arm"], over) or "") for over in ("none", CLASSICAL)),
-            ]
-            for row in self.rows
-        ]
-        headers = ["arm", "accuracy %", "balanced %", "over none", "over classical"]
-        of = self.metric.replace("_", " ")
-        note = f"Differences are of {of}, in points, with 95 % intervals over {self.setup['rounds']} rounds."
-        return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", note, *self._notes(), self.verdict])
-
-    def _notes(self) -> list[str]:
-        """What is to be known of the data."""
-        notes, lacking = [], self.setup["not_measured"]
-        if lacking:
-            notes.append(f"not measured: {', '.join(lacking)}")
-        fewest, most = self.setup["images_per_class"]
-        ours = any(parse(row["arm"])[0] == "ours" for row in self.rows)
-        if ours and most > UNEQUAL * fewest and self.setup["sampling_strategy"] is None:
-            notes.append(f"Classes are unequal ({fewest} to {most} images): try sampling_strategy='not majority' too.")
-        return notes
 
 
 @torch.inference_mode(False)  # gradients, wherever it is called
@@ -231,7 +173,7 @@ def _summary(
                 found = difference.to_dict()
             row[f"over_{over}"] = found
     evaluation = Evaluation(rows, "", metric, setup)
-    return replace(evaluation, verdict=_verdict(evaluation))
+    return replace(evaluation, verdict=verdict_of(evaluation))
 
 
 def _mean(values: list[float]) -> float:
@@ -249,31 +191,3 @@ def _image_variance(ours: list[Tensor], theirs: list[Tensor], answers: list[Tens
     groups = [change[answers[0] == k] for k in answers[0].unique()] if study.unequal else [change]
     spreads = [(group if len(group) > 1 else change).var().item() / len(group) for group in groups]
     return sum(spreads) / len(groups) ** 2  # of a mean of the groups' means
-
-
-def _verdict(evaluation: Evaluation) -> str:
-    """The question is whether ours adds to what people already do, so classical augmentation is compared with first."""
-    arms = [row["arm"] for row in evaluation.rows]
-    for arm, over, instead in (
-        ("ours+classical", CLASSICAL, "classical alone"),
-        ("ours", CLASSICAL, "classical alone"),
-        ("ours", "none", "the images as they are"),
-        ("ours+classical", "none", "the images as they are"),
-    ):
-        difference = evaluation.difference(arm, over) if arm in arms else None
-        if difference is not None:
-            return _sentence(difference, over, instead, evaluation.setup["rounds"])
-    return "no verdict: run an arm of ours beside 'none' or 'classical'"
-
-
-def _sentence(difference: Difference, over: str, instead: str, rounds: int) -> str:
-    figures = f"{difference.mean:+.1f} points over {over}"
-    if difference.low is None:
-        return f"no verdict from one seed: {figures}"
-    if difference.mean and difference.low == difference.high:
-        return f"no verdict: the rounds do not differ, run more seeds ({figures})"
-    figures += f", interval {difference.low:+.1f} to {difference.high:+.1f}, {rounds} seeds"
-    if difference.above:
-        return f"helps: {figures}"
-    harm = "hurts" if difference.below else "does not help"
-    return f"{harm} here: use {instead} ({figures})"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
-from vae_augment.evaluation import Evaluation
+from vae_augment.evaluation_result import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {"none": "#767676", "classical": "#0b6e99"}
 INCHES = (7.0, 1.3)  # width, and height without arms
@@ -13,6 +17,15 @@ INCHES_AN_ARM = 0.45
 
 def differences_png(evaluation: Evaluation) -> bytes:
     """Paired differences over "none" and over "classical" with their 95 % intervals, as a PNG file's content."""
+    figure = differences_figure(evaluation)
+    figure.axes[0].set_title(evaluation.verdict, fontsize=9, loc="left", wrap=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def differences_figure(evaluation: Evaluation, *, ink: str = "black", lines: str = "#e0e0e0") -> Figure:
+    """The same as a figure without a title, its zero drawn in `ink` and its grid in `lines`."""
     from matplotlib.figure import Figure  # without pyplot, so that no window system is asked for
 
     arms = [row["arm"] for row in evaluation.rows if row["arm"] != "none"]
@@ -29,15 +42,12 @@ def differences_png(evaluation: Evaluation) -> bytes:
             reach = [[difference.mean - low], [high - difference.mean]]
             axes.errorbar(difference.mean, place + offset, xerr=reach, fmt="o", color=colour, capsize=3, label=label)
             label = "_"  # one entry in the legend
-    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(0, color=ink, linewidth=0.8)
     axes.set_yticks(range(len(arms)), list(reversed(arms)))
     axes.set_ylim(-0.6, len(arms) - 0.4)
     axes.set_xlabel(f"difference of {evaluation.metric.replace('_', ' ')}, points, 95 % interval")
-    axes.grid(axis="x", color="#e0e0e0")
+    axes.grid(axis="x", color=lines)
     axes.set_axisbelow(True)
-    axes.set_title(evaluation.verdict, fontsize=9, loc="left", wrap=True)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()
+    return figure

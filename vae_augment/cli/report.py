@@ -1,0 +1,65 @@
+"""vae-augment report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vae_augment.cli.bank_data import bank_data_options, open_bank_data
+from vae_augment.cli.paths import check_apart, check_file
+
+PER_CLASS = 200  # images read of each class, where nothing else is said: more than the page shows
+
+
+@click.command()
+@click.argument("bank", type=click.Path(path_type=Path))
+@bank_data_options(required=False)
+@click.option(
+    "--evaluation", type=click.Path(path_type=Path), help="What `evaluate --json` wrote, to show its verdict."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The page. [default: BANK with .html]")
+@click.option("--seed", type=int, default=0, show_default=True)
+def report(
+    bank: Path,
+    data: str | None,
+    evaluation: Path | None,
+    out: Path | None,
+    seed: int,
+    per_class: int | None,
+    **options: Any,
+) -> None:
+    """Write one HTML file that shows what a bank has learned; it opens from disk and loads nothing."""
+    out = bank.with_suffix(".html") if out is None else out
+    check_file("--out", out)
+    check_apart({"--out": out}, {"BANK": bank, "--data": data, "--evaluation": evaluation})
+    from vae_augment.bank import VAEBank
+    from vae_augment.evaluation_result import Evaluation
+    from vae_augment.files import atomic_write
+    from vae_augment.fit_data import load_images
+    from vae_augment.report.page import report_html
+
+    loaded = VAEBank.load(bank)
+    found = None if evaluation is None else Evaluation.from_json(_text(evaluation))
+    images = None
+    if data is not None:
+        opened = open_bank_data(loaded, data=data, per_class=per_class or PER_CLASS, seed=seed, **options)
+        images = load_images(opened.source, loaded.image_shape)
+    page = report_html(loaded, data=images, evaluation=found, seed=seed).encode()
+    atomic_write(out, page)
+    click.echo(f"{out} written, {len(page) / 1e6:.1f} MB.")
+
+
+def _text(path: Path) -> str:
+    """A file's text. Raises FileNotFoundError or ValueError if there is none."""
+    from vae_augment.metadata import MAX_BYTES
+
+    if not path.is_file():
+        raise FileNotFoundError(f"--evaluation: no file at {path}. `vae-augment evaluate --json` writes one.")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"--evaluation: {path} must have at most {MAX_BYTES:,} bytes.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"--evaluation: {path} is no text.") from None

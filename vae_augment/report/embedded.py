@@ -1,0 +1,45 @@
+"""Images inside a page: rows of tiles as files that are part of its text."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vae_augment.images import to_float, to_uint8
+from vae_augment.raw import match_channels
+
+GAP = 1  # pixels between tiles, transparent
+LOSSLESS_SIDE = 40  # pixels; larger colour images are kept as photographs are
+WEBP_QUALITY = 85
+
+
+def tiled(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
+    """Images [N, C, H, W] as one, row by row: grey or colour, transparent between them and where there are none."""
+    channels = 1 if images.shape[1] in (1, 2) else 3
+    pixels = to_uint8(match_channels(to_float(images), channels))
+    count, _, height, width = pixels.shape
+    rows = math.ceil(count / columns)
+    sheet = torch.zeros(channels + 1, rows * (height + gap) - gap, columns * (width + gap) - gap, dtype=torch.uint8)
+    for place, image in enumerate(pixels):
+        top, left = place // columns * (height + gap), place % columns * (width + gap)
+        sheet[:channels, top : top + height, left : left + width] = image
+        sheet[channels, top : top + height, left : left + width] = 255
+    return Image.fromarray(np.ascontiguousarray(sheet.permute(1, 2, 0).numpy()), "LA" if channels == 1 else "RGBA")
+
+
+def data_uri(image: Image.Image, side: int) -> str:
+    """An image as a data: address. `side`: of its tiles; small or grey ones are kept to the bit."""
+    buffer = io.BytesIO()
+    if image.mode in ("L", "LA") or side <= LOSSLESS_SIDE:
+        kind = "png"
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        kind = "webp"
+        image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

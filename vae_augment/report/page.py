@@ -1,0 +1,201 @@
+"""The report of a bank: one HTML file, with everything in it, for people who decide whether to use it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vae_augment.bank import VAEBank
+from vae_augment.evaluation_result import Evaluation
+from vae_augment.fit_data import FitData
+from vae_augment.report.decoder_payload import decoder_payload, payload_bytes
+from vae_augment.report.page_map import Map, base64_floats, page_map
+from vae_augment.report.page_pictures import pictures
+from vae_augment.report.page_words import evaluation_of, policy_of, quality_of
+from vae_augment.report.plots import class_colours, has_curves, learning_curves, page_style, svg
+from vae_augment.reproduction import reproduction
+
+DECODER_BYTES = 8_000_000  # of all classes that can be decoded in the page
+SLIDERS = 8  # shown at first
+SMALL_SIDE = 64  # pixels: images up to there are enlarged without blurring
+MAP_HELP = (
+    "Point at a code, or step through them with the arrow keys, to see its image. With t-SNE only neighbourhoods mean "
+    "something: not distances, sizes or densities of groups. Each class has a VAE of its own, so nearness of codes of "
+    "different classes tells little."
+)
+
+
+def report_html(
+    bank: VAEBank,
+    *,
+    data: FitData | None = None,
+    evaluation: Evaluation | None = None,
+    seed: int = 0,
+) -> str:
+    """The page, as text. It holds no time and no path: the same bank, data and evaluation give the same page.
+
+    Example:
+        >>> Path("report.html").write_text(report_html(bank), encoding="utf-8")
+
+    Args:
+        bank: a fitted bank, on the CPU.
+        data: images of the bank's classes at its size (see `vae_augment.bank_images`), for pictures beside real ones.
+            None: pictures are of generated images, and the map is of the codes that the bank keeps.
+        evaluation: what `evaluate` found; None: the page says how to find it.
+        seed: of the choice of images, and of what is drawn.
+    """
+    content = bank.content
+    decodable = _decodable(bank)
+    found, no_map = _map(bank, data, decodable, seed)
+    colours = class_colours(len(bank.classes))
+    legend = [{"colour": colour, "name": name} for colour, name in zip(colours, bank.classes, strict=True)]
+    shown = pictures(bank, data, seed)
+    environment = Environment(
+        loader=PackageLoader("vae_augment.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    templates = files("vae_augment.report") / "templates"
+    return environment.get_template("report.html").render(
+        title=bank.data.get("name") or "A bank",
+        summary=_summary(bank),
+        sections=_sections(),
+        css=(templates / "report.css").read_text(encoding="utf-8"),
+        js=(templates / "report.js").read_text(encoding="utf-8"),
+        decoder_js=(files("vae_augment.report") / "decoder.js").read_text(encoding="utf-8"),
+        evaluation=None if evaluation is None else evaluation_of(evaluation),
+        evaluate_command=_evaluate_command(bank),
+        pictures=shown,
+        small_images=max(bank.image_shape[1:]) <= SMALL_SIDE,
+        live={"names": bank.classes[:decodable], "left_out": _left_out(bank, decodable)},
+        map=None if found is None else {**_map_words(found, data), "names": bank.classes, "legend": legend},
+        no_map=no_map,
+        colours=colours,
+        infos=content.class_infos,
+        curves=_curves(bank, legend),
+        quality=quality_of(bank),
+        policy=policy_of(bank.policy),
+        command=reproduction(bank),
+        facts=_facts(bank),
+        page_data=_script(bank, decodable, found),
+    )
+
+
+def _sections() -> list[tuple[str, str]]:
+    return [
+        ("verdict", "Does it help?"),
+        ("pictures", "Pictures"),
+        ("try", "Try it"),
+        ("map", "Map"),
+        ("classes", "Classes"),
+        ("curves", "Learning curves"),
+        ("quality", "Quality"),
+        ("policy", "Policy"),
+        ("again", "Make it again"),
+    ]
+
+
+def _summary(bank: VAEBank) -> str:
+    channels, height, width = bank.image_shape
+    kind = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+    images = sum(info.images for info in bank.class_infos)
+    classes = len(bank.classes)
+    return (
+        f"A bank of {classes} VAE{'s' * (classes > 1)}, one for each class, fitted on {images:,} {kind} images of "
+        f"{height}x{width} pixels with {bank.latent_dim} latent dimensions."
+    )
+
+
+def _facts(bank: VAEBank) -> list[tuple[str, str]]:
+    data, config = bank.data, bank.config
+    return [
+        ("data", f"{data.get('name')} ({data.get('source')})"),
+        ("images", f"{data.get('images')}" + (f", {data['skipped']} left out" if data.get("skipped") else "")),
+        ("fingerprint of the data", str(data.get("fingerprint"))),
+        ("preset", config.preset),
+        ("sharing", config.sharing),
+        ("steps", str(config.steps)),
+        ("seed", str(data.get("seed"))),
+        ("sha256 of the bank", bank.sha256),
+    ]
+
+
+def _evaluate_command(bank: VAEBank) -> str:
+    words = reproduction(bank)
+    name = words.split(" --data ")[1].split(" ")[0] if " --data " in words else "DATA"
+    return (
+        f"vae-augment evaluate --data {name} --json result.json\n"
+        f"vae-augment report BANK --data {name} --evaluation result.json"
+    )
+
+
+def _curves(bank: VAEBank, legend: list[dict[str, str]]) -> dict[str, Any] | None:
+    if not has_curves(bank):
+        return None
+    with page_style():
+        plot = svg(learning_curves(bank))
+    start = bank.content.start
+    text = (
+        "Means over the batches of training, whose images may be moved copies. The line in ink is the warm start on "
+        "all classes; each class goes on from there by itself."
+        if start is not None
+        else "Means over the batches of training, whose images may be moved copies. Each class begins from nothing."
+    )
+    ends = bank.content.curves[:, -1].float()
+    alt = (
+        f"Two plots over the steps of training. At the end the reconstruction loss of the classes is "
+        f"{ends[:, 0].min():.2f} to {ends[:, 0].max():.2f} nats per value, the KL divergence {ends[:, 1].min():.1f} to "
+        f"{ends[:, 1].max():.1f} nats per image."
+    )
+    return {"plot": plot, "text": text, "alt": alt, "legend": legend}
+
+
+def _map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> tuple[Map | None, str]:
+    """The map, or why there is none."""
+    if data is None and not bool(bank.content.stats.counts.any()):
+        return None, "The bank keeps no codes of images (it was fitted with exemplars=0): give the images with --data."
+    return page_map(bank, data, decodable, seed), ""
+
+
+def _map_words(found: Map, data: FitData | None) -> dict[str, Any]:
+    count = len(found.points)
+    of = "images of the data" if data is not None else "training images, as the bank keeps them"
+    return {
+        "points": found.points,
+        "text": f"{count:,} codes of {of}, as points of a plane.",
+        "alt": f"Map of {count} codes, coloured by class. Use the arrow keys to step through them.",
+        "help": MAP_HELP,
+    }
+
+
+def _decodable(bank: VAEBank) -> int:
+    """How many classes, from the first, fit into what a page may take."""
+    count = len(bank.classes)
+    while count > 1 and payload_bytes(bank, range(count)) > DECODER_BYTES:
+        count //= 2
+    return count
+
+
+def _left_out(bank: VAEBank, decodable: int) -> str:
+    if decodable == len(bank.classes):
+        return ""
+    return f"To keep the page small, the first {decodable} of {len(bank.classes)} classes are in it."
+
+
+def _script(bank: VAEBank, decodable: int, found: Map | None) -> dict[str, Any]:
+    """What the page's script works with."""
+    stats = bank.content.stats
+    variances = stats.cov[:decodable].diagonal(dim1=1, dim2=2)
+    return {
+        "latents": bank.latent_dim,
+        "decoder": decoder_payload(bank, range(decodable)),
+        "live": {
+            "names": list(bank.classes[:decodable]),
+            "shown": SLIDERS,
+            "order": variances.argsort(stable=True, dim=1, descending=True).tolist(),
+            "mean": base64_floats(stats.mean[:decodable]),
+            "deviation": base64_floats(variances.sqrt()),
+            "factors": base64_floats(stats.scale_tril[:decodable]),
+        },
+        "map": None if found is None else found.script,
+    }

@@ -1,0 +1,78 @@
+"""The map of a page: where the codes of images lie, and what they are codes of."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from vae_augment.bank import VAEBank
+from vae_augment.fit_data import FitData
+from vae_augment.images import resize
+from vae_augment.latent_map import codes_of, latent_map
+from vae_augment.report.embedded import data_uri, tiled
+
+MOST_POINTS = 1_500
+WIDTH, HEIGHT, MARGIN = 1000, 700, 25  # of the map, in its own units
+SPRITE_COLUMNS = 40
+LARGEST_THUMBNAIL = 48  # pixels
+
+
+class Map(NamedTuple):
+    """Points [x, y, class] of the first layout, and what the page's script needs of it and of the other one."""
+
+    points: list[tuple[float, float, int]]
+    script: dict[str, Any]
+
+
+def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> Map:
+    """A map of up to 1,500 codes.
+
+    Args:
+        bank: a fitted bank.
+        data: the images of the points; None: those whose codes the bank keeps.
+        decodable: how many classes, from the first, the page can decode.
+        seed: of the choice of images and of t-SNE.
+
+    Raises:
+        ValueError: there is no data, and the bank keeps no codes.
+    """
+    most = max(1, MOST_POINTS // len(bank.classes))
+    codes = codes_of(bank, data, most=most, seed=seed)
+    layouts = {method: _placed(latent_map(codes.latents, method=method, seed=seed)) for method in ("pca", "tsne")}
+    rows: list[int] = codes.rows.tolist()
+    script = {
+        "rows": rows,
+        "names": list(bank.classes),
+        "layouts": {"tsne": layouts["tsne"]},
+        "codes": base64_floats(codes.latents),
+        "decoded": decodable,
+        "sprite": None if data is None or codes.items is None else _sprite(data.images[codes.items]),
+    }
+    return Map([(x, y, row) for (x, y), row in zip(layouts["pca"], rows, strict=True)], script)
+
+
+def base64_floats(numbers: Tensor) -> str:
+    """Float32 numbers, little-endian, as text."""
+    return base64.b64encode(numbers.float().contiguous().numpy().astype("<f4").tobytes()).decode()
+
+
+def _placed(points: Tensor) -> list[tuple[float, float]]:
+    """Points [N, 2] inside the map, with one scale for both directions."""
+    low, high = points.amin(0), points.amax(0)
+    sides = points.new_tensor([WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN])
+    scale = (sides / (high - low).clamp_min(1e-9)).min()
+    centred = (points - (low + high) / 2) * scale + points.new_tensor([WIDTH / 2, HEIGHT / 2])
+    return [(round(x, 1), round(y, 1)) for x, y in centred.tolist()]
+
+
+def _sprite(images: Tensor) -> dict[str, Any]:
+    """All thumbnails as one image."""
+    height, width = images.shape[2:]
+    scale = min(1.0, LARGEST_THUMBNAIL / max(height, width))
+    small = resize(images, (max(1, round(height * scale)), max(1, round(width * scale))))
+    sheet = tiled(small, SPRITE_COLUMNS, gap=0)
+    flat = sheet.convert("L" if sheet.mode == "LA" else "RGB")
+    uri = data_uri(flat, max(small.shape[2:]))
+    return {"uri": uri, "columns": SPRITE_COLUMNS, "tile": [small.shape[3], small.shape[2]]}

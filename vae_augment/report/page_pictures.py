@@ -1,0 +1,66 @@
+"""The pictures of a page: a few real, reconstructed, jittered and generated images of each class."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from vae_augment.bank import VAEBank
+from vae_augment.fit_data import FitData
+from vae_augment.report.embedded import data_uri, tiled
+from vae_augment.shown_images import COLUMNS, shown_images
+
+MOST_SHEETS = 100  # classes
+
+
+class Strip(NamedTuple):
+    """Images of one kind, side by side: their kind, data: address, size in pixels, and text in place of them."""
+
+    kind: str
+    uri: str
+    width: int
+    height: int
+    alt: str
+
+
+class Sheet(NamedTuple):
+    """The strips of a class."""
+
+    name: str
+    strips: list[Strip]
+
+
+class Pictures(NamedTuple):
+    """All sheets, what to know of them, and what is left out."""
+
+    sheets: list[Sheet]
+    text: str
+    left_out: str
+
+
+def pictures(bank: VAEBank, data: FitData | None, seed: int) -> Pictures:
+    """Of the first hundred classes. Without data there are generated images alone."""
+    sheets = []
+    for info in bank.class_infos[:MOST_SHEETS]:
+        of_class = None if data is None else data.of(info.label)
+        images = of_class if of_class is not None and len(of_class) else None
+        strips = [
+            _strip(kind, batch, info.name) for kind, batch in shown_images(bank, images, info.label, seed).items()
+        ]
+        sheets.append(Sheet(info.name, strips))
+    text = (
+        "Real images are from the data. Reconstructed is what a VAE keeps of them; jittered, what the wrapper serves "
+        "in their place; generated, new images of the class. What is blurred here is blurred in training."
+        if data is not None
+        else "New images of each class, drawn as the policy draws them. With --data the report shows real ones beside "
+        "them, reconstructed and jittered."
+    )
+    more = len(bank.classes) - len(sheets)
+    return Pictures(sheets, text, f"{more} more classes are not shown." if more > 0 else "")
+
+
+def _strip(kind: str, images: Tensor, name: str) -> Strip:
+    sheet = tiled(images, COLUMNS)
+    alt = f"{len(images)} {kind} images of class {name}"
+    return Strip(kind, data_uri(sheet, max(images.shape[2:])), sheet.width, sheet.height, alt)

@@ -1,0 +1,116 @@
+"""Plots for a page: SVG that takes its colours from the page, so that it is light or dark with it."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vae_augment.bank import VAEBank
+from vae_augment.learning_curve import POINTS, ends
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours that people who confuse red and green can tell apart (Okabe and Ito 2008), readable on white and on black.
+PALETTE = ("#0b78b8", "#d55e00", "#009e73", "#cc5f9f", "#b8860b", "#3aa0d8", "#7b61c9", "#8c6d46", "#c4392b", "#6b7a8f")
+# What is drawn in these becomes the page's own.
+INK, LINES, PAPER = "#010101", "#020202", "#030303"
+ON_PAGE = {INK: "var(--ink)", LINES: "var(--line)", PAPER: "var(--paper)"}
+
+
+def class_colours(classes: int) -> list[str]:
+    """A colour for each class: ten that are easy to tell apart, or for more of them a walk around the hues."""
+    if classes <= len(PALETTE):
+        return list(PALETTE[:classes])
+    colours = []
+    for place in range(classes):
+        red, green, blue = colorsys.hls_to_rgb(place / classes, 0.42 + 0.12 * (place % 2), 0.6)
+        colours.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
+    return colours
+
+
+@contextmanager
+def page_style() -> Iterator[None]:
+    """While figures are made for a page: its colours, text that stays text, and the same bytes each time."""
+    import matplotlib
+
+    style: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "vae-augment",
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": LINES,
+        "axes.facecolor": PAPER,
+        "figure.facecolor": PAPER,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "grid.color": LINES,
+        "font.size": 10,
+        "text.parse_math": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with matplotlib.rc_context(style):
+        yield
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an <svg> element that takes its colours and its width from the page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # which several figures of one page would share
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true"', text, count=1)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    return re.sub("|".join(ON_PAGE), lambda found: ON_PAGE[found.group()], text)
+
+
+def has_curves(bank: VAEBank) -> bool:
+    """Whether the bank knows how any training went."""
+    start = bank.content.start
+    return bool(bank.content.curves.any()) or (start is not None and bool(start.curve.any()))
+
+
+def learning_curves(bank: VAEBank) -> Figure:
+    """The reconstruction loss and the KL divergence over the steps: of the warm start in ink, then of each class."""
+    from matplotlib.figure import Figure  # without pyplot, so that no window system is asked for
+
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    titles = ("reconstruction loss, nats per value", "KL divergence, nats per image")
+    for part, (axes, title) in enumerate(zip(panels, titles, strict=True)):
+        _draw_curves(axes, bank, part)
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_xlabel("steps")
+        axes.grid(axis="y", linewidth=0.5)
+        axes.set_axisbelow(True)
+    return figure
+
+
+def _draw_curves(axes: Axes, bank: VAEBank, part: int) -> None:
+    begun = 0
+    start = bank.content.start
+    if start is not None and bool(start.curve.any()):
+        begun = start.steps
+        axes.plot(_steps(begun), start.curve[:, part].float(), color=INK)
+    colours, width = class_colours(len(bank.classes)), 1.5 if len(bank.classes) <= len(PALETTE) else 0.7
+    for info, curve, colour in zip(bank.class_infos, bank.content.curves, colours, strict=True):
+        if bool(curve.any()):
+            steps = [begun + step for step in _steps(info.steps - begun)]
+            axes.plot(steps, curve[:, part].float(), color=colour, linewidth=width)
+
+
+def _steps(steps: int) -> Sequence[float]:
+    """Where the points of a curve lie: in the middle of the steps that each is the mean over."""
+    last = np.array([ends(point, steps) for point in range(POINTS)])
+    places: list[float] = ((np.concatenate([[0], last[:-1]]) + last) / 2).tolist()
+    return places

@@ -1,0 +1,50 @@
+"""How to make a bank again: the command or the call that gave it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import fields
+from typing import Any
+
+from vae_augment.bank import VAEBank
+from vae_augment.config import FitConfig
+from vae_augment.data import SAMPLE_SOURCE
+
+BY_NAME = ("torchvision", SAMPLE_SOURCE)  # data that has a name; others have a path, which a bank does not keep
+FROM_PYTHON = "dataset object"
+
+
+def reproduction(bank: VAEBank) -> str:
+    """The shell command that makes a bank again, or the Python call, where it was made by one.
+
+    A bank does not know where its data was: a path stands as PATH/TO/ its name. Of a bank whose classes were
+    changed since, it is the fit that its options and policy come from.
+    """
+    changed = _changed(bank)
+    if bank.data.get("source") in (None, FROM_PYTHON):
+        options = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+        return f"fit(dataset, config=FitConfig({options}), seed={bank.data.get('seed', 0)})"
+    name = str(bank.data.get("name"))
+    words = ["vae-augment", "fit", "--data", name if bank.data["source"] in BY_NAME else f"PATH/TO/{name}"]
+    if bank.data.get("per_class") is not None:
+        words += ["--per-class", str(bank.data["per_class"])]
+    for option in ("preset", "latent_dim", "image_size", "sharing"):
+        if option in changed:
+            words += [f"--{option.replace('_', '-')}", str(changed[option])]
+    if bank.config.policy == "none":
+        words.append("--no-policy")
+    words += ["--seed", str(bank.data.get("seed", 0))]
+    if bank.data.get("skipped"):
+        words += ["--on-error", "skip"]
+    return shlex.join(words)
+
+
+def _changed(bank: VAEBank) -> dict[str, Any]:
+    """The options that are not what they would be by themselves."""
+    usual = FitConfig(preset=bank.config.preset).resolve(bank.data.get("images") or 0)
+    options = {field.name: getattr(bank.config, field.name) for field in fields(FitConfig)}
+    return {
+        name: value
+        for name, value in options.items()
+        if value != getattr(FitConfig() if name == "preset" else usual, name)
+    }
