@@ -10,19 +10,10 @@ from torch.utils.data import Subset
 
 from vae_augment import VAEBank
 from vae_augment.fit_data import load_images
-from vae_augment.report.contact_sheet import (
-    COLUMNS,
-    GAP,
-    MARGIN,
-    NAME_WIDTH,
-    TEXT,
-    TILE,
-    _drawable,
-    _font,
-    contact_sheet,
-    contact_sheet_png,
-)
+from vae_augment.report.contact_sheet import contact_sheet, contact_sheet_png
+from vae_augment.shown_images import COLUMNS
 from vae_augment.source import Source
+from vae_augment.tiles import GAP, MARGIN, NAME_WIDTH, TEXT, TILE, drawable, font
 
 TOP = MARGIN + TEXT + MARGIN
 
@@ -111,7 +102,7 @@ def test_any_class_name_is_drawn_within_its_column(bank, data, name):
     ],
 )
 def test_what_a_font_cannot_draw_is_escaped_and_what_is_too_long_left_out_in_the_middle(name, drawn):
-    assert _drawable(name, _font()) == drawn
+    assert drawable(name, font()) == drawn
 
 
 def test_classes_of_few_images_and_long_names_are_shown(bank, shapes):

@@ -7,24 +7,30 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from vae_augment import bank_file
-from vae_augment.bank_content import BankContent, ClassInfo, find_all, without_quality
+from vae_augment.bank_content import ClassInfo, find_all, without_quality
+from vae_augment.class_models import ClassModels
 from vae_augment.config import FitConfig
 from vae_augment.files import atomic_write
-from vae_augment.images import resize, to_float, to_uint8
-from vae_augment.latent import concatenate, draw
-from vae_augment.mixed import Weights, decode_each, decode_mixed, encode_mixed
-from vae_augment.model import VAE
-from vae_augment.policy import Policy
+from vae_augment.images import to_float, to_uint8
+from vae_augment.latent import concatenate
+from vae_augment.notebook import card
+from vae_augment.seeding import generator
 from vae_augment.stored import join
+from vae_augment.tiles import TILE, Block, drawable, font, side_by_side
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SHOWN = 20  # classes of a picture in a notebook
 
 
-class VAEBank:
+class VAEBank(ClassModels):
     """One VAE per class of a dataset, made by `fit` or `VAEBank.load`.
 
     Below, `images` are uint8, or float in [0, 1], [B, C, H, W]; another height and width than the bank's is resized.
@@ -35,13 +41,6 @@ class VAEBank:
         >>> bank = VAEBank.load("mnist.safetensors")
         >>> images = bank.sample(torch.tensor([3, 1, 3]))  # uint8 [3, 1, 28, 28]
     """
-
-    def __init__(self, content: BankContent, device: torch.device | str = "cpu") -> None:
-        self.content = content
-        self.device = torch.device(device)
-        self._weights = Weights(content.weights, self.device)
-        self.stats = content.stats.to(self.device)
-        self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,26 +58,8 @@ class VAEBank:
         return self.content.class_infos
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images it models."""
-        return self.vae.image_shape
-
-    @property
-    def latent_dim(self) -> int:
-        return self.vae.latent_dim
-
-    @property
-    def vae(self) -> VAE:
-        return self.content.vae
-
-    @property
     def config(self) -> FitConfig:
         return self.content.config
-
-    @property
-    def policy(self) -> Policy:
-        """What is done where a caller says nothing."""
-        return self.content.policy
 
     @property
     def data(self) -> dict[str, Any]:
@@ -96,6 +77,34 @@ class VAEBank:
             f"VAEBank({len(self.classes)} classes, images {channels}x{height}x{width}, "
             f"latent_dim={self.latent_dim}, data={self.data.get('name')!r})"
         )
+
+    def _repr_html_(self) -> str:
+        channels, height, width = self.image_shape
+        policy, count = self.policy, len(self.classes)
+        facts = [
+            ("data", f"{self.data.get('name')} ({self.data.get('source')}), {self.data.get('images')} images"),
+            ("images", f"{channels} x {height} x {width}, {self.latent_dim} latent dimensions"),
+            ("policy", f"p_jitter {policy.p_jitter:g}, p_generate {policy.p_generate:g}: {policy.origin}"),
+        ]
+        rows = [(i.name, i.label, i.images, f"{i.rmse:.4f}", f"{i.kl:.1f}", i.status) for i in self.class_infos]
+        headers = ("class", "label", "images", "RMSE", "KL (nats)", "status")
+        title = f"VAEBank of {count} class{'es' * (count != 1)}"
+        return card(title, facts, headers, rows, self.show(), "Generated images, a row for each class")
+
+    def show(self, images: int = 8, *, seed: int = 0) -> Image.Image:
+        """A picture of generated images, a row for each of the first twenty classes; a notebook shows it.
+
+        Args:
+            images: of each class.
+            seed: of the draws; torch's global generator is left alone.
+        """
+        if images < 1:
+            raise ValueError(f"images must be at least 1, got {images}.")
+        letters, infos = font(), self.class_infos[:SHOWN]
+        random = generator(seed, "show")
+        rows = [self.sample(torch.full((images,), info.label), generator=random).cpu() for info in infos]
+        names = [drawable(info.name, letters) for info in infos]
+        return side_by_side([Block("generated", rows, names)], max(TILE, *self.image_shape[1:]))
 
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,64 +191,6 @@ class VAEBank:
             raise ValueError(f"t must be a number or [B] with B = {len(labels)}, got {list(weight.shape)}.")
         z_a, z_b = self.encode(images_a, labels)[0], self.encode(images_b, labels)[0]
         return to_uint8(self.decode(z_a + weight.reshape(-1, 1) * (z_b - z_a), labels))
-
-    # ---- the same by rows and with the randomness handed in, for the wrapper and export ----
-
-    def encode_rows(self, x: Tensor, rows: Tensor, *, block: int | None = None) -> tuple[Tensor, Tensor]:
-        """`encode` of float images of any size, for class positions [B] instead of labels (see vae_augment.mixed)."""
-        return encode_mixed(self.vae, self._weights, resize(x, self.image_shape[1:]), rows, block)
-
-    def decode_rows(self, z: Tensor, rows: Tensor, *, as_bytes: bool = False) -> Tensor:
-        """`decode` for class positions [B] instead of labels; `as_bytes` gives uint8."""
-        return decode_mixed(self.vae, self._weights, z, rows, as_bytes=as_bytes)
-
-    def decode_each(self, z: Tensor, rows: Tensor) -> Tensor:
-        """`decode_rows` for a few images of many classes, each the same whatever the others are; on a CPU."""
-        return decode_each(self.vae, self._weights, z, rows)
-
-    def prepare(self) -> None:
-        """Work out what serving needs, once, before workers are started that would each do it again."""
-        self._weights.steady(self.vae)
-        _ = self.stats.scale_tril
-
-    def draw(
-        self, rows: Tensor, noise: Tensor, chosen: Tensor, method: str | None = None, temperature: float = 1.0
-    ) -> Tensor:
-        """Latents [B, L] of new images, from normal noise [B, L] and uniform numbers [B]."""
-        method = self.policy.method if method is None else method
-        noise, chosen = noise.to(self.device), chosen.to(self.device)
-        return draw(self.stats, rows, noise, chosen, method=method, temperature=temperature)
-
-    def move(
-        self,
-        x: Tensor,
-        rows: Tensor,
-        noise: Tensor,
-        scale: float | None = None,
-        keep_detail: bool | None = None,
-    ) -> Tensor:
-        """`jitter` of float images [B, C, H, W], from normal noise [B, L]: float32, of x's shape, not clipped."""
-        size = (x.shape[-2], x.shape[-1])
-        z = self.encode_rows(x, rows)[0]
-        moved = self.decode_rows(self.moved(z, rows, noise, scale), rows)
-        if not self.keeps_detail(size, keep_detail):
-            return resize(moved, size)
-        return x + resize(moved - self.decode_rows(z, rows), size)
-
-    def moved(self, z: Tensor, rows: Tensor, noise: Tensor, scale: float | None = None) -> Tensor:
-        """Latents [B, L] moved along the variation of their classes."""
-        scale = self.policy.scale if scale is None else scale
-        if not 0 <= scale < float("inf"):
-            raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
-        return z + scale * self.stats.spread(rows, noise.to(self.device))
-
-    def keeps_detail(self, size: tuple[int, int], keep_detail: bool | None = None) -> bool:
-        """Whether jitter keeps the detail of images of a size: as told, or else the policy's.
-
-        A policy's False is for images of at most the bank's size: decoded anew, larger ones would be blurred.
-        """
-        larger = size[0] > self.image_shape[1] or size[1] > self.image_shape[2]
-        return (self.policy.keep_detail or larger) if keep_detail is None else keep_detail
 
     # ---- other banks from this one ----
 

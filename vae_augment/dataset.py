@@ -14,8 +14,10 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from vae_augment.balance import Strategy, added_items, wanted_totals
 from vae_augment.bank import VAEBank
 from vae_augment.bank_cache import find_bank
-from vae_augment.exceptions import DataWarning, LeakageWarning, PolicyWarning, warn
+from vae_augment.exceptions import PolicyWarning, warn
+from vae_augment.matching import rows_of, warn_of_other_data
 from vae_augment.mixing import REAL, Cache, Draws, draw_fresh, draw_seeded, no_draws, synthesise
+from vae_augment.notebook import card
 from vae_augment.raw import common_range
 from vae_augment.sample import with_source
 from vae_augment.seeding import check_seed
@@ -86,7 +88,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         self.bank = find_bank(bank, base_ds, self._source)
         self._source.number_as(self.bank.class_to_idx)
         if bank is not None and self._source.stable:
-            _warn_of_other_data(self.bank, self._source)
+            warn_of_other_data(self.bank, self._source)
         self._source.value_range = common_range(self._source.value_range, self.bank.value_range)
         self.p_generate, self.p_jitter = _shares(self.bank, p_generate, p_jitter)
         by_class = p_generate is None and p_jitter is None
@@ -97,7 +99,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         self.return_source = return_source
         self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
         self._length = len(self._origin)
-        self._rows = _rows(self.bank, self._source)[self._origin]
+        self._rows = rows_of(self.bank, self._source)[self._origin]
         self._shares = self._share_table(by_class)
         self._cache = Cache(
             self.bank,
@@ -197,6 +199,20 @@ class VAEAugmentedDataset(Dataset[Any]):
             f"seed={self.seed}, bank={self.bank!r})"
         )
 
+    def _repr_html_(self) -> str:
+        """What comes of each class: its items, and of how many synthetic images take the place in the mean."""
+        labels, shares = self._source.labels[self._origin], self._shares.double()
+        rows = []
+        for label, name in sorted(self._source.classes.items()):
+            own = labels == label
+            jittered, generated = shares[own, 1].sum().item(), shares[own, 0].sum().item()
+            added = int((own & self.is_synthetic).sum())
+            rows.append((name, int(own.sum()), added, f"{jittered:.0f}", f"{generated:.0f}"))
+        seed = "torch's global generator" if self.seed is None else f"seed {self.seed}, epoch {int(self._epoch)}"
+        facts = [("randomness", seed), ("bank", repr(self.bank)), ("policy", self.bank.policy.origin)]
+        headers = ("class", "items", "of them added", "jittered", "newly generated")
+        return card(f"VAEAugmentedDataset of {len(self)} items", facts, headers, rows)
+
     # ---- how a batch is made ----
 
     def _index(self, index: Any) -> int:
@@ -265,32 +281,3 @@ def _shares(bank: VAEBank, p_generate: float | None, p_jitter: float | None) -> 
     if p_jitter is None:
         p_jitter = min(bank.policy.p_jitter, 1 - p_generate)
     return float(p_generate), float(p_jitter)
-
-
-def _warn_of_other_data(bank: VAEBank, source: Source) -> None:
-    """Results look better than they are if the bank has seen images that they are measured on."""
-    fitted_on = bank.data.get("fingerprint")
-    if fitted_on is not None and fitted_on != source.fingerprint():
-        warn(
-            f"the bank was fitted on other data ({bank.data.get('name')}, {bank.data.get('images')} images) than "
-            f"base_ds ({len(source)}). Results on held-out images that it was fitted on look better than they are. "
-            "Fit a bank on base_ds alone: VAEAugmentedDataset(base_ds) does.",
-            LeakageWarning,
-        )
-
-
-def _rows(bank: VAEBank, source: Source) -> Tensor:
-    """The bank's class position of each base item [N]; bank and base are matched by integer label, or by name."""
-    if lacking := source.lacking_in(bank.class_to_idx):
-        what, has = lacking
-        raise ValueError(f"the bank has no class {what} of base_ds; it has {has}. Fit a bank on this dataset.")
-    for info in bank.class_infos if source.has_names else ():
-        name = source.classes.get(info.label, info.name)
-        if name != info.name:
-            warn(
-                f"label {info.label} is {info.name!r} in the bank and {name!r} in base_ds; going by the label.",
-                DataWarning,
-            )
-            break
-    values, inverse = source.labels.unique(return_inverse=True)
-    return torch.tensor([bank.row_of[label] for label in values.tolist()])[inverse]

@@ -1,0 +1,37 @@
+"""What a notebook shows of an object: a title, facts, a picture and a table."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vae_augment.tiles import png
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_ROWS = 20  # of a table
+
+
+def card(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    headers: Sequence[str] = (),
+    rows: Sequence[Sequence[object]] = (),
+    picture: Image.Image | None = None,
+    alt: str = "",
+) -> str:
+    """HTML, every text in it escaped; a table's first twenty rows."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # a notebook alone needs it
+
+    environment = Environment(loader=PackageLoader("vae_augment"), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("card.html").render(
+        title=title,
+        facts=facts,
+        headers=headers,
+        rows=rows[:MOST_ROWS],
+        more=max(0, len(rows) - MOST_ROWS),
+        picture=None if picture is None else base64.b64encode(png(picture)).decode(),
+        alt=alt,
+    )
