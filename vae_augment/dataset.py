@@ -201,13 +201,14 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     def _repr_html_(self) -> str:
         """What comes of each class: its items, and of how many synthetic images take the place in the mean."""
-        labels, shares = self._source.labels[self._origin], self._shares.double()
+        labels = self._source.labels[self._origin]
+        generates, jitters = self._shares.double().unbind(1)
+        jitters = torch.minimum(jitters, 1 - generates)  # of an added item it is the rest
         rows = []
         for label, name in sorted(self._source.classes.items()):
             own = labels == label
-            jittered, generated = shares[own, 1].sum().item(), shares[own, 0].sum().item()
             added = int((own & self.is_synthetic).sum())
-            rows.append((name, int(own.sum()), added, f"{jittered:.0f}", f"{generated:.0f}"))
+            rows.append((name, int(own.sum()), added, f"{jitters[own].sum():.0f}", f"{generates[own].sum():.0f}"))
         seed = "torch's global generator" if self.seed is None else f"seed {self.seed}, epoch {int(self._epoch)}"
         facts = [("randomness", seed), ("bank", repr(self.bank)), ("policy", self.bank.policy.origin)]
         headers = ("class", "items", "of them added", "jittered", "newly generated")
