@@ -62,6 +62,23 @@ def codes_of(bank: VAEBank, data: FitData | None = None, *, most: int | None = N
     return Codes(torch.cat(parts), rows, None if data is None else torch.cat(chosen))
 
 
+def start_codes(bank: VAEBank, images: Tensor) -> Tensor:
+    """Posterior means [N, L] of uint8 images [N, C, H, W] of any class under the VAE that all classes began from.
+
+    They lie in one latent space, so that a map of them tells how classes lie beside each other.
+
+    Raises:
+        ValueError: the bank was fitted without a warm start.
+    """
+    start = bank.content.start
+    if start is None:
+        raise ValueError("the bank has no shared start: it was fitted with sharing='none'.")
+    parts = [torch.empty(0, bank.latent_dim)]
+    with single_thread(), torch.no_grad():
+        parts += [bank.vae.encode(start.params, to_float(some)[None])[0][0] for some in images.split(BLOCK)]
+    return torch.cat(parts)
+
+
 def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor:
     """Codes [N, L] as points of a plane [N, 2], by scikit-learn; float32.
 

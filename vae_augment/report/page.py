@@ -22,8 +22,7 @@ SLIDERS = 8  # shown at first
 SMALL_SIDE = 64  # pixels: images up to there are enlarged without blurring
 MAP_HELP = (
     "Point at a code, or step through them with the arrow keys, to see its image. With t-SNE only neighbourhoods mean "
-    "something: not distances, sizes or densities of groups. Each class has a VAE of its own, so nearness of codes of "
-    "different classes tells little."
+    "something: not distances, sizes or densities of groups."
 )
 
 
@@ -133,7 +132,7 @@ def _curves(bank: VAEBank, legend: list[dict[str, str]]) -> dict[str, Any] | Non
     if not has_curves(bank):
         return None
     with page_style():
-        plot = svg(learning_curves(bank))
+        plots = [svg(figure) for figure in learning_curves(bank)]
     start = bank.content.start
     text = (
         "Means over the batches of training, whose images may be moved copies. The line in ink is the warm start on "
@@ -147,7 +146,7 @@ def _curves(bank: VAEBank, legend: list[dict[str, str]]) -> dict[str, Any] | Non
         f"{ends[:, 0].min():.2f} to {ends[:, 0].max():.2f} nats per value, the KL divergence {ends[:, 1].min():.1f} to "
         f"{ends[:, 1].max():.1f} nats per image."
     )
-    return {"plot": plot, "text": text, "alt": alt, "legend": legend}
+    return {"plots": plots, "text": text, "alt": alt, "legend": legend}
 
 
 def _map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> tuple[Map | None, str]:
@@ -160,9 +159,14 @@ def _map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> tupl
 def _map_words(found: Map, data: FitData | None) -> dict[str, Any]:
     count = len(found.points)
     of = "images of the data" if data is not None else "training images, as the bank keeps them"
+    where = (
+        "They lie where the VAE that all classes began from puts them: images that it finds alike are near each other."
+        if found.shared
+        else "Each class has a VAE of its own, so nearness of codes of different classes tells little."
+    )
     return {
         "points": found.points,
-        "text": f"{count:,} codes of {of}, as points of a plane.",
+        "text": f"{count:,} codes of {of}, as points of a plane. {where}",
         "alt": f"Map of {count} codes, coloured by class. Use the arrow keys to step through them.",
         "help": MAP_HELP,
     }

@@ -10,7 +10,7 @@ from torch import Tensor
 from vae_augment.bank import VAEBank
 from vae_augment.fit_data import FitData
 from vae_augment.images import resize
-from vae_augment.latent_map import codes_of, latent_map
+from vae_augment.latent_map import codes_of, latent_map, start_codes
 from vae_augment.report.embedded import data_uri, tiled
 
 MOST_POINTS = 1_500
@@ -20,9 +20,16 @@ LARGEST_THUMBNAIL = 48  # pixels
 
 
 class Map(NamedTuple):
-    """Points [x, y, class] of the first layout, and what the page's script needs of it and of the other one."""
+    """A map.
+
+    Args:
+        points: [x, y, class] in the first layout.
+        shared: whether all codes lie in one latent space, that of the shared start.
+        script: what the page's script needs of it and of the other layout.
+    """
 
     points: list[tuple[float, float, int]]
+    shared: bool
     script: dict[str, Any]
 
 
@@ -31,7 +38,8 @@ def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> 
 
     Args:
         bank: a fitted bank.
-        data: the images of the points; None: those whose codes the bank keeps.
+        data: the images of the points, which then lie where the VAE that all classes began from puts them, if there
+            is one. None: those whose codes the bank keeps.
         decodable: how many classes, from the first, the page can decode.
         seed: of the choice of images and of t-SNE.
 
@@ -40,7 +48,10 @@ def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> 
     """
     most = max(1, MOST_POINTS // len(bank.classes))
     codes = codes_of(bank, data, most=most, seed=seed)
-    layouts = {method: _placed(latent_map(codes.latents, method=method, seed=seed)) for method in ("pca", "tsne")}
+    images = None if data is None or codes.items is None else data.images[codes.items]
+    shared = images is not None and bank.content.start is not None
+    placed = start_codes(bank, images) if shared and images is not None else codes.latents
+    layouts = {method: _placed(latent_map(placed, method=method, seed=seed)) for method in ("pca", "tsne")}
     rows: list[int] = codes.rows.tolist()
     script = {
         "rows": rows,
@@ -48,9 +59,9 @@ def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> 
         "layouts": {"tsne": layouts["tsne"]},
         "codes": base64_floats(codes.latents),
         "decoded": decodable,
-        "sprite": None if data is None or codes.items is None else _sprite(data.images[codes.items]),
+        "sprite": None if images is None else _sprite(images),
     }
-    return Map([(x, y, row) for (x, y), row in zip(layouts["pca"], rows, strict=True)], script)
+    return Map([(x, y, row) for (x, y), row in zip(layouts["pca"], rows, strict=True)], shared, script)
 
 
 def base64_floats(numbers: Tensor) -> str:

@@ -80,20 +80,20 @@ def has_curves(bank: VAEBank) -> bool:
     return bool(bank.content.curves.any()) or (start is not None and bool(start.curve.any()))
 
 
-def learning_curves(bank: VAEBank) -> Figure:
+def learning_curves(bank: VAEBank) -> list[Figure]:
     """The reconstruction loss and the KL divergence over the steps: of the warm start in ink, then of each class."""
     from matplotlib.figure import Figure  # without pyplot, so that no window system is asked for
 
-    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
-    panels = figure.subplots(1, 2)
-    titles = ("reconstruction loss, nats per value", "KL divergence, nats per image")
-    for part, (axes, title) in enumerate(zip(panels, titles, strict=True)):
+    figures = []
+    for part, title in enumerate(("reconstruction loss, nats per value", "KL divergence, nats per image")):
+        figures.append(Figure(figsize=(4.6, 3.2), layout="constrained"))
+        axes = figures[-1].add_subplot()
         _draw_curves(axes, bank, part)
         axes.set_title(title, fontsize=10, loc="left")
         axes.set_xlabel("steps")
         axes.grid(axis="y", linewidth=0.5)
         axes.set_axisbelow(True)
-    return figure
+    return figures
 
 
 def _draw_curves(axes: Axes, bank: VAEBank, part: int) -> None:
