@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.browser import browser as browser  # a fixture, as the next
+from tests.browser import page as page
 from vae_augment import FitConfig, VAEBank, config, fit
 from vae_augment.data import torchvision_names
 
