@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -61,13 +61,13 @@ class Browser:
             asyncio._set_running_loop(None)
 
     @contextmanager
-    def page(self) -> Iterator[Page]:
-        """A fresh page without a network.
+    def page(self, **options: Any) -> Iterator[Page]:
+        """A fresh page without a network; `options` are those of a context of Playwright's.
 
         Raises AssertionError at the end if it logged an error, raised one, or asked for anything that is no file.
         """
         with self._running():
-            context = self._chromium.new_context(offline=True)
+            context = self._chromium.new_context(offline=True, **options)
             wrong: list[str] = []
             context.on("console", lambda said: said.type == "error" and wrong.append(f"console: {said.text}"))
             context.on("weberror", lambda raised: wrong.append(f"error: {raised.error}"))

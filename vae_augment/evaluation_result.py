@@ -51,8 +51,9 @@ class Evaluation:
         """
         try:
             content = parse_json(text)
-        except RecursionError:
-            raise ValueError("an evaluation must be JSON as to_json writes it, got one that is too deep.") from None
+        except (ValueError, RecursionError) as error:
+            reason = "it is too deep" if isinstance(error, RecursionError) else error
+            raise ValueError(f"the text is not JSON as to_json writes it: {reason}.") from None
         entries = {"verdict": str, "metric": str, "setup": dict, "rows": list}
         _check_entries("an evaluation", content, entries)
         if content["metric"] not in METRICS:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def info(bank: Path) -> None:
     """Say what a bank holds and how its fit went."""
     from vae_augment.bank import VAEBank
+    from vae_augment.reproduction import reproduction
 
     loaded = VAEBank.load(bank)
     channels, height, width = loaded.image_shape
@@ -29,6 +30,7 @@ def info(bank: Path) -> None:
     click.echo(
         f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"
     )
+    click.echo(f"again     {printable(reproduction(loaded))}")
     click.echo(
         f"policy    p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}, "
         f"keep_detail {policy.keep_detail}, method {policy.method}, moves {policy.moves}: {printable(policy.origin)}\n"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
 from vae_augment.cli.paths import check_apart, check_file
+
+if TYPE_CHECKING:
+    from vae_augment.evaluation_result import Evaluation
 
 PER_CLASS = 200  # images read of each class, where nothing else is said: more than the page shows
 
@@ -35,13 +38,12 @@ def report(
     check_file("--out", out)
     check_apart({"--out": out}, {"BANK": bank, "--data": data, "--evaluation": evaluation})
     from vae_augment.bank import VAEBank
-    from vae_augment.evaluation_result import Evaluation
     from vae_augment.files import atomic_write
     from vae_augment.fit_data import load_images
     from vae_augment.report.page import report_html
 
     loaded = VAEBank.load(bank)
-    found = None if evaluation is None else Evaluation.from_json(_text(evaluation))
+    found = None if evaluation is None else _evaluation(evaluation)
     images = None
     if data is not None:
         opened = open_bank_data(loaded, data=data, per_class=per_class or PER_CLASS, seed=seed, **options)
@@ -51,8 +53,9 @@ def report(
     click.echo(f"{out} written, {len(page) / 1e6:.1f} MB.")
 
 
-def _text(path: Path) -> str:
-    """A file's text. Raises FileNotFoundError or ValueError if there is none."""
+def _evaluation(path: Path) -> Evaluation:
+    """Raises FileNotFoundError or ValueError if there is none at the path."""
+    from vae_augment.evaluation_result import Evaluation
     from vae_augment.metadata import MAX_BYTES
 
     if not path.is_file():
@@ -60,6 +63,6 @@ def _text(path: Path) -> str:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"--evaluation: {path} must have at most {MAX_BYTES:,} bytes.")
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"--evaluation: {path} is no text.") from None
+        return Evaluation.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError too
+        raise ValueError(f"--evaluation: {path} is not what `evaluate --json` writes: {error}") from None

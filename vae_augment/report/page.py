@@ -132,7 +132,7 @@ def _curves(bank: VAEBank, legend: list[dict[str, str]]) -> dict[str, Any] | Non
     if not has_curves(bank):
         return None
     with page_style():
-        plots = [svg(figure) for figure in learning_curves(bank)]
+        plots = [svg(figure, f"curve {place}") for place, figure in enumerate(learning_curves(bank))]
     start = bank.content.start
     text = (
         "Means over the batches of training, whose images may be moved copies. The line in ink is the warm start on "

@@ -95,7 +95,7 @@ def evaluation_of(evaluation: Evaluation) -> dict[str, Any]:
     """The verdict, its plot and its table."""
     arms = [row["arm"] for row in evaluation.rows]
     with page_style():
-        plot = svg(differences_figure(evaluation, ink=INK, lines=LINES))
+        plot = svg(differences_figure(evaluation, ink=INK, lines=LINES), "verdict")
     differences = [
         f"{arm} over {over}: {found}"
         for arm in arms

@@ -38,12 +38,11 @@ def class_colours(classes: int) -> list[str]:
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """While figures are made for a page: its colours, text that stays text, and the same bytes each time."""
+    """While figures are made for a page: its colours, and text that stays text."""
     import matplotlib
 
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
-        "svg.hashsalt": "vae-augment",
         "text.color": INK,
         "axes.labelcolor": INK,
         "axes.edgecolor": LINES,
@@ -61,10 +60,13 @@ def page_style() -> Iterator[None]:
         yield
 
 
-def svg(figure: Figure) -> str:
-    """A figure as an <svg> element that takes its colours and its width from the page."""
+def svg(figure: Figure, name: str) -> str:
+    """A figure as an <svg> element that takes its colours and its width from the page; no other has its `name`."""
+    import matplotlib
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    with matplotlib.rc_context({"svg.hashsalt": name}):  # the same bytes each time, and ids of its own
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
