@@ -1,0 +1,34 @@
+"""Banks of random weights in any shape, for tests and benchmarks of what only decodes."""
+
+from __future__ import annotations
+
+import torch
+
+from vae_augment import FitConfig, VAEBank
+from vae_augment.bank_content import BankContent, ClassInfo
+from vae_augment.latent import LatentStats
+from vae_augment.learning_curve import blank
+from vae_augment.model import VAE, stack
+from vae_augment.policy import Policy
+from vae_augment.stored import Stored, halved
+
+
+def random_bank(image_shape, *, latent_dim=5, width=8, classes=3, tuned=True, seed=0) -> VAEBank:
+    """One whose classes are kept as differences from a start, or (tuned=False) as they are; all norms do something."""
+    generator = torch.Generator().manual_seed(seed)
+    vae = VAE(image_shape, latent_dim, width)
+    start = halved(vae, vae.init(generator))
+    whole = stack([start] * classes if tuned else [vae.init(generator) for _ in range(classes)])
+    for tensor in whole.values():
+        tensor += 0.1 * torch.randn(tensor.shape, generator=generator)
+    weights = Stored.pack(vae, whole, start if tuned else None)
+    stats = LatentStats(
+        torch.zeros(classes, latent_dim),
+        torch.eye(latent_dim).repeat(classes, 1, 1),
+        torch.zeros(classes, 0, latent_dim).half(),
+        torch.zeros(classes, dtype=torch.long),
+    )
+    infos = tuple(ClassInfo(f"class {k}", k, 1, 1, 0.1, 1.0, latent_dim, "ok") for k in range(classes))
+    config = FitConfig(latent_dim=latent_dim, width=width).resolve(classes)
+    policy = Policy(0.5, 0.5)
+    return VAEBank(BankContent(vae, weights, stats, blank(classes), infos, config, policy, {"name": "random"}, None))

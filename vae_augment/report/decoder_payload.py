@@ -1,0 +1,127 @@
+"""The decoders of a bank's classes for a page, where decoder.js works with them.
+
+Numbers are those that the bank keeps, in base64 of little-endian bytes: a byte for each of a class's weights beside a
+start that classes share, or two bytes for each where there is none (see `vae_augment.stored`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_augment.bank import VAEBank
+from vae_augment.model import VAE
+from vae_augment.stored import Stored, sizes
+
+PREFIX = "decoder."
+
+
+def decoder_script() -> str:
+    """The source of decoder.js, which defines the class `VAEDecoder`."""
+    return Path(__file__).with_name("decoder.js").read_text(encoding="utf-8")
+
+
+def decoder_payload(bank: VAEBank, rows: Sequence[int]) -> dict[str, Any]:
+    """What `new VAEDecoder(...)` of decoder.js takes, to be written as JSON.
+
+    Its `decode(i, z)` gives to 1e-4 what `bank.decode` gives of z for the class `rows[i]`.
+
+    Example:
+        >>> payload = decoder_payload(bank, range(len(bank.classes)))
+        >>> page = f"<script>{decoder_script()} const vae = new VAEDecoder({json.dumps(payload)});</script>"
+
+    Args:
+        bank: a fitted bank.
+        rows: positions of classes in `bank.classes`, in the order that the page counts them in.
+
+    Returns:
+        "image_shape" [C, H, W], "latent_dim" L, "width", "patch", "stages", "grid" [h, w] and "padding" [left, right,
+        top, bottom] as `VAE` has them. "tensors": name and size of each of a class's T tensors, in the order of its
+        numbers. "classes": for each row "values", int8, with "steps", float32 [T], and "base", the place of its start
+        in "bases", which are float16; or "values" alone, float16.
+
+    Raises:
+        ValueError: a row that the bank has not.
+    """
+    _check(bank, rows)
+    vae, stored = bank.vae, bank.content.weights
+    parts = _parts(vae)
+    bases = sorted(set(stored.base[list(rows)].tolist())) if stored.tuned else []
+    return {
+        "image_shape": list(vae.image_shape),
+        "latent_dim": vae.latent_dim,
+        "width": vae.width,
+        "patch": vae.patch,
+        "stages": vae.stages,
+        "grid": list(vae.grid),
+        "padding": list(vae.padding),
+        "tensors": [[name.removeprefix(PREFIX), part.stop - part.start] for name, part in parts.items()],
+        "bases": [_numbers(stored.bases[base], parts) for base in bases],
+        "classes": [_class(stored, row, parts, bases) for row in rows],
+    }
+
+
+def payload_bytes(bank: VAEBank, rows: Sequence[int]) -> int:
+    """How many bytes the JSON of `decoder_payload(bank, rows)` takes at most, told without making it.
+
+    Args:
+        bank: a fitted bank.
+        rows: positions of classes in `bank.classes`.
+
+    Raises:
+        ValueError: a row that the bank has not.
+    """
+    _check(bank, rows)
+    stored, parts = bank.content.weights, _parts(bank.vae)
+    numbers = sum(part.stop - part.start for part in parts.values())
+    one: dict[str, Any] = {"values": ""}
+    each, shared = _base64_length(numbers * stored.values.element_size()), 0
+    if stored.tuned:
+        one |= {"steps": "", "base": len(stored.bases)}
+        each += _base64_length(4 * len(parts))
+        used = len(stored.base[list(rows)].unique())
+        shared = used * (_base64_length(2 * numbers) + len('"", '))
+    return len(json.dumps(decoder_payload(bank, []))) + shared + len(rows) * (each + len(json.dumps(one)) + len(", "))
+
+
+def _check(bank: VAEBank, rows: Sequence[int]) -> None:
+    unknown = [row for row in rows if not 0 <= row < len(bank.classes)]
+    if unknown:
+        raise ValueError(f"rows must be positions among the bank's {len(bank.classes)} classes, got {unknown[0]}.")
+
+
+def _parts(vae: VAE) -> dict[str, slice]:
+    """Where each tensor of the decoder lies among a class's numbers."""
+    ends = pairwise(accumulate(sizes(vae), initial=0))
+    return {name: slice(*part) for name, part in zip(vae.shapes, ends, strict=True) if name.startswith(PREFIX)}
+
+
+def _class(stored: Stored, row: int, parts: dict[str, slice], bases: list[int]) -> dict[str, Any]:
+    values = _numbers(stored.values[row], parts)
+    if not stored.tuned:
+        return {"values": values}
+    steps = stored.steps[row, [place for place, name in enumerate(stored.vae.shapes) if name in parts]]
+    return {"values": values, "steps": _base64(steps), "base": bases.index(int(stored.base[row]))}
+
+
+def _numbers(flat: Tensor, parts: dict[str, slice]) -> str:
+    """The decoder's of a class's numbers [P]."""
+    return _base64(torch.cat([flat[part] for part in parts.values()]))
+
+
+def _base64(numbers: Tensor) -> str:
+    array = numbers.numpy()
+    return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def _base64_length(count: int) -> int:
+    """Characters of so many bytes."""
+    return 4 * math.ceil(count / 3)
