@@ -34,6 +34,7 @@ NEEDED = {  # the least versions that pyproject.toml asks for
     "jinja2": "3.1",
     "scikit-learn": "1.4",
     "tabulate": "0.9",
+    "threadpoolctl": "3.1",
     "platformdirs": "4.0",
 }
 OPTIONAL = ("datasets", "pyarrow", "tensorboard", "medmnist", "timm", "lightning", "accelerate", "transformers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from importlib.resources import files
 from typing import Any
 
@@ -10,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vae_augment.bank import VAEBank
 from vae_augment.evaluation_result import Evaluation
 from vae_augment.fit_data import FitData
-from vae_augment.report.decoder_payload import decoder_payload, payload_bytes
+from vae_augment.report.decoder_payload import decoder_payload, decoder_script, payload_bytes
 from vae_augment.report.page_map import Map, base64_floats, page_map
 from vae_augment.report.page_pictures import pictures
 from vae_augment.report.page_words import evaluation_of, policy_of, quality_of
@@ -61,7 +62,7 @@ def report_html(
         sections=_sections(),
         css=(templates / "report.css").read_text(encoding="utf-8"),
         js=(templates / "report.js").read_text(encoding="utf-8"),
-        decoder_js=(files("vae_augment.report") / "decoder.js").read_text(encoding="utf-8"),
+        decoder_js=decoder_script(),
         evaluation=None if evaluation is None else evaluation_of(evaluation),
         evaluate_command=_evaluate_command(bank),
         pictures=shown,
@@ -174,10 +175,8 @@ def _map_words(found: Map, data: FitData | None) -> dict[str, Any]:
 
 def _decodable(bank: VAEBank) -> int:
     """How many classes, from the first, fit into what a page may take."""
-    count = len(bank.classes)
-    while count > 1 and payload_bytes(bank, range(count)) > DECODER_BYTES:
-        count //= 2
-    return count
+    counts = range(2, len(bank.classes) + 1)
+    return 1 + bisect_right(counts, DECODER_BYTES, key=lambda count: payload_bytes(bank, range(count)))
 
 
 def _left_out(bank: VAEBank, decodable: int) -> str:

@@ -51,6 +51,7 @@
         z[axis] = mean[row * latents + axis] + Number(input.value) * deviation[row * latents + axis];
         show();
         paint();
+        say(`Class ${names[row]}, moved by the sliders.`);
       });
       show();
       label.append(`z${axis}`, input, output);
