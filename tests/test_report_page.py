@@ -168,7 +168,7 @@ def test_colour_images_are_kept_as_photographs():
     sheet = tiled(images, 4)
     assert (sheet.mode, sheet.size) == ("RGBA", (4 * 33 - 1, 2 * 49 - 1))
     assert sheet.getpixel((130, 96))[3] == 0  # where there is none
-    assert data_uri(sheet, 48).startswith("data:image/webp;base64,")
-    assert data_uri(sheet, 32).startswith("data:image/png;base64,")
+    assert data_uri(sheet, lossless=False).startswith("data:image/webp;base64,")
+    assert data_uri(sheet, lossless=True).startswith("data:image/png;base64,")
     grey = tiled(images[:, :1], 3, gap=0)
     assert (grey.mode, grey.size) == ("LA", (96, 144))

@@ -15,7 +15,6 @@ from vae_augment.images import to_float, to_uint8
 from vae_augment.raw import match_channels
 
 GAP = 1  # pixels between tiles, transparent
-LOSSLESS_SIDE = 40  # pixels; larger colour images are kept as photographs are
 WEBP_QUALITY = 85
 
 
@@ -33,10 +32,10 @@ def tiled(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(sheet.permute(1, 2, 0).numpy()), "LA" if channels == 1 else "RGBA")
 
 
-def data_uri(image: Image.Image, side: int) -> str:
-    """An image as a data: address. `side`: of its tiles; small or grey ones are kept to the bit."""
+def data_uri(image: Image.Image, *, lossless: bool) -> str:
+    """An image as a data: address. Without `lossless`, colour is kept as photographs are; grey always is to the bit."""
     buffer = io.BytesIO()
-    if image.mode in ("L", "LA") or side <= LOSSLESS_SIDE:
+    if image.mode in ("L", "LA") or lossless:
         kind = "png"
         image.save(buffer, "PNG", optimize=True)
     else:

@@ -85,5 +85,4 @@ def _sprite(images: Tensor) -> dict[str, Any]:
     small = resize(images, (max(1, round(height * scale)), max(1, round(width * scale))))
     sheet = tiled(small, SPRITE_COLUMNS, gap=0)
     flat = sheet.convert("L" if sheet.mode == "LA" else "RGB")
-    uri = data_uri(flat, max(small.shape[2:]))
-    return {"uri": uri, "columns": SPRITE_COLUMNS, "tile": [small.shape[3], small.shape[2]]}
+    return {"uri": data_uri(flat, lossless=False), "columns": SPRITE_COLUMNS, "tile": [small.shape[3], small.shape[2]]}

@@ -8,10 +8,14 @@ from torch import Tensor
 
 from vae_augment.bank import VAEBank
 from vae_augment.fit_data import FitData
+from vae_augment.images import resize
 from vae_augment.report.embedded import data_uri, tiled
 from vae_augment.shown_images import COLUMNS, shown_images
 
 MOST_SHEETS = 100  # classes
+MANY = 20  # classes, of more of which images are kept smaller
+LOSSLESS_SIDE = 40  # pixels; larger colour images are kept as photographs are
+LARGEST_OF_MANY = 64  # pixels
 
 
 class Strip(NamedTuple):
@@ -46,7 +50,8 @@ def pictures(bank: VAEBank, data: FitData | None, seed: int) -> Pictures:
         of_class = None if data is None else data.of(info.label)
         images = of_class if of_class is not None and len(of_class) else None
         strips = [
-            _strip(kind, batch, info.name) for kind, batch in shown_images(bank, images, info.label, seed).items()
+            _strip(kind, batch, info.name, many=len(bank.classes) > MANY)
+            for kind, batch in shown_images(bank, images, info.label, seed).items()
         ]
         sheets.append(Sheet(info.name, strips))
     text = (
@@ -60,7 +65,10 @@ def pictures(bank: VAEBank, data: FitData | None, seed: int) -> Pictures:
     return Pictures(sheets, text, f"{more} more classes are not shown." if more > 0 else "")
 
 
-def _strip(kind: str, images: Tensor, name: str) -> Strip:
+def _strip(kind: str, images: Tensor, name: str, *, many: bool) -> Strip:
+    scale = LARGEST_OF_MANY / max(images.shape[2:])
+    if many and scale < 1:
+        images = resize(images, (max(1, round(images.shape[2] * scale)), max(1, round(images.shape[3] * scale))))
     sheet = tiled(images, COLUMNS)
-    alt = f"{len(images)} {kind} images of class {name}"
-    return Strip(kind, data_uri(sheet, max(images.shape[2:])), sheet.width, sheet.height, alt)
+    uri = data_uri(sheet, lossless=not many and max(images.shape[2:]) <= LOSSLESS_SIDE)
+    return Strip(kind, uri, sheet.width, sheet.height, f"{len(images)} {kind} images of class {name}")
