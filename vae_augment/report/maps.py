@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vae_augment.report.tiles import TEXT, drawable, font
+from vae_augment.report.plots import class_colours
+from vae_augment.tiles import TEXT, drawable, font
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Ten that people of any colour vision can tell apart (Petroff 2021, "Accessible Color Sequences").
-COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 FONT = "DejaVu Sans"  # which `drawable` measures
 LIGHT = 140  # of 255, from which letters on a colour are black
 LINE = 1.65  # from a name to the next, in heights of letters
@@ -46,10 +45,11 @@ def maps_png(names: Sequence[str], rows: Tensor, maps: Mapping[str, Tensor]) -> 
 
 
 def _draw(axes: Axes, names: Sequence[str], rows: Tensor, points: Tensor) -> None:
+    colours = class_colours(len(names))
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))  # so that no class covers another
     x, y = points[order].T.tolist()
     size = 40 / max(1.0, (len(rows) / 100) ** 0.5)
-    axes.scatter(x, y, size, c=[COLOURS[row % len(COLOURS)] for row in rows[order].tolist()], alpha=0.7, linewidths=0)
+    axes.scatter(x, y, size, c=[colours[row] for row in rows[order].tolist()], alpha=0.7, linewidths=0)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
@@ -64,9 +64,10 @@ def _name(axes: Axes, names: Sequence[str], centres: Mapping[int, Tensor]) -> No
     letters, points = font(), 6.0 if len(names) > MANY else 8.0
     scale = points * DPI / 72 / TEXT  # of what is written to what `letters` measures
     axes.apply_aspect()
+    colours = class_colours(len(names))
     taken: list[tuple[float, float, float]] = []  # x and y of a middle, half the width
     for row, middle in sorted(centres.items(), key=lambda item: item[1].tolist()[::-1]):
-        text, colour = drawable(names[row], letters, NAME_WIDTH), COLOURS[row % len(COLOURS)]
+        text, colour = drawable(names[row], letters, NAME_WIDTH), colours[row]
         x, y = axes.transData.transform(middle.tolist())
         if len(names) <= MANY:
             half = (letters.getlength(text) + TEXT) * scale / 2
