@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool, overwrite: 
         raise FileExistsError(f"{folder} must be a folder, it is a file.")
     sweep(folder, OWN)
     earlier = _earlier(folder)
-    if _holds_something(folder):
+    if holds_something(folder):
         if not (resume or overwrite):
             hint = " (or go on with it: --resume)" if earlier else ""
             raise FileExistsError(f"{folder} is not empty: name another folder, or empty it first{hint}.")
@@ -98,12 +99,12 @@ def _is_whole(path: str) -> bool:
         return file.read() == PNG_END
 
 
-def _holds_something(folder: Path) -> bool:
-    """Whether there is anything in a folder but what an export had begun to write first, when it was ended."""
+def holds_something(folder: Path, own: Sequence[str] = OWN) -> bool:
+    """Whether there is anything in a folder but what we had begun to write first, files of `own`, when it was ended."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             begun = PARTIAL.fullmatch(entry.name)
-            if begun is None or begun["name"] not in OWN:
+            if begun is None or begun["name"] not in own:
                 return True
     return False
 
@@ -140,12 +141,12 @@ def _earlier(folder: Path) -> dict[str, Any] | None:
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             read = json.loads((folder / name).read_bytes())
             known = set(SAME) <= set(read)
-            if known and all(_is_safe(entry["folder"]) and type(entry["images"]) is int for entry in read["classes"]):
+            if known and all(is_safe(entry["folder"]) and type(entry["images"]) is int for entry in read["classes"]):
                 return dict(read)
     return None
 
 
-def _is_safe(name: Any) -> bool:
+def is_safe(name: Any) -> bool:
     """Whether a folder's name, which anyone may have written, leads no further than to that folder."""
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & (UNSAFE_CHARACTERS - {"%"})
 

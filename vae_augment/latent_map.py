@@ -95,7 +95,7 @@ def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor
         raise ValueError(f"method must be 'pca' or 'tsne', got {method!r}.")
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits
 
     x = torch.nn.functional.pad(latents.float(), (0, max(0, 2 - latents.shape[1]))).numpy()
     if len(x) < 2 or not x.std(0).any():

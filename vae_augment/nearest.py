@@ -41,7 +41,7 @@ def nearest(x: Tensor, y: Tensor, *, among: Tensor | None = None, count: int = 1
     among = torch.arange(len(y)) if among is None else among
     x = _flat(x)
     distances, items = torch.empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.long)
-    for some in among.split(max(1, CHUNK // max(1, x.shape[1]))):
+    for some in among.split(max(1, CHUNK // max(1, x.shape[1]))) if len(among) else ():
         closer = _flat(y[some])
         # quick, but copies are not quite at 0
         rough = torch.cdist(x, closer, compute_mode="use_mm_for_euclid_dist")

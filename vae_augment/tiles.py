@@ -53,35 +53,45 @@ def side_by_side(blocks: Sequence[Block], tile: int, *, title: str = "") -> Imag
         title: above all of it.
     """
     letters = font()
-    heading = (TEXT + MARGIN) * bool(title)
-    heads = TEXT + GAP if any(block.heads for block in blocks) else 0
-    height = tile + GAP + (TEXT + 2 * GAP if any(block.captions for block in blocks) else 0)  # of a row
-    top = MARGIN + heading + TEXT + MARGIN + heads
-    left, starts = MARGIN, []
+    heading = MARGIN + (TEXT + MARGIN) * bool(title)
+    top = heading + TEXT + MARGIN + (TEXT + GAP if any(block.heads for block in blocks) else 0)
+    height = tile + GAP + (TEXT + 4 * GAP if any(block.captions for block in blocks) else 0)  # of a row
+    edges = [MARGIN]
     for block in blocks:
-        widest = max((letters.getlength(label) for label in block.labels), default=0)
-        starts.append(left + round(widest) + MARGIN * bool(block.labels))
-        left = starts[-1] + block.columns * (tile + GAP) + MARGIN
-    width = max(left, 2 * MARGIN + round(letters.getlength(title)))
+        images = max(block.columns * (tile + GAP), round(letters.getlength(block.title)))
+        edges.append(edges[-1] + _width_of_labels(block, letters) + images + MARGIN)
+    width = max(edges[-1], 2 * MARGIN + round(letters.getlength(title)))
     sheet = Image.new("RGB", (width, top + len(blocks[0].images) * height + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, MARGIN), title, INK, letters)
-    left = MARGIN
-    for block, start in zip(blocks, starts, strict=True):
-        pen.text((start, MARGIN + heading), block.title, INK, letters)
-        for column, head in enumerate(block.heads):
-            pen.text((start + column * (tile + GAP) + tile // 2, top - heads), head, INK, letters, anchor="ma")
-        for row, label in enumerate(block.labels):
-            pen.text((left, top + row * height + (tile - TEXT) // 2), label, INK, letters)
-        for row, images in enumerate(block.images):
-            for column, image in enumerate(images):
-                sheet.paste(_tile(image, tile), (start + column * (tile + GAP), top + row * height))
-        for row, captions in enumerate(block.captions):
-            for column, caption in enumerate(captions):
-                place = (start + column * (tile + GAP) + tile // 2, top + row * height + tile + GAP)
-                pen.text(place, caption, INK, letters, anchor="ma")
-        left = start + block.columns * (tile + GAP) + MARGIN
+    for block, left in zip(blocks, edges, strict=False):
+        pen.text((left + _width_of_labels(block, letters), heading), block.title, INK, letters)
+        _draw(sheet, block, (left, top), tile, height, letters)
     return sheet
+
+
+def _width_of_labels(block: Block, letters: ImageFont.FreeTypeFont) -> int:
+    """And of the margin behind them."""
+    return round(max(map(letters.getlength, block.labels))) + MARGIN if block.labels else 0
+
+
+def _draw(
+    sheet: Image.Image, block: Block, at: tuple[int, int], tile: int, height: int, letters: ImageFont.FreeTypeFont
+) -> None:
+    """Everything of a block but its title, with the first row's labels at a place, in rows of a height."""
+    pen, (left, top) = ImageDraw.Draw(sheet), at
+    start = left + _width_of_labels(block, letters)
+    middles = [start + column * (tile + GAP) + tile // 2 for column in range(block.columns)]
+    for middle, head in zip(middles, block.heads, strict=False):
+        pen.text((middle, top - TEXT - 2 * GAP), head, INK, letters, anchor="ma")
+    for row, label in enumerate(block.labels):
+        pen.text((left, top + row * height + (tile - TEXT) // 2), label, INK, letters)
+    for row, images in enumerate(block.images):
+        for column, image in enumerate(images):
+            sheet.paste(_tile(image, tile), (start + column * (tile + GAP), top + row * height))
+    for row, captions in enumerate(block.captions):
+        for middle, caption in zip(middles, captions, strict=False):
+            pen.text((middle, top + row * height + tile + GAP), caption, INK, letters, anchor="ma")
 
 
 def png(image: Image.Image) -> bytes:

@@ -16,6 +16,7 @@ from vae_augment import __version__
 from vae_augment.cli.doctor import doctor
 from vae_augment.cli.evaluate import evaluate
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
+from vae_augment.cli.explore import explore
 from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
@@ -106,7 +107,7 @@ def main() -> None:
     """Augment small image datasets with one VAE per class."""
 
 
-for command in (fit, generate, evaluate, info, report, doctor):
+for command in (fit, generate, evaluate, explore, info, report, doctor):
     main.add_command(command)
 for command in (main, *main.commands.values()):
     add_options(command)

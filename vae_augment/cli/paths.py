@@ -42,6 +42,14 @@ def check_folder(option: str, folder: Path) -> None:
         raise PermissionError(f"{option}: the folder {folder} may not be written to.")
 
 
+def check_new_folder(option: str, folder: Path) -> None:
+    """Likewise for a folder that may have to be made, with those above it."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise FileExistsError(f"{option}: {there} must be a folder, it is a file.")
+    check_folder(option, there)
+
+
 def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | str | None]) -> None:
     """Raise ValueError if what is written would replace what is read, or something else that is written.
 

@@ -1,0 +1,94 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.commands import contents, run
+from vae_augment import VAEBank
+
+QUICK = "--only traversals,dimensions"
+
+
+def test_explore_says_how_much_it_wrote_and_what_data_would_add(with_bank):
+    code, out, err = run("explore bars.safetensors --out seen")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "7 files written to seen.",
+        "With --data also: nearest training images and KL divergences.",
+    ]
+    assert "map.png" in contents("seen")
+
+
+def test_explore_with_data(with_bank):
+    code, out, err = run("explore bars.safetensors --data bars --resize --out seen --classes all --seed 3")
+    assert (code, err, out) == (0, "", "8 files written to seen.\n")
+    said = json.loads(Path("seen/exploration.json").read_text())
+    assert (said["images"], said["seed"]) == (9, 3)
+    with Image.open("seen/nearest.png") as image:
+        assert image.height > 300
+
+
+def test_some_parts_classes_and_directions(with_bank):
+    assert run("explore bars.safetensors --out both --only traversals --classes 1")[0] == 0
+    code, out, _ = run("explore bars.safetensors --out one --only traversals --classes 1 --directions principal")
+    assert (code, out) == (0, "1 files written to one.\n")
+    with Image.open("both/traversals-across.png") as both, Image.open("one/traversals-across.png") as one:
+        assert both.width > one.width + 200
+
+
+def test_a_bank_without_codes_needs_data_for_its_map(with_bank, bank):
+    stats = bank.content.stats
+    bare = replace(stats, exemplars=stats.exemplars[:, :0], counts=torch.zeros_like(stats.counts))
+    policy = replace(bank.content.policy, method="gaussian")
+    VAEBank(replace(bank.content, stats=bare, policy=policy)).save("bare.safetensors")
+    code, out, err = run("explore bare.safetensors --out seen")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert "the bank keeps none (exemplars=0): give --data" in line
+    assert not Path("seen").exists()
+    assert run(f"explore bare.safetensors --out seen {QUICK}")[0] == 0
+    assert run("explore bare.safetensors --out map --only map --data bars --resize")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("explore none.safetensors --out seen", "no bank at none.safetensors"),
+        ("explore notes.txt --out seen", "notes.txt is not a bank"),
+        ("explore bars.safetensors --out notes.txt", "--out: notes.txt must be a folder, it is a file"),
+        ("explore bars.safetensors --out notes.txt/in", "must be a folder, it is a file"),
+        ("explore bars.safetensors --out bars", "bars is not empty: name another folder, or empty it first."),
+        (f"explore bars.safetensors --out {'n' * 300}", "File name too long"),
+        ("explore bars.safetensors --out seen --only maps", "only must be some of 'traversals', 'map', "),
+        ("explore bars.safetensors --out seen --only traversals,", "got ''"),
+        ("explore bars.safetensors --out seen --only nearest", "nearest needs the images that the bank was fitted on"),
+        ("explore bars.safetensors --out seen --only manifold", "the bank has 4: take plane"),
+        ("explore bars.safetensors --out seen --classes 0", "0 is not in the range x>=1"),
+        ("explore bars.safetensors --out seen --classes few", "few"),
+        ("explore bars.safetensors --out seen --data none", "none"),
+        ("explore bars.safetensors --out seen --data large", "images must be of the bank's size, 12x12"),
+        ("explore bars.safetensors --out seen --data colour --resize", "must have 1 channels as the bank's do, got 3"),
+        ("explore bars.safetensors --out seen --data other --resize", "the bank has no class"),
+        ("explore bars.safetensors", "Missing option '--out'"),
+    ],
+)
+def test_wrong_input_exits_with_2_and_one_line_and_writes_nothing(with_bank, command, message):
+    for folder, mode, names in (
+        ("large", "L", ("across", "down", "slanted")),
+        ("colour", "RGB", ("across", "down", "slanted")),
+        ("other", "L", ("across", "down", "slanted", "spotted")),
+    ):
+        for name in names:
+            Path(folder, name).mkdir(parents=True)
+            Image.new(mode, (24, 24), 9 if mode == "L" else (9, 99, 200)).save(Path(folder, name, "1.png"))
+    before = contents(".")
+    code, out, err = run(command)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("vae-augment: error: ")
+    assert message.replace("'", "") in line.replace("'", "")
+    assert contents(".") == before
+    assert not Path("seen").exists()
