@@ -1,4 +1,4 @@
-"""The code in README and guide runs, in order, as a reader would run it; models are tiny here."""
+"""The code in README, guide and tutorial runs, in order, as a reader would run it; models are tiny here."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def tiny(monkeypatch, tmp_path):
             Image.effect_noise((9, 9), 40).save(tmp_path / "photos" / name / f"{k}.png")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/tutorial.md"])
 def test_code_blocks_run(page, tiny, capsys):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks

@@ -88,7 +88,7 @@ def _draw(
         pen.text((left, top + row * height + (tile - TEXT) // 2), label, INK, letters)
     for row, images in enumerate(block.images):
         for column, image in enumerate(images):
-            sheet.paste(_tile(image, tile), (start + column * (tile + GAP), top + row * height))
+            sheet.paste(enlarged(image, tile), (start + column * (tile + GAP), top + row * height))
     for row, captions in enumerate(block.captions):
         for middle, caption in zip(middles, captions, strict=False):
             pen.text((middle, top + row * height + tile + GAP), caption, INK, letters, anchor="ma")
@@ -130,7 +130,8 @@ def _within(parts: list[str], width: float, letters: ImageFont.FreeTypeFont) -> 
     return parts
 
 
-def _tile(image: Tensor, side: int) -> Image.Image:
+def enlarged(image: Tensor, side: int) -> Image.Image:
+    """An image [C, H, W], uint8 or float in [0, 1], in colours, whose longer side has so many pixels."""
     rgb = to_uint8(match_channels(to_float(image), 3)).permute(1, 2, 0).numpy()
     height, width = rgb.shape[:2]
     scale = side / max(height, width)

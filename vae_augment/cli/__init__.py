@@ -21,6 +21,7 @@ from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
 from vae_augment.cli.messages import add_options, in_lines, shows_more
+from vae_augment.cli.morph import morph
 from vae_augment.cli.report import report
 from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
 from vae_augment.printable import printable
@@ -107,7 +108,7 @@ def main() -> None:
     """Augment small image datasets with one VAE per class."""
 
 
-for command in (fit, generate, evaluate, explore, info, report, doctor):
+for command in (fit, generate, evaluate, explore, info, morph, report, doctor):
     main.add_command(command)
 for command in (main, *main.commands.values()):
     add_options(command)

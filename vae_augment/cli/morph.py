@@ -1,0 +1,174 @@
+"""vae-augment morph."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vae_augment.cli.paths import check_apart, check_file
+from vae_augment.printable import shortened
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vae_augment.bank import VAEBank
+
+LABEL = re.compile(r"-?[0-9]{1,19}")
+LISTED = 20  # classes in an error
+
+
+@click.command()
+@click.argument("bank", type=click.Path(path_type=Path))
+@click.argument("a")
+@click.argument("b")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The strip of frames, a PNG.")
+@click.option("--animation", type=click.Path(path_type=Path), help="The frames as a .gif or .webp, too.")
+@click.option("--frames", type=click.IntRange(2, 240), default=16, show_default=True)
+@click.option("--path", type=click.Choice(("linear", "spherical")), default="linear", show_default=True)
+@click.option("--class-a", metavar="CLASS", help="Of the image file A. [default: its folder's name]")
+@click.option("--class-b", metavar="CLASS", help="Of the image file B. [default: its folder's name]")
+@click.option("--resize", is_flag=True, help="Take images of another size than the bank's data.")
+@click.option("--fps", type=click.FloatRange(1, 50), help="Frames a second of the animation. [default: 12]")
+@click.option("--ping-pong", is_flag=True, help="The animation goes there and back.")
+@click.option("--seed", type=int, help="Draw a new image of a class that A or B names, not its mean.")
+def morph(
+    bank: Path,
+    a: str,
+    b: str,
+    out: Path,
+    animation: Path | None,
+    frames: int,
+    path: str,
+    class_a: str | None,
+    class_b: str | None,
+    resize: bool,
+    fps: float | None,
+    ping_pong: bool,
+    seed: int | None,
+) -> None:
+    """Draw a smooth path from A to B, each an image file or a class of the bank, by its name or its label."""
+    _check_outputs(out, animation, fps, ping_pong)
+    check_apart({"--out": out, "--animation": animation}, {"BANK": bank, "A": a, "B": b})
+    from vae_augment.bank import VAEBank
+    from vae_augment.files import atomic_write
+    from vae_augment.mixed import single_thread
+    from vae_augment.morphing import morph_codes, shares_start
+    from vae_augment.report.animation import FPS
+    from vae_augment.report.animation import animation as animated
+    from vae_augment.report.strip import strip_png
+
+    loaded = VAEBank.load(bank)
+    with single_thread():  # the same bytes on any number of them
+        label_a, z_a = _end(loaded, "A", a, class_a, resize, seed)
+        label_b, z_b = _end(loaded, "B", b, class_b, resize, seed)
+        if label_a == label_b and bool((z_a == z_b).all()):
+            raise ValueError("A and B must be two images, got one twice; with --seed a class is drawn anew for each.")
+        made = morph_codes(loaded, z_a, z_b, label_a, label_b, frames=frames, path=path)
+    names = [loaded.classes[loaded.row_of[label]] for label in (label_a, label_b)]
+    written = {out: strip_png(made, *names)}
+    if animation is not None:
+        written[animation] = animated(made, animation.suffix.lower(), fps=fps or FPS, ping_pong=ping_pong)
+    for target, content in written.items():
+        atomic_write(target, content)
+    if not shares_start(loaded, label_a, label_b):
+        click.echo("These classes were not tuned from one start: their pictures are cross-faded.")
+    there = " and ".join(map(str, written))
+    click.echo(f"{frames} frames from {shortened(names[0])} to {shortened(names[1])} written to {there}.")
+
+
+def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_pong: bool) -> None:
+    """Raise, before any work is done, if what is asked for cannot be written."""
+    check_file("--out", out, stream=True)
+    if animation is None and (fps is not None or ping_pong):
+        raise ValueError("--fps and --ping-pong are of an animation: name its file by --animation.")
+    if animation is not None:
+        check_file("--animation", animation)
+    from vae_augment.report.animation import FORMATS, check_animation
+
+    if out.suffix.lower() in FORMATS:
+        raise ValueError(f"--out is the strip, a PNG, got {out}: name an animation's file by --animation.")
+    if animation is not None:
+        check_animation(animation.suffix.lower())
+
+
+def _end(bank: VAEBank, side: str, given: str, named: str | None, resize: bool, seed: int | None) -> tuple[int, Tensor]:
+    """The class's label and the code [L] of what A or B is: a class, or an image file, perhaps with its class named."""
+    label = _label(bank, given) if named is None else None
+    if label is not None:
+        return label, _code_of_class(bank, side, label, seed)
+    file = Path(given)
+    if not file.exists():
+        raise FileNotFoundError(
+            f"{side} must be an image file or a class of the bank, got {given!r}: there is no such file, and "
+            f"{_known(bank)}."
+        )
+    if file.is_dir():
+        raise ValueError(f"{side} must be an image file or a class of the bank, {given} is a folder.")
+    label = _label_of_folder(bank, file) if named is None else _label(bank, named)
+    if label is None:
+        what = "its folder has no class's name" if named is None else f"got {named!r}"
+        raise ValueError(f"--class-{side.lower()} must say which class {given} is of: {what}; {_known(bank)}.")
+    return label, _code_of_file(bank, side, file, label, resize)
+
+
+def _known(bank: VAEBank) -> str:
+    """What classes there are, for an error."""
+    more = ", ..." * (len(bank.classes) > LISTED)
+    return f"the bank has {', '.join(map(shortened, bank.classes[:LISTED]))}{more}"
+
+
+def _label(bank: VAEBank, text: str) -> int | None:
+    """Of the class that a text names, or whose label it is; None if there is none."""
+    if text in bank.class_to_idx:
+        return bank.class_to_idx[text]
+    return int(text) if LABEL.fullmatch(text) and int(text) in bank.row_of else None
+
+
+def _label_of_folder(bank: VAEBank, file: Path) -> int | None:
+    """Of the class that the folder of a file is named after, as `generate` names folders or by its own name."""
+    from vae_augment.files import folder_names
+
+    folder = Path(os.path.abspath(file)).parent.name
+    if folder in bank.class_to_idx:
+        return bank.class_to_idx[folder]
+    with suppress(ValueError):  # names that no folder can have
+        names = folder_names(bank.classes)
+        if folder in names:
+            return bank.class_to_idx[bank.classes[names.index(folder)]]
+    return None
+
+
+def _code_of_class(bank: VAEBank, side: str, label: int, seed: int | None) -> Tensor:
+    """The mean of the codes of a class's images, which decodes to its clearest picture; or a new one."""
+    import torch
+
+    from vae_augment.seeding import generator
+
+    row = bank.row_of[label]
+    if seed is None:
+        return bank.stats.mean[row]
+    random = generator(seed, "morph", side, label)
+    noise, chosen = torch.randn(1, bank.latent_dim, generator=random), torch.rand(1, generator=random)
+    return bank.draw(torch.tensor([row]), noise, chosen)[0]
+
+
+def _code_of_file(bank: VAEBank, side: str, file: Path, label: int, resize: bool) -> Tensor:
+    """The posterior mean of an image file, which is read as those of a dataset are."""
+    import torch
+
+    from vae_augment.bank_images import source_for
+    from vae_augment.data.image_files import ImageFiles
+    from vae_augment.fit_data import load_images
+    from vae_augment.image_file import MAX_PIXELS
+
+    try:
+        source = source_for(bank, ImageFiles([(str(file), label)], [], file.parent, MAX_PIXELS), resize=resize)
+        images = load_images(source, bank.image_shape).images
+    except ValueError as error:
+        raise ValueError(f"{side}: {error}") from None
+    return bank.encode(images, torch.tensor([label]))[0][0]
