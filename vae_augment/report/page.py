@@ -20,6 +20,7 @@ from vae_augment.reproduction import reproduction
 
 DECODER_BYTES = 8_000_000  # of all classes that can be decoded in the page
 SLIDERS = 8  # shown at first
+LARGE_SIDE = 40  # pixels: sheets of larger images are wider
 SMALL_SIDE = 64  # pixels: images up to there are enlarged without blurring
 MAP_HELP = (
     "Point at a code, or step through them with the arrow keys, to see its image. With t-SNE only neighbourhoods mean "
@@ -67,6 +68,7 @@ def report_html(
         evaluate_command=_evaluate_command(bank),
         pictures=shown,
         small_images=max(bank.image_shape[1:]) <= SMALL_SIDE,
+        large_images=max(bank.image_shape[1:]) > LARGE_SIDE,
         live={"names": bank.classes[:decodable], "left_out": _left_out(bank, decodable)},
         map=None if found is None else {**_map_words(found, data), "names": bank.classes, "legend": legend},
         no_map=no_map,

@@ -56,7 +56,8 @@ def pictures(bank: VAEBank, data: FitData | None, seed: int) -> Pictures:
         sheets.append(Sheet(info.name, strips))
     text = (
         "Real images are from the data. Reconstructed is what a VAE keeps of them; jittered, what the wrapper serves "
-        "in their place; generated, new images of the class. What is blurred here is blurred in training."
+        f"in their place{', before its moves' if bank.policy.mover else ''}; generated, new images of the class. "
+        "What is blurred here is blurred in training."
         if data is not None
         else "New images of each class, drawn as the policy draws them. With --data the report shows real ones beside "
         "them, reconstructed and jittered."
