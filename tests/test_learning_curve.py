@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from tests.conftest import CONFIG, Shapes
+from vae_augment import VAEBank, fit
 from vae_augment.learning_curve import POINTS, LearningCurve, blank, ends
 
 FINITE = torch.tensor([True, True])
@@ -58,3 +62,37 @@ def test_large_losses_are_bounded():
     curve = LearningCurve(1, 1, torch.device("cpu"))
     curve.add(0, torch.tensor([1e9]), torch.tensor([1e30]), torch.tensor([True]))
     assert torch.isfinite(curve.values()).all()
+
+
+# ---- in a bank ----
+
+
+def test_a_bank_keeps_a_curve_of_each_training(bank, tmp_path):
+    curves, start = bank.content.curves, bank.content.start.curve
+    assert curves.shape == (3, POINTS, 2)
+    assert start.shape == (POINTS, 2)
+    assert bool(curves.any((1, 2)).all())
+    bank.save(tmp_path / "bank.safetensors")
+    again = VAEBank.load(tmp_path / "bank.safetensors").content
+    assert torch.equal(again.curves, curves)
+    assert torch.equal(again.start.curve, start)
+
+
+def test_curves_go_with_their_classes(bank):
+    curves = bank.content.curves
+    assert torch.equal(bank.subset([2, 0]).content.curves, curves[[0, 2]])
+    merged = VAEBank.merge(bank.subset([2]), bank.subset([0, 1]))
+    assert torch.equal(merged.content.curves, curves)
+
+
+def test_a_fit_that_goes_on_from_a_start_keeps_the_others_curves(bank):
+    again = fit(Shapes(seed=1), config=CONFIG, classes=["down"], start=bank, progress=False).content
+    assert torch.equal(again.curves[[0, 2]], bank.content.curves[[0, 2]])
+    assert not torch.equal(again.curves[1], bank.content.curves[1])
+    assert torch.equal(again.start.curve, bank.content.start.curve)
+
+
+def test_without_a_warm_start_all_steps_are_in_a_classes_own_curve():
+    content = fit(Shapes(), config=replace(CONFIG, sharing="none"), progress=False).content
+    assert content.start is None
+    assert bool(content.curves.any((1, 2)).all())
