@@ -13,13 +13,16 @@ from typing import Any, NoReturn
 import click
 
 from vae_augment import __version__
+from vae_augment.cli.decode import decode
 from vae_augment.cli.doctor import doctor
+from vae_augment.cli.encode import encode
 from vae_augment.cli.evaluate import evaluate
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.fit import fit
 from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
 from vae_augment.cli.messages import add_options, in_lines, shows_more
+from vae_augment.cli.reconstruct import reconstruct
 from vae_augment.cli.report import report
 from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
 from vae_augment.printable import printable
@@ -106,7 +109,7 @@ def main() -> None:
     """Augment small image datasets with one VAE per class."""
 
 
-for command in (fit, generate, evaluate, info, report, doctor):
+for command in (fit, generate, reconstruct, encode, decode, evaluate, info, report, doctor):
     main.add_command(command)
 for command in (main, *main.commands.values()):
     add_options(command)
