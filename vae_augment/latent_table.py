@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from vae_augment.data.arrow_untrusted import pyarrow, told
-from vae_augment.data.parquet_rows import MOST_BYTES, ParquetRows
+from vae_augment.data.parquet_rows import MOST_BYTES
+from vae_augment.data.parquet_rows import ROWS as FEW
 from vae_augment.declared_latents import LATENTS, DeclaredLatents
 from vae_augment.metadata import MAX_BYTES, brief
 from vae_augment.tensor_file import METADATA_KEY
 
 LEVEL = 9  # of zstd
-ROWS = 2**16  # read at a time
+ROWS = 2**16  # read at a time, of numbers
+OVERHEAD = 16  # bytes that a name takes in memory beside its own, at most
 NAME, LABEL = "name", "label"  # columns beside mean_0, mean_1, ...
 
 
@@ -80,8 +82,8 @@ class LatentTable:
         """The tensors and names that are declared. Raises ValueError if the file holds others, or too much."""
         self._check(declared)
         tensors = {name: self._scale(name, declared) for name in declared.scales}
-        names = self._names(declared)
         with told(self._said):
+            names = self._names(declared)
             tensors["labels"] = self._columns([LABEL], declared.images, np.int64)[:, 0]
             for kind in declared.codes:
                 columns = [f"{kind}_{k}" for k in range(declared.latent_dim)]
@@ -125,14 +127,18 @@ class LatentTable:
 
     def _names(self, declared: DeclaredLatents) -> list[str]:
         """Read a few at a time: a page may hold a long one once, and name it in each row."""
-        from pyarrow import compute
-
-        held = ParquetRows([self._path]).read([NAME])[NAME]
-        size = len(held) + (compute.sum(compute.binary_length(held)).as_py() or 0)
-        if held.null_count or (len(held), size) != (declared.images, declared.name_bytes):
-            expected = f"{declared.images:,} names of {declared.name_bytes:,} bytes"
-            raise LATENTS.damaged(self._path, f"it must have {expected} in all, got {len(held):,} of {size:,}")
-        names: list[str] = held.to_pylist()
+        names, size = list[str](), 0
+        for batch in self._file.iter_batches(batch_size=FEW, columns=[NAME], use_threads=False):
+            batch.validate(full=True)
+            held = batch.column(0)
+            size += len(held) + held.nbytes  # more than the bytes of the names
+            if held.null_count:
+                raise ValueError("a name is missing")
+            names += held.to_pylist()
+            if size > declared.name_bytes + OVERHEAD * len(names) + OVERHEAD:
+                raise ValueError(f"its names must have {declared.name_bytes:,} bytes in all, got more")
+        if len(names) != declared.images:
+            raise ValueError(f"it must have {declared.images:,} names, got {len(names):,}")
         return names
 
     def _scale(self, name: str, declared: DeclaredLatents) -> Tensor:
