@@ -275,7 +275,7 @@ def test_help_and_version_import_nothing_heavy():
     script = """if True:
         import sys
         from vae_augment.cli import main
-        for arguments in (["--help"], ["fit", "--help"], ["evaluate", "--help"], ["doctor", "-h"], ["--version"]):
+        for arguments in (["--help"], ["fit", "--help"], ["encode", "-h"], ["evaluate", "--help"], ["doctor", "-h"], ["--version"]):
             main(arguments, standalone_mode=False)
         heavy = {"torch", "torchvision", "numpy", "PIL", "cv2", "safetensors", "tqdm", "albumentations", "scipy"}
         assert not heavy & set(sys.modules), heavy & set(sys.modules)
