@@ -275,7 +275,7 @@ def test_help_and_version_import_nothing_heavy():
     script = """if True:
         import sys
         from vae_augment.cli import main
-        for command in ("fit", "evaluate", "morph", "doctor"):
+        for command in ("fit", "evaluate", "encode", "morph", "doctor"):
             main([command, "-h"], standalone_mode=False)
         for arguments in (["--help"], ["--version"]):
             main(arguments, standalone_mode=False)

@@ -6,7 +6,6 @@ metadata declares before any is read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +20,11 @@ from vae_augment.bank_content import BankContent, Start, find_all, without_quali
 from vae_augment.class_names import check_names
 from vae_augment.declared import Declared
 from vae_augment.latent import LatentStats, check_method
-from vae_augment.metadata import MAX_BYTES, brief, check_keys, parse
+from vae_augment.metadata import brief
 from vae_augment.stored import LARGEST, Stored
+from vae_augment.tensor_file import METADATA_KEY, Kind, json_text, require_finite
 
-FORMAT, VERSION = "vae-augment-bank", 3
-METADATA_KEY = "vae_augment"
-CHECKED_AT_ONCE = 2**16  # numbers
+BANK = Kind("vae-augment-bank", 3, "bank", ".safetensors", "vae-augment fit", "fit the bank again")
 # Images of smaller numbers do not overflow; a class with larger ones is tried out when it is read.
 ORDINARY_WEIGHT, ORDINARY_CODE = 16.0, 1e5
 FAR, TRIED = 8.0, 8  # standard deviations at which it is tried, and in how many directions
@@ -49,10 +47,10 @@ def serialize(content: BankContent) -> bytes:
     if content.start is not None:
         tensors |= {"start.pooled": content.start.pooled, "start.curve": content.start.curve}
     for name, tensor in tensors.items():
-        _require_finite(name, tensor)
+        require_finite(name, tensor, "bank")
     metadata = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": BANK.format,
+        "version": BANK.version,
         "image_shape": list(content.vae.image_shape),
         "latent_dim": content.vae.latent_dim,
         "width": content.vae.width,
@@ -66,8 +64,7 @@ def serialize(content: BankContent) -> bytes:
         "value_range": content.value_range,
         "start_steps": None if content.start is None else content.start.steps,
     }
-    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return bytes(save({n: t.contiguous() for n, t in tensors.items()}, {METADATA_KEY: text}))
+    return bytes(save({n: t.contiguous() for n, t in tensors.items()}, {METADATA_KEY: json_text(metadata)}))
 
 
 def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankContent:
@@ -78,68 +75,23 @@ def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankCo
         ValueError: it is no bank, is damaged, or was written by a newer version; or it lacks a class asked for.
     """
     path = Path(path)
-    _check_file(path)
+    BANK.check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = _metadata(path, file.metadata())
+            metadata = BANK.metadata(path, (file.metadata() or {}).get(METADATA_KEY, ""))
             return _read_tensors(path, file, metadata, classes)
     except SafetensorError as error:
         raise ValueError(f"{path} is not a bank, or is cut off: {error}.") from None
-
-
-def _check_file(path: Path) -> None:
-    """Raise for what is not a file, or has a header that is larger than any bank's or may be read in two ways."""
-    if not path.exists():
-        raise FileNotFoundError(f"no bank at {path}. `vae-augment fit` makes one.")
-    if not path.is_file():  # a device or a pipe might never end
-        what = "a folder" if path.is_dir() else "not a regular file"
-        raise ValueError(f"no bank at {path}: it is {what}. Name the .safetensors file that `vae-augment fit` wrote.")
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > MAX_BYTES:
-            raise ValueError(
-                f"{path} is not a bank, or is cut off: its header must have at most {MAX_BYTES:,} bytes, got {size:,}."
-            )
-        header = file.read(size)
-    try:
-        check_keys(header.decode())
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError too
-        raise ValueError(f"{path} is not a bank, or is cut off: its header is damaged ({error}).") from None
-
-
-def _damaged(path: Path, reason: object, what: str = "is damaged") -> ValueError:
-    return ValueError(f"{path} {what}: {str(reason).rstrip('.')}. Copy the file again, or fit the bank again.")
-
-
-def _metadata(path: Path, entries: dict[str, str] | None) -> dict[str, Any]:
-    text = (entries or {}).get(METADATA_KEY, "")
-    try:
-        metadata = parse(text)
-        is_bank = metadata["format"] == FORMAT
-    except (KeyError, TypeError, json.JSONDecodeError, RecursionError):
-        is_bank = False
-    except ValueError as error:
-        if FORMAT in text:
-            raise _damaged(path, error, "has damaged metadata") from None
-        is_bank = False
-    if not is_bank:
-        raise ValueError(f"{path} is a safetensors file but not a bank: `vae-augment fit` makes banks.")
-    version = metadata.get("version")
-    if type(version) is not int or version != VERSION:
-        older = type(version) is int and version < VERSION
-        advice = "Fit the bank again." if older else "Upgrade vae-augment to read it."
-        raise ValueError(f"{path} has bank format {brief(version)}, this vae-augment reads {VERSION}. {advice}")
-    return dict(metadata)
 
 
 def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequence[str | int] | None) -> BankContent:
     try:
         declared = Declared.of(metadata)
     except KeyError as error:
-        raise _damaged(path, f"it lacks {brief(error.args[0])}", "has damaged metadata") from None
+        raise BANK.damaged(path, f"it lacks {brief(error.args[0])}", "has damaged metadata") from None
     except (TypeError, ValueError) as error:
-        raise _damaged(path, error, "has damaged metadata") from None
-    _check_tensors(path, file, declared.tensors())
+        raise BANK.damaged(path, error, "has damaged metadata") from None
+    BANK.check_tensors(path, file, declared.tensors())
     infos = declared.infos
     rows = list(range(len(infos))) if classes is None else find_all(infos, classes)
 
@@ -150,24 +102,24 @@ def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequ
             part = file.get_slice(name)
             tensor = torch.cat([part[row : row + 1] for row in rows])
         try:
-            _require_finite(name, tensor)
+            require_finite(name, tensor, "bank")
         except ValueError as error:
-            raise _damaged(path, error) from None
+            raise BANK.damaged(path, error) from None
         return tensor
 
     stats = LatentStats(*(load(f"latent.{name}") for name in ("mean", "cov", "exemplars", "counts")))
     if len(rows) and not bool(((stats.counts >= 0) & (stats.counts <= declared.exemplars)).all()):
-        raise _damaged(path, "latent.counts is out of range")
+        raise BANK.damaged(path, "latent.counts is out of range")
     if not stats.usable():
-        raise _damaged(path, "a matrix in latent.cov is no covariance")
+        raise BANK.damaged(path, "a matrix in latent.cov is no covariance")
     weights = _weights(declared, load)
     if not bool(((weights.base >= 0) & (weights.base < declared.bases)).all()):
-        raise _damaged(path, "class.base is out of range")
+        raise BANK.damaged(path, "class.base is out of range")
     try:
         check_method(stats.counts, declared.policy.method)
         _check_images(weights, stats)
     except ValueError as error:
-        raise _damaged(path, error) from None
+        raise BANK.damaged(path, error) from None
     start = None
     if declared.start_steps is not None:
         start = Start(weights.start(), load("start.pooled"), declared.start_steps, load("start.curve"))
@@ -219,23 +171,3 @@ def _extraordinary(weights: Stored, stats: LatentStats) -> list[int]:
         largest = torch.stack([values.abs().max().float() for values in weights.values])
     codes = torch.maximum(stats.mean.abs().amax(1), stats.cov.abs().amax((1, 2)).sqrt())
     return (~((largest <= ORDINARY_WEIGHT) & (codes <= ORDINARY_CODE))).nonzero()[:, 0].tolist()
-
-
-def _check_tensors(path: Path, file: Any, expected: dict[str, tuple[str, list[int]]]) -> None:
-    odd = sorted(set(file.keys()) ^ set(expected))
-    if odd:
-        what = "lacks" if odd[0] in expected else "has an unknown"
-        raise _damaged(path, f"it {what} tensor {brief(odd[0])}")
-    for name, (dtype, shape) in expected.items():
-        part = file.get_slice(name)
-        if part.get_shape() != shape or part.get_dtype() != dtype:
-            got = f"{part.get_dtype()} {part.get_shape()}"
-            raise _damaged(path, f"tensor {name!r} must be {dtype} {shape}, got {got}")
-
-
-def _require_finite(name: str, tensor: Tensor) -> None:
-    # in parts: what a large temporary leaves behind in the heap, each forked worker would come to own a copy of
-    if not tensor.is_floating_point():
-        return
-    if not all(bool(torch.isfinite(part).all()) for part in tensor.flatten().split(CHECKED_AT_ONCE)):
-        raise ValueError(f"tensor {name!r} of the bank holds a number that is not finite.")

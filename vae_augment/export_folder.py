@@ -1,20 +1,25 @@
-"""The folder of an export: what is in it, so that one that was ended can go on, and that nothing else is touched."""
+"""The folder of an export: what is in it, so that one that was ended can go on, and that nothing else is touched.
+
+An export's images are numbered, or have names that its manifest lists. Both are removed and looked for in the same way.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vae_augment.files import CLASSES, MANIFEST, PARTIAL, UNSAFE_CHARACTERS, atomic_write, sweep
+from vae_augment.files import CLASSES, MANIFEST, PARTIAL, UNSAFE_CHARACTERS, atomic_write, caseless, sweep
 
 UNFINISHED = "unfinished.json"  # what the manifest will be, while images are written
 SAME = ("format", "bank_sha256", "method", "seed")  # in a manifest: what its images are a function of
+KNOWN = ("format", "bank_sha256", "method")  # in that of any export
 OWN = (UNFINISHED, MANIFEST, CLASSES)  # files beside the class folders
+ENDING = ".png"
 IMAGE = re.compile(r"([0-9]{6,})\.png")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -24,8 +29,15 @@ def image_name(number: int) -> str:
     return f"{number:06d}.png"
 
 
-def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool | None = None, overwrite: bool) -> None:
     """Make a folder ready for the images of a manifest, which it says are not finished from here on.
+
+    Args:
+        folder: made if need be.
+        manifest: what the folder will hold. An entry of "classes" says how many "images" its "folder" has, which are
+            numbered, and which "files" they are, if they are not.
+        resume: go on with an export of the same images; None: exports of this kind cannot.
+        overwrite: remove an earlier export first.
 
     Raises:
         FileExistsError: it is a file; it holds something, and neither `resume` nor `overwrite` is given; it holds
@@ -38,7 +50,7 @@ def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool, overwrite: 
     earlier = _earlier(folder)
     if holds_something(folder):
         if not (resume or overwrite):
-            hint = " (or go on with it: --resume)" if earlier else ""
+            hint = _way_on(earlier, may_resume=resume is not None)
             raise FileExistsError(f"{folder} is not empty: name another folder, or empty it first{hint}.")
         if earlier is None:
             raise FileExistsError(
@@ -49,10 +61,10 @@ def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool, overwrite: 
         _remove(folder, earlier)
     elif earlier is not None:
         _check_same(folder, earlier, manifest)
-    had = _images(earlier) if earlier is not None and not overwrite else {}
-    for name, images in _images(manifest).items():
+    had = _owned(earlier) if earlier is not None and not overwrite else {}
+    for name, images in _owned(manifest).items():
         sweep(folder / name)
-        _refuse_others(folder / name, range(had.get(name, 0), images))
+        _refuse_others(folder / name, images, had.get(name, frozenset()))
     folder.mkdir(parents=True, exist_ok=True)
     if earlier != manifest or not (folder / MANIFEST).is_file():
         write_json(folder / UNFINISHED, manifest)
@@ -109,6 +121,14 @@ def holds_something(folder: Path, own: Sequence[str] = OWN) -> bool:
     return False
 
 
+def _way_on(earlier: dict[str, Any] | None, *, may_resume: bool) -> str:
+    """What else can be done where an earlier export is, for the end of a message."""
+    if earlier is None:
+        return ""
+    resume = may_resume and set(SAME) <= set(earlier)
+    return f" (or {'go on with it: --resume' if resume else 'have it removed first: --overwrite'})"
+
+
 def _refuse_links(folder: Path, manifest: dict[str, Any]) -> None:
     """Raise FileExistsError if something that an export writes, or writes into, is a link."""
     for names, kind in ((OWN, "file"), ([entry["folder"] for entry in manifest["classes"]], "folder")):
@@ -124,11 +144,31 @@ def _images(manifest: dict[str, Any]) -> dict[str, int]:
     return {entry["folder"]: entry["images"] for entry in manifest["classes"]}
 
 
-def _refuse_others(folder: Path, numbers: range) -> None:
-    """Raise FileExistsError if an image has one of these numbers: nobody can tell whether it is the export's."""
+class _Numbered(Container[str]):
+    """The names of so many images, which are numbered."""
+
+    def __init__(self, images: int) -> None:
+        self._images = images
+
+    def __contains__(self, name: object) -> bool:
+        number = _number(str(name))
+        return number is not None and number < self._images
+
+
+def _owned(manifest: dict[str, Any]) -> dict[str, Container[str]]:
+    """The names of the images in each folder of an export."""
+    return {
+        entry["folder"]: frozenset(entry["files"]) if "files" in entry else _Numbered(entry["images"])
+        for entry in manifest["classes"]
+    }
+
+
+def _refuse_others(folder: Path, images: Container[str], had: Container[str]) -> None:
+    """Raise FileExistsError if a file has an image's name: nobody can tell whether it is the export's."""
+    alike = {caseless(name) for name in images} if isinstance(images, frozenset) else frozenset()
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
-            if _number(entry.name) in numbers:
+            if (entry.name in images or caseless(entry.name) in alike) and entry.name not in had:
                 raise FileExistsError(
                     f"{entry.path} is not of the export that was here, and a new image would take its place: move it, "
                     "or name another folder."
@@ -140,10 +180,15 @@ def _earlier(folder: Path) -> dict[str, Any] | None:
     for name in (UNFINISHED, MANIFEST):
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             read = json.loads((folder / name).read_bytes())
-            known = set(SAME) <= set(read)
-            if known and all(is_safe(entry["folder"]) and type(entry["images"]) is int for entry in read["classes"]):
+            if set(KNOWN) <= set(read) and all(map(_is_entry, read["classes"])):
                 return dict(read)
     return None
+
+
+def _is_entry(entry: dict[str, Any]) -> bool:
+    """Whether it is what an export writes of a class, whoever wrote it."""
+    named = is_safe(entry["folder"]) and type(entry["images"]) is int
+    return named and all(isinstance(file, str) and file.endswith(ENDING) for file in entry.get("files", []))
 
 
 def is_safe(name: Any) -> bool:
@@ -172,14 +217,13 @@ def _remove(folder: Path, earlier: dict[str, Any]) -> None:
     write_json(folder / UNFINISHED, earlier)  # still one, should this be ended
     (folder / MANIFEST).unlink(missing_ok=True)
     (folder / CLASSES).unlink(missing_ok=True)
-    for name, images in _images(earlier).items():
+    for name, images in _owned(earlier).items():
         inner = folder / name
         if inner.is_symlink() or not inner.is_dir():
             continue
         for path in list(inner.iterdir()):
             begun = PARTIAL.fullmatch(path.name)
-            number = _number(begun["name"] if begun else path.name)
-            if number is not None and number < images:
+            if (begun["name"] if begun else path.name) in images:
                 path.unlink()
         with suppress(OSError):  # something else is in it
             inner.rmdir()

@@ -97,9 +97,7 @@ def export(
     if workers is not None and not (isinstance(workers, Integral) and workers >= 0):
         raise ValueError(f"workers must be a whole number of at least 0, got {workers!r}.")
     counts = counts_per_class(len(bank.classes), per_class=per_class, count=count)
-    channels = bank.image_shape[0]
-    if channels not in PNG_CHANNELS:
-        raise ValueError(f"PNG holds images of 1, 3 or 4 channels, the bank's have {channels}.")
+    check_png(bank.image_shape[0])
     method = bank.policy.method if method is None else method
     check_method(bank.stats.counts, method)
     if resume and overwrite:
@@ -217,6 +215,12 @@ def _unfinished(count: int, whole: set[int]) -> Sequence[int]:
     if not there:
         return firsts
     return [first for first in firsts if there[first] < min(BLOCK, count - first)]
+
+
+def check_png(channels: int) -> None:
+    """Raise ValueError unless PNG holds images of so many channels."""
+    if channels not in PNG_CHANNELS:
+        raise ValueError(f"PNG holds images of 1, 3 or 4 channels, the bank's have {channels}.")
 
 
 def encode_pngs(images: Tensor) -> Iterator[Any]:

@@ -260,11 +260,11 @@ def _alike(names: Sequence[str]) -> list[list[int]]:
     """The rows of names that some file system takes for one, where there are such."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
-        rows.setdefault(_folded(name), []).append(row)
+        rows.setdefault(caseless(name), []).append(row)
     return [group for group in rows.values() if len(group) > 1]
 
 
-def _folded(name: str) -> str:
+def caseless(name: str) -> str:
     """What file systems that ignore case or normal form at most tell apart (Unicode's canonical caseless matching)."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 

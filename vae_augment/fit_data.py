@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,14 +46,19 @@ class FitData:
 
 def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
     """Every raw image of a source as uint8 at (C, H, W) `shape`. Raises ValueError naming one that cannot be read."""
-    images = torch.empty(len(source), *shape, dtype=torch.uint8)
-    for index in range(len(source)):
+    return FitData(load_some(source, range(len(source)), shape), source.labels, source.classes)
+
+
+def load_some(source: Source, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
+    """Likewise those of some items alone: uint8 [N, C, H, W]."""
+    images = torch.empty(len(indices), *shape, dtype=torch.uint8)
+    for place, index in enumerate(indices):
         pixels = raw.match_channels(source.pixels(index, source.raw(index).image), shape[0])
         if pixels.dtype == torch.uint8 and pixels.shape[1:] == shape[1:]:
-            images[index] = pixels
+            images[place] = pixels
         else:
-            images[index] = to_uint8(resize(to_float(pixels)[None], (shape[1], shape[2])))[0]
-    return FitData(images, source.labels, source.classes)
+            images[place] = to_uint8(resize(to_float(pixels)[None], (shape[1], shape[2])))[0]
+    return images
 
 
 def outliers_said(data: FitData, value_range: Range | None) -> str:

@@ -232,6 +232,11 @@ class Leaf:
         files = self._files()
         return f"item {index}" if files is None else str(files[index])
 
+    def names(self) -> list[str]:
+        """The name of each item: its file's, without the folder, or its number."""
+        files = self._files()
+        return [f"{i:06d}" for i in range(len(self.leaf))] if files is None else [Path(file).name for file in files]
+
     def _files(self) -> list[str | Path] | None:
         """The file of each item, for a dataset with torchvision's `samples`."""
         samples = getattr(self.leaf, "samples", None)

@@ -26,6 +26,7 @@ class Node(Protocol):
     def items(self, indices: list[int]) -> list[Any]: ...
     def finish(self, index: int, sample: Sample, image: Any) -> Any: ...
     def whereabouts(self, index: int) -> str: ...
+    def names(self) -> list[str]: ...
     def labels(self) -> Any: ...
     def tried(self) -> list[int]: ...
     def update_digest(self, digest: Any) -> bool: ...
@@ -64,6 +65,10 @@ class SubsetNode:
 
     def whereabouts(self, index: int) -> str:
         return self._inner.whereabouts(int(self._indices[index]))
+
+    def names(self) -> list[str]:
+        names = self._inner.names()
+        return [names[index] for index in self._indices.tolist()]
 
     def labels(self) -> Any:
         return as_array(self._inner.labels())[self._indices]
@@ -117,6 +122,9 @@ class ConcatNode:
     def whereabouts(self, index: int) -> str:
         part, inner = self._find(index)
         return part.whereabouts(inner)
+
+    def names(self) -> list[str]:
+        return [name for part in self._parts for name in part.names()]
 
     def labels(self) -> Any:
         return joined([as_array(part.labels()).reshape(len(part)) for part in self._parts])

@@ -159,6 +159,10 @@ class Source:
         """What to call item `index` in a message: its file, if it has one."""
         return self._node.whereabouts(index)
 
+    def names(self) -> list[str]:
+        """The name of each item: its file's, without the folder, or its number in the dataset that holds it."""
+        return self._node.names()
+
     def items(self, indices: list[int]) -> list[Any]:
         """Items as the user's dataset gives them, by its own batched `__getitems__` where it has one."""
         return self._node.items(indices)

@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 import click
 
 from vae_augment import __version__
+from vae_augment.cli.decode import decode
 from vae_augment.cli.doctor import doctor
+from vae_augment.cli.encode import encode
 from vae_augment.cli.evaluate import evaluate
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.explore import explore
@@ -22,6 +24,7 @@ from vae_augment.cli.generate import generate
 from vae_augment.cli.info import info
 from vae_augment.cli.messages import add_options, in_lines, shows_more
 from vae_augment.cli.morph import morph
+from vae_augment.cli.reconstruct import reconstruct
 from vae_augment.cli.report import report
 from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
 from vae_augment.printable import printable
@@ -108,7 +111,8 @@ def main() -> None:
     """Augment small image datasets with one VAE per class."""
 
 
-for command in (fit, generate, evaluate, explore, info, morph, report, doctor):
+COMMANDS = (fit, generate, evaluate, reconstruct, encode, decode, morph, explore, report, info, doctor)
+for command in COMMANDS:
     main.add_command(command)
 for command in (main, *main.commands.values()):
     add_options(command)

@@ -1,0 +1,27 @@
+"""vae-augment decode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("bank", type=click.Path(path_type=Path))
+@click.argument("latents", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
+@click.option("--other-bank", is_flag=True, help="Decode though another bank encoded them, for example of a subset.")
+@click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
+def decode(bank: Path, latents: Path, out: Path, other_bank: bool, overwrite: bool) -> None:
+    """Write the images of a latent file to OUT/<class>/<name>.png."""
+    from tqdm import tqdm
+
+    from vae_augment.bank import VAEBank
+    from vae_augment.codec import decode_to_folder
+    from vae_augment.latent_file import Latents
+
+    loaded, read = VAEBank.load(bank), Latents.load(latents)
+    with tqdm(total=len(read), unit="image", disable=None) as bar:
+        done = decode_to_folder(loaded, read, out, other_bank=other_bank, overwrite=overwrite, on_images=bar.update)
+    click.echo(f"{done.total} images of {sum(map(bool, done.counts.values()))} classes written to {done.folder}.")

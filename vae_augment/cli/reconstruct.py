@@ -1,0 +1,50 @@
+"""vae-augment reconstruct."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vae_augment.cli.bank_data import bank_data_options, open_bank_data
+from vae_augment.printable import shortened
+
+if TYPE_CHECKING:
+    from vae_augment.codec import Reconstruction
+
+
+@click.command()
+@click.argument("bank", type=click.Path(path_type=Path))
+@bank_data_options()
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
+@click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
+def reconstruct(bank: Path, out: Path, overwrite: bool, **data: Any) -> None:
+    """Write each image as the bank sees it to OUT/<class>/<name>.png, and say how near it is.
+
+    An image is encoded to its posterior mean and decoded. RMSE is of pixels in 0..1 at the bank's size, PSNR that of
+    the same error.
+    """
+    from tqdm import tqdm
+
+    from vae_augment.bank import VAEBank
+    from vae_augment.codec import reconstruct_to_folder
+
+    loaded = VAEBank.load(bank)
+    source = open_bank_data(loaded, **data).source
+    with tqdm(total=len(source), unit="image", disable=None) as bar:
+        done = reconstruct_to_folder(loaded, source, out, overwrite=overwrite, on_images=bar.update)
+    click.echo(_table(done))
+    click.echo(f"\n{done.whole.images} images of {len(done.classes)} classes written to {done.folder}.")
+
+
+def _table(done: Reconstruction) -> str:
+    """A row a class, and one of all."""
+    from tabulate import tabulate
+
+    rows = [
+        (shortened(each.name), each.images, f"{each.rmse:.4f}", f"{each.psnr:.2f}")
+        for each in (*done.classes, done.whole)
+    ]
+    headers = ("class", "images", "RMSE", "PSNR (dB)")
+    return tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * 3))
