@@ -224,7 +224,7 @@ def test_what_metadata_cannot_say_is_refused_by_name(valid, write, edit, message
     assert refused_or_works(path)
 
 
-@pytest.mark.parametrize("version", ["3", True, 3.0, [3], HUGE % 2**200])
+@pytest.mark.parametrize("version", ["3", True, 3.0, [3], 2**70])
 def test_a_version_that_is_not_the_number_is_refused(valid, write, version):
     with pytest.raises(ValueError, match=r"has bank format .*, this vae-augment reads 3\. Upgrade"):
         VAEBank.load(write(changed(valid, "version", version)))
