@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vae_augment.evaluation_result import Evaluation
@@ -24,14 +25,29 @@ def differences_png(evaluation: Evaluation) -> bytes:
     return buffer.getvalue()
 
 
-def differences_figure(evaluation: Evaluation, *, ink: str = "black", lines: str = "#e0e0e0") -> Figure:
-    """The same as a figure without a title, its zero drawn in `ink` and its grid in `lines`."""
+def differences_figure(
+    evaluation: Evaluation,
+    *,
+    width: float = INCHES[0],
+    ink: str = "black",
+    lines: str = "#e0e0e0",
+    colours: Mapping[str, str] = COLOURS,
+) -> Figure:
+    """The same as a figure without a title.
+
+    Args:
+        evaluation: of any arms.
+        width: in inches.
+        ink: the colour of the line at zero.
+        lines: of the grid.
+        colours: of differences over "none" and over "classical".
+    """
     from matplotlib.figure import Figure  # without pyplot, so that no window system is asked for
 
     arms = [row["arm"] for row in evaluation.rows if row["arm"] != "none"]
-    figure = Figure(figsize=(INCHES[0], INCHES[1] + INCHES_AN_ARM * len(arms)), layout="constrained")
+    figure = Figure(figsize=(width, INCHES[1] + INCHES_AN_ARM * len(arms)), layout="constrained")
     axes = figure.add_subplot()
-    for offset, (over, colour) in zip((0.12, -0.12), COLOURS.items(), strict=True):
+    for offset, (over, colour) in zip((0.12, -0.12), colours.items(), strict=True):
         label = f"over {over}"
         for place, arm in enumerate(reversed(arms)):
             difference = evaluation.difference(arm, over)
@@ -49,5 +65,5 @@ def differences_figure(evaluation: Evaluation, *, ink: str = "black", lines: str
     axes.grid(axis="x", color=lines)
     axes.set_axisbelow(True)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)  # where it covers nothing
     return figure

@@ -11,6 +11,9 @@ from vae_augment.quality import Quality
 from vae_augment.report.differences import differences_figure
 from vae_augment.report.plots import INK, LINES, page_style, svg
 
+WIDTH = 5.0  # inches of a plot, so that it can be read on a phone
+COLOURS = {"none": "#7d848e", "classical": "#1f86c2"}  # on white and on black
+
 
 class QualityRow(NamedTuple):
     """A figure, its value for the bank and for real images, and what it says."""
@@ -95,7 +98,7 @@ def evaluation_of(evaluation: Evaluation) -> dict[str, Any]:
     """The verdict, its plot and its table."""
     arms = [row["arm"] for row in evaluation.rows]
     with page_style():
-        plot = svg(differences_figure(evaluation, ink=INK, lines=LINES), "verdict")
+        plot = svg(differences_figure(evaluation, width=WIDTH, ink=INK, lines=LINES, colours=COLOURS), "verdict")
     differences = [
         f"{arm} over {over}: {found}"
         for arm in arms
