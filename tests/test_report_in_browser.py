@@ -9,6 +9,8 @@ from PIL import Image
 
 from tests.test_differences import USUAL
 from tests.test_report_page import QUALITY, data, filled, fit_once  # noqa: F401  the fixture of its images
+from vae_augment import VAEBank
+from vae_augment.printable import shortened
 from vae_augment.report.page import report_html
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -161,6 +163,23 @@ def test_it_fits_the_screen_and_looks_like_something(opened, size, scheme, tmp_p
     assert len(shot.convert("RGB").getcolors(2**24)) > 100
     corner = shot.convert("L").getpixel((2, 2))
     assert corner > 200 if scheme == "light" else corner < 50
+
+
+def test_odd_names_break_nothing(page, report, tmp_path):
+    bank, _ = report
+    names = ["long" * 100, "\u05d0\u202eevil\nline", "<b>&amp;$x^2$</b>"]
+    infos = tuple(replace(info, name=name) for info, name in zip(bank.class_infos, names, strict=True))
+    path = tmp_path / "odd.html"
+    path.write_text(report_html(VAEBank(replace(bank.content, class_infos=infos))), encoding="utf-8")
+    page.goto(path.as_uri())
+    for size in (DESKTOP, PHONE):
+        page.set_viewport_size(size)
+        assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
+    shown = page.locator("#classes tbody th").all_inner_texts()
+    assert shown == [shortened(name) for name in names]
+    assert shown[1] == "\u05d0\\u202eevil\\nline"
+    page.select_option("#class", index=2)
+    assert page.locator("#screen-note").inner_text() == f"The mean of class {names[2]}."
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vae_augment.bank import VAEBank
 from vae_augment.evaluation_result import Evaluation
 from vae_augment.fit_data import FitData
+from vae_augment.printable import shortened
 from vae_augment.report.decoder_payload import decoder_payload, decoder_script, payload_bytes
 from vae_augment.report.page_map import Map, base64_floats, page_map
 from vae_augment.report.page_pictures import pictures
@@ -51,14 +53,15 @@ def report_html(
     decodable = _decodable(bank)
     found, no_map = _map(bank, data, decodable, seed)
     colours = class_colours(len(bank.classes))
-    legend = [{"colour": colour, "name": name} for colour, name in zip(colours, bank.classes, strict=True)]
+    names = [shortened(name) for name in bank.classes]
+    legend = [{"colour": colour, "name": name} for colour, name in zip(colours, names, strict=True)]
     shown = pictures(bank, data, seed)
     environment = Environment(
         loader=PackageLoader("vae_augment.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     templates = files("vae_augment.report") / "templates"
     return environment.get_template("report.html").render(
-        title=bank.data.get("name") or "A bank",
+        title=shortened(str(bank.data.get("name") or "A bank")),
         summary=_summary(bank),
         sections=_sections(),
         css=(templates / "report.css").read_text(encoding="utf-8"),
@@ -69,11 +72,11 @@ def report_html(
         pictures=shown,
         small_images=max(bank.image_shape[1:]) <= SMALL_SIDE,
         large_images=max(bank.image_shape[1:]) > LARGE_SIDE,
-        live={"names": bank.classes[:decodable], "left_out": _left_out(bank, decodable)},
-        map=None if found is None else {**_map_words(found, data), "names": bank.classes, "legend": legend},
+        live={"names": names[:decodable], "left_out": _left_out(bank, decodable)},
+        map=None if found is None else {**_map_words(found, data), "names": names, "legend": legend},
         no_map=no_map,
         colours=colours,
-        infos=content.class_infos,
+        infos=[replace(info, name=name) for info, name in zip(content.class_infos, names, strict=True)],
         curves=_curves(bank, legend),
         quality=quality_of(bank),
         policy=policy_of(bank.policy),
@@ -195,7 +198,7 @@ def _script(bank: VAEBank, decodable: int, found: Map | None) -> dict[str, Any]:
         "latents": bank.latent_dim,
         "decoder": decoder_payload(bank, range(decodable)),
         "live": {
-            "names": list(bank.classes[:decodable]),
+            "names": [shortened(name) for name in bank.classes[:decodable]],
             "shown": SLIDERS,
             "order": variances.argsort(stable=True, dim=1, descending=True).tolist(),
             "mean": base64_floats(stats.mean[:decodable]),

@@ -11,6 +11,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.fit_data import FitData
 from vae_augment.images import resize
 from vae_augment.latent_map import codes_of, latent_map, start_codes
+from vae_augment.printable import shortened
 from vae_augment.report.embedded import data_uri, tiled
 
 MOST_POINTS = 1_500
@@ -55,7 +56,7 @@ def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> 
     rows: list[int] = codes.rows.tolist()
     script = {
         "rows": rows,
-        "names": list(bank.classes),
+        "names": [shortened(name) for name in bank.classes],
         "layouts": {"tsne": layouts["tsne"]},
         "codes": base64_floats(codes.latents),
         "decoded": decodable,

@@ -9,6 +9,7 @@ from torch import Tensor
 from vae_augment.bank import VAEBank
 from vae_augment.fit_data import FitData
 from vae_augment.images import resize
+from vae_augment.printable import shortened
 from vae_augment.report.embedded import data_uri, tiled
 from vae_augment.shown_images import COLUMNS, shown_images
 
@@ -47,13 +48,14 @@ def pictures(bank: VAEBank, data: FitData | None, seed: int) -> Pictures:
     """Of the first hundred classes. Without data there are generated images alone."""
     sheets = []
     for info in bank.class_infos[:MOST_SHEETS]:
+        name = shortened(info.name)
         of_class = None if data is None else data.of(info.label)
         images = of_class if of_class is not None and len(of_class) else None
         strips = [
-            _strip(kind, batch, info.name, many=len(bank.classes) > MANY)
+            _strip(kind, batch, name, many=len(bank.classes) > MANY)
             for kind, batch in shown_images(bank, images, info.label, seed).items()
         ]
-        sheets.append(Sheet(info.name, strips))
+        sheets.append(Sheet(name, strips))
     text = (
         "Real images are from the data. Reconstructed is what a VAE keeps of them; jittered, what the wrapper serves "
         f"in their place{', before its moves' if bank.policy.mover else ''}; generated, new images of the class. "
