@@ -13,7 +13,7 @@ help:
 	@echo "make faults  break fit and generate in every way, kill -9 at 100 instants of each; writes docs/reliability.md (40 min)"
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
 	@echo "make bench   quality of a fit on the bundled sample, memory, and speed in short"
-	@echo "make bench-full   quality on all of MNIST, memory, and speed; writes docs/performance.md (two hours)"
+	@echo "make bench-full   quality on all of MNIST, memory, and speed; writes docs/performance.md (two hours) and docs/compression.md"
 	@echo "make results   run the usefulness benchmark (hours) and write docs/results.md and docs/what_helps.md"
 
 .venv/base: pyproject.toml
@@ -76,6 +76,7 @@ bench-full: .venv/bench
 	$(BIN)/python -m tests.benchmarks.quality
 	$(BIN)/python -m tests.benchmarks.memory
 	$(BIN)/python -m tests.benchmarks.speed
+	$(BIN)/python -m tests.benchmarks.codec
 
 # The peers' packages are installed into .venv-peers. What docs/results holds already is not run again.
 results: .venv/bench

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import builtins
 import sys
+from base64 import b64decode
 from dataclasses import replace
 
+import numpy as np
 import pyarrow
 import pytest
 import torch
@@ -128,6 +130,30 @@ def test_the_table_is_read_by_anyone(tmp_path):
     assert table["label"].to_pylist() == latents.labels.tolist()
     assert table["logvar_3"].to_pylist() == latents.logvar[:, 3].tolist()
     assert table["mean_0"].type == pyarrow.float32()
+
+
+def test_the_table_of_bytes_is_as_specified(tmp_path):
+    latents = made()
+    latents.save(tmp_path / "l.parquet", dtype="int8")
+    table = parquet.read_table(tmp_path / "l.parquet")
+    assert table.column_names == ["name", "label", "mean", "logvar"]
+    codes = np.stack([np.frombuffer(held, np.int8) for held in table["mean"].to_pylist()])
+    step, offset = (
+        np.frombuffer(b64decode(table.schema.metadata[f"vae_augment.mean.{of}".encode()]), "<f4").reshape(3, 4)
+        for of in ("step", "offset")
+    )
+    rows = latents.labels.numpy()  # of the three classes, in order
+    assert np.array_equal(offset[rows] + step[rows] * codes, Latents.load(tmp_path / "l.parquet").mean.numpy())
+
+
+def test_a_table_of_many_rows_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("vae_augment.latent_table.ROWS", 7)
+    for dtype in ("float32", "int8"):
+        read = []
+        for name in PATHS:
+            made(100).save(tmp_path / name, dtype=dtype)
+            read.append(Latents.load(tmp_path / name))
+        assert same(*read)
 
 
 # ---- what cannot be written ----

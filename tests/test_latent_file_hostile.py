@@ -259,7 +259,10 @@ def test_scales_that_give_no_finite_codes_are_refused(write, value):
 COLUMNS = [
     ({"mean_2": None}, "it must have 10 columns, got 9"),
     ({"mean_2": pa.array([0.0] * 10)}, "column mean_2 must be float, got 'mean_2', 'double'"),
-    ({"mean_2": pa.array([0.0] * 9 + [None], pa.float32())}, "is no Parquet file, or is damaged: Needed to copy"),
+    (
+        {"mean_2": pa.array([0.0] * 9 + [None], pa.float32())},
+        "is no Parquet file, or is damaged: it must have 10 rows without",
+    ),
     (
         {"mean_2": pa.array([float("nan")] * 10, pa.float32())},
         "tensor 'mean' of the latents holds a number that is not",
@@ -276,9 +279,18 @@ COLUMNS = [
 ]
 
 
-@pytest.mark.parametrize(("parts", "message"), COLUMNS, ids=[str(k) for k in range(len(COLUMNS))])
-def test_columns_that_are_not_the_declared_ones_are_refused(write, parts, message):
-    path = write("l.parquet", **parts)
+BYTES = [
+    ({"mean": pa.array([b"abcd"] * 10)}, "column mean must be fixed_size_binary.4., got 'mean', 'binary'"),
+    ({"mean": pa.array([b"abc"] * 10, pa.binary(3))}, "column mean must be fixed_size_binary.4., got 'mean', 'fixed_s"),
+    ({"mean": pa.array([b"abcd"] * 9 + [None], pa.binary(4))}, "it must have 10 rows without gaps"),
+    ({"logvar": None}, "it must have 4 columns, got 3"),
+]
+ALL = [("float32", *case) for case in COLUMNS] + [("int8", *case) for case in BYTES]
+
+
+@pytest.mark.parametrize(("dtype", "parts", "message"), ALL, ids=[str(k) for k in range(len(ALL))])
+def test_columns_that_are_not_the_declared_ones_are_refused(write, dtype, parts, message):
+    path = write("l.parquet", dtype=dtype, **parts)
     with pytest.raises(ValueError, match=message):
         Latents.load(path)
     assert refused_or_works(path)

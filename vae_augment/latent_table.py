@@ -1,4 +1,4 @@
-"""Latents as a Parquet table: a row an image, a column for each dimension."""
+"""Latents as a Parquet table: a row an image; a column for each dimension, or of bytes one for all of them."""
 
 from __future__ import annotations
 
@@ -41,24 +41,31 @@ def serialize(tensors: Mapping[str, Tensor], names: Sequence[str], text: str, pa
     columns = {NAME: arrow.array(names, arrow.string()), LABEL: arrow.array(tensors["labels"].numpy())}
     for kind in ("mean", "logvar"):
         if kind in tensors:
-            columns |= {f"{kind}_{k}": arrow.array(values) for k, values in enumerate(tensors[kind].numpy().T.copy())}
+            columns |= _columns(arrow, kind, tensors[kind])
     entries = {METADATA_KEY: text}
     for name in sorted(set(tensors) - {"mean", "logvar", "labels"}):
         entries[_entry(name)] = b64encode(tensors[name].numpy().astype("<f4").tobytes()).decode()
     file = io.BytesIO()
     table = arrow.table(columns).replace_schema_metadata(entries)
-    codes = [name for name in columns if name not in (NAME, LABEL)]
-    is_bytes = tensors["mean"].dtype == torch.int8  # which Parquet would give four bytes each outside a dictionary
+    floats = [name for name, column in columns.items() if column.type == arrow.float32()]
     parquet.write_table(
         table,
         file,
         compression="zstd",
         compression_level=LEVEL,
-        use_dictionary=[LABEL, *codes] if is_bytes else [LABEL],
-        column_encoding={NAME: "DELTA_BYTE_ARRAY"},
+        use_dictionary=[LABEL],
+        column_encoding={NAME: "DELTA_BYTE_ARRAY", **dict.fromkeys(floats, "BYTE_STREAM_SPLIT")},
         write_statistics=False,
     )
     return file.getvalue()
+
+
+def _columns(arrow: Any, kind: str, values: Tensor) -> dict[str, Any]:
+    """Those of codes [N, L]: bytes as one, since Parquet has no numbers of less than four bytes."""
+    if values.dtype != torch.int8:
+        return {f"{kind}_{k}": arrow.array(column) for k, column in enumerate(values.numpy().T.copy())}
+    held = [None, arrow.py_buffer(values.numpy().tobytes())]
+    return {kind: arrow.FixedSizeBinaryArray.from_buffers(arrow.binary(values.shape[1]), len(values), held)}
 
 
 class LatentTable:
@@ -84,19 +91,19 @@ class LatentTable:
         tensors = {name: self._scale(name, declared) for name in declared.scales}
         with told(self._said):
             names = self._names(declared)
-            tensors["labels"] = self._columns([LABEL], declared.images, np.int64)[:, 0]
+            tensors["labels"] = self._numbers([LABEL], declared.images, 1, np.int64)[:, 0]
             for kind in declared.codes:
-                columns = [f"{kind}_{k}" for k in range(declared.latent_dim)]
-                tensors[kind] = self._columns(columns, declared.images, np.dtype(declared.dtype))
+                names_of = _names_of(kind, declared)
+                tensors[kind] = self._numbers(names_of, declared.images, declared.latent_dim, declared.dtype)
         return tensors, names
 
     def _check(self, declared: DeclaredLatents) -> None:
         """Columns, types, rows and the room that they take, before any is read."""
         import pyarrow as arrow
 
-        codes = {"float32": arrow.float32(), "float16": arrow.float16(), "int8": arrow.int8()}[declared.dtype]
+        codes = {"float32": arrow.float32(), "float16": arrow.float16(), "int8": arrow.binary(declared.latent_dim)}
         expected = [(NAME, arrow.string()), (LABEL, arrow.int64())]
-        expected += [(f"{kind}_{k}", codes) for kind in declared.codes for k in range(declared.latent_dim)]
+        expected += [(name, codes[declared.dtype]) for kind in declared.codes for name in _names_of(kind, declared)]
         with told(self._said):
             found = [(field.name, field.type) for field in self._file.schema_arrow]
             rows = self._file.metadata.num_rows
@@ -108,18 +115,27 @@ class LatentTable:
                 raise LATENTS.damaged(self._path, f"column {wanted[0]} must be {wanted[1]}, got {what}")
         if rows != declared.images:
             raise LATENTS.damaged(self._path, f"it must have {declared.images:,} rows, got {rows:,}")
-        size = rows * (8 + len(declared.codes) * declared.latent_dim * codes.bit_width // 8) + declared.name_bytes
+        of_codes = len(declared.codes) * declared.latent_dim * np.dtype(declared.dtype).itemsize
+        size = rows * (8 + of_codes) + declared.name_bytes
         if size > MOST_BYTES:
             raise ValueError(
                 f"{self._path} must have at most {MOST_BYTES:,} bytes, unpacked, got {size:,}. Encode to .safetensors."
             )
 
-    def _columns(self, names: Sequence[str], rows: int, dtype: Any) -> Tensor:
-        """Columns of numbers, [N, columns]."""
-        values, row = np.empty((rows, len(names)), dtype), 0
+    def _numbers(self, names: Sequence[str], rows: int, width: int, dtype: Any) -> Tensor:
+        """Columns of numbers, or one of bytes: [N, width]."""
+        values, row = np.empty((rows, width), dtype), 0
         for batch in self._file.iter_batches(batch_size=ROWS, columns=list(names), use_threads=False):
+            held = values[row : row + batch.num_rows]
+            if len(held) != batch.num_rows or any(column.null_count for column in batch.columns):
+                raise ValueError(f"it must have {rows:,} rows without gaps")
             for k, column in enumerate(batch.columns):
-                values[row : row + len(column), k] = column.to_numpy(zero_copy_only=True)  # raises if one is missing
+                if dtype == "int8":
+                    start = column.offset * width
+                    content = np.frombuffer(column.buffers()[1], np.int8)[start : start + held.size]
+                    held[:] = content.reshape(held.shape)
+                else:
+                    held[:, k] = column.to_numpy(zero_copy_only=True)
             row += batch.num_rows
         if row != rows:
             raise ValueError(f"it must have {rows:,} rows, got {row:,}")
@@ -157,6 +173,11 @@ class LatentTable:
         if len(entry) > MAX_BYTES:
             raise LATENTS.damaged(self._path, f"its metadata must have at most {MAX_BYTES:,} bytes, got {len(entry):,}")
         return entry
+
+
+def _names_of(kind: str, declared: DeclaredLatents) -> list[str]:
+    """The columns of codes."""
+    return [kind] if declared.dtype == "int8" else [f"{kind}_{k}" for k in range(declared.latent_dim)]
 
 
 def _entry(tensor: str) -> str:

@@ -25,7 +25,7 @@ class Quantized(NamedTuple):
     offset: Tensor | None = None
 
 
-def quantized(codes: Tensor, rows: Tensor, classes: int, dtype: str) -> Quantized:
+def quantized(codes: Tensor, rows: Tensor, classes: int, dtype: str, *, levels: int = LEVELS) -> Quantized:
     """Codes in another type.
 
     "int8" divides the range of each dimension, of each class by itself, into 254 equal steps: what comes back is within
@@ -36,6 +36,7 @@ def quantized(codes: Tensor, rows: Tensor, classes: int, dtype: str) -> Quantize
         rows: int64 [N], the class of each as a position of K.
         classes: K.
         dtype: one of `DTYPES`.
+        levels: of "int8", on either side of the middle; fewer are worth less and compress better.
 
     Raises:
         ValueError: an unknown dtype, or a code that is too large for it.
@@ -57,10 +58,10 @@ def quantized(codes: Tensor, rows: Tensor, classes: int, dtype: str) -> Quantize
     high.scatter_reduce_(0, places, codes.double(), "amax")
     empty = low > high
     low[empty] = high[empty] = 0.0
-    step, offset = ((high - low) / (2 * LEVELS)).float(), ((high + low) / 2).float()
+    step, offset = ((high - low) / (2 * levels)).float(), ((high + low) / 2).float()
     exact = (codes.double() - offset.double()[rows]) / step.double()[rows]
-    levels = exact.nan_to_num(0.0).round().clamp(-LEVELS, LEVELS)  # 0 of 0: a dimension that does not vary
-    return Quantized(levels.to(torch.int8), step, offset)
+    values = exact.nan_to_num(0.0).round().clamp(-levels, levels)  # 0 of 0: a dimension that does not vary
+    return Quantized(values.to(torch.int8), step, offset)
 
 
 def restored(kept: Quantized, rows: Tensor) -> Tensor:

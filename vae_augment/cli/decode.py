@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from vae_augment.cli.paths import check_new_folder
+
 
 @click.command()
 @click.argument("bank", type=click.Path(path_type=Path))
@@ -15,6 +17,7 @@ import click
 @click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
 def decode(bank: Path, latents: Path, out: Path, other_bank: bool, overwrite: bool) -> None:
     """Write the images of a latent file to OUT/<class>/<name>.png."""
+    check_new_folder("--out", out)
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank
