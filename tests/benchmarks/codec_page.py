@@ -214,10 +214,10 @@ It is not worth it where
 Latents do not hide what they are of: they decode to likenesses.
 
 Of the types float16 is as good as float32, and int8 costs hundredths of a dB. General compressors (zlib, zstd, xz)
-take {packed:.0f} % off int8 codes of digits, and about as much off floats: codes are close to noise, and there is little
-more to find. A .parquet file has that already, with zstd; a .safetensors file is not compressed, and takes some 15 bytes
-an image for label and name. `encode` writes int8 with 255 levels; with 63 the codes of a digit would compress to
-{fewer:.0f} bytes, for {lost:.1f} dB.
+take {packed:.0f} % off int8 codes of digits, and about as much off floats: codes are close to noise, and there is
+little more to find. A .parquet file has that already, with zstd; a .safetensors file is not compressed, and takes some
+15 bytes an image for label and name. `encode` writes int8 with 255 levels; with 63 the codes of a digit would compress
+to {fewer:.0f} bytes, for {lost:.1f} dB.
 
 Made by `python -m tests.benchmarks.codec`, which names what it needs; raw results in [results](results/codec.json).
 No bank is chosen by the test images; JPEG's and WebP's settings are, for each size. *Mosaic*: all images are
