@@ -83,7 +83,7 @@ def test_fits_that_did_not_go_as_they_should(monkeypatch):
     plain = fitter.train
 
     def stops(vae, params, jobs, **options):
-        return plain(vae, params, jobs, **options)[0], ["loss not finite at step 3"] * len(jobs)
+        return plain(vae, params, jobs, **options)._replace(notes=["loss not finite at step 3"] * len(jobs))
 
     monkeypatch.setattr(fitter, "train", stops)
     config = replace(CONFIG, steps=8)
