@@ -7,7 +7,7 @@ BANK := demo/mnist.safetensors
 .PHONY: help demo test faults compatibility check format bench bench-full results clean
 
 help:
-	@echo "make demo    fit MNIST, write a bank, a contact sheet and 5,000 PNGs into demo/"
+	@echo "make demo    fit MNIST, write a bank, a contact sheet, a report and 5,000 PNGs into demo/"
 	@echo "make test    run the tests, and print how many lines and branches they cover"
 	@echo "make check   ruff format, ruff check, mypy --strict"
 	@echo "make faults  break fit and generate in every way, kill -9 at 100 instants of each; writes docs/reliability.md (40 min)"
@@ -38,7 +38,8 @@ demo: .venv/base
 	mkdir -p demo
 	$(BIN)/vae-augment fit --data mnist --out $(BANK)
 	$(BIN)/vae-augment generate $(BANK) --out demo/generated --per-class 500
-	@echo "Look at demo/mnist.png and demo/generated."
+	$(BIN)/vae-augment report $(BANK) --data mnist
+	@echo "Open demo/mnist.html, and look at demo/mnist.png and demo/generated."
 
 # As many at once as there are processors, each on one thread: more threads than processors would wait for each other.
 test: .venv/test
