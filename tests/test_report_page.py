@@ -10,6 +10,7 @@ from tests.conftest import CONFIG, Shapes
 from tests.test_differences import USUAL
 from vae_augment import VAEBank, fit
 from vae_augment.bank_images import source_for
+from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.fit_data import load_images
 from vae_augment.report import page as report_page
 from vae_augment.report import page_map
@@ -138,6 +139,12 @@ def test_a_bank_that_is_put_together_says_what_it_lacks(bank):
         start=replace(bank.content.start, curve=torch.zeros_like(bank.content.start.curve)),
     )
     assert "The bank holds none: no training was recorded in it" in Elements(report_html(VAEBank(untrained))).text
+
+
+def test_a_bank_of_the_sample_says_so_at_the_top(bank):
+    told = "They are the sample inside the package, not all of MNIST."
+    assert told in Elements(report_html(bank.with_data(source=SAMPLE_SOURCE))).text
+    assert told not in Elements(report_html(bank)).text
 
 
 def test_names_and_notes_are_text(bank, data):

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vae_augment.bank import VAEBank
+from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.evaluation_result import Evaluation
 from vae_augment.fit_data import FitData
 from vae_augment.printable import shortened
@@ -105,9 +106,11 @@ def _summary(bank: VAEBank) -> str:
     kind = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
     images = sum(info.images for info in bank.class_infos)
     classes = len(bank.classes)
+    sampled = bank.data.get("source") == SAMPLE_SOURCE
+    sample = " They are the sample inside the package, not all of MNIST." if sampled else ""
     return (
         f"A bank of {classes} VAE{'s' * (classes > 1)}, one for each class, fitted on {images:,} {kind} images of "
-        f"{height}x{width} pixels with {bank.latent_dim} latent dimensions."
+        f"{height}x{width} pixels with {bank.latent_dim} latent dimensions.{sample}"
     )
 
 
