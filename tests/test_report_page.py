@@ -147,6 +147,12 @@ def test_a_bank_of_the_sample_says_so_at_the_top(bank):
     assert told not in Elements(report_html(bank)).text
 
 
+def test_the_command_to_measure_with_names_the_data_whole(bank):
+    text = Elements(report_html(bank.with_data(name="my photos", source="folder"))).text
+    assert "vae-augment evaluate --data 'PATH/TO/my photos' --json result.json" in text
+    assert "vae-augment evaluate --data DATA --json result.json" in Elements(report_html(bank)).text
+
+
 def test_names_and_notes_are_text(bank, data):
     odd = "</script><script>alert(1)</script><!--"
     info = replace(bank.class_infos[0], name=odd, status="failed", note="<b>loss</b>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from bisect import bisect_right
 from dataclasses import replace
 from importlib.resources import files
@@ -19,7 +20,7 @@ from vae_augment.report.page_map import Map, base64_floats, page_map
 from vae_augment.report.page_pictures import pictures
 from vae_augment.report.page_words import evaluation_of, policy_of, quality_of
 from vae_augment.report.plots import class_colours, has_curves, learning_curves, page_style, svg
-from vae_augment.reproduction import reproduction
+from vae_augment.reproduction import FROM_PYTHON, reproduction
 
 DECODER_BYTES = 8_000_000  # of all classes that can be decoded in the page
 SLIDERS = 8  # shown at first
@@ -129,8 +130,8 @@ def _facts(bank: VAEBank) -> list[tuple[str, str]]:
 
 
 def _evaluate_command(bank: VAEBank) -> str:
-    words = reproduction(bank)
-    name = words.split(" --data ")[1].split(" ")[0] if " --data " in words else "DATA"
+    words = shlex.split(reproduction(bank)) if bank.data.get("source") not in (None, FROM_PYTHON) else []
+    name = shlex.quote(words[words.index("--data") + 1]) if words else "DATA"
     return (
         f"vae-augment evaluate --data {name} --json result.json\n"
         f"vae-augment report BANK --data {name} --evaluation result.json"
