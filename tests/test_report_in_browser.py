@@ -11,6 +11,7 @@ from tests.test_differences import USUAL
 from tests.test_report_page import QUALITY, data, filled, fit_once  # noqa: F401  the fixture of its images
 from vae_augment import VAEBank
 from vae_augment.printable import shortened
+from vae_augment.report import page as report_page
 from vae_augment.report.page import report_html
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -116,6 +117,20 @@ def test_pointing_at_a_code_shows_its_image(opened, report, data):  # noqa: F811
     assert (pixels(opened, "thumb") - decoded).abs().max() <= 1
     opened.mouse.move(5, 5)
     assert opened.locator("#hover").is_hidden()
+
+
+def test_codes_of_classes_that_the_page_cannot_decode(page, data, monkeypatch, tmp_path):  # noqa: F811
+    bank = fit_once()
+    monkeypatch.setattr(report_page, "DECODER_BYTES", report_page.payload_bytes(bank, [0]))
+    (tmp_path / "few.html").write_text(report_html(bank, data=data), encoding="utf-8")
+    page.goto((tmp_path / "few.html").as_uri())
+    page.locator("#points").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#thumb").is_visible()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#hover-text").inner_text() == bank.classes[2]
+    assert page.locator("#real").is_visible()
+    assert page.locator("#thumb").is_hidden()
 
 
 def test_codes_are_stepped_through_by_the_keyboard(opened):

@@ -100,13 +100,14 @@
 
     const sheet = new Image();
     if (sprite) sheet.src = sprite.uri;
-    thumb.hidden = !decoded;
     real.hidden = !sprite;
 
+    const decodes = (i) => rows[i] < decoded; // of many classes the page holds the first ones' decoders alone
     const visible = (i) => only.value === "" || rows[i] === Number(only.value);
 
     function describe(i) {
-      return `${names[rows[i]]}${sprite ? (decoded ? ": the image, and as it is reconstructed" : "") : ": as it is reconstructed"}`;
+      const again = sprite ? ": the image, and as it is reconstructed" : ": as it is reconstructed";
+      return `${names[rows[i]]}${decodes(i) ? again : ""}`;
     }
     function leave() {
       if (here >= 0) circles[here].classList.remove("here");
@@ -119,7 +120,8 @@
       here = i;
       circles[i].classList.add("here");
       svg.append(circles[i]); // above the others
-      if (decoded) vae.paint(vae.decode(rows[i], codes.slice(i * latents, (i + 1) * latents)), thumb);
+      thumb.hidden = !decodes(i);
+      if (decodes(i)) vae.paint(vae.decode(rows[i], codes.slice(i * latents, (i + 1) * latents)), thumb);
       if (sprite && sheet.complete) {
         const [width, height] = sprite.tile;
         Object.assign(real, { width, height });
