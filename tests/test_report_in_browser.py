@@ -197,6 +197,17 @@ def test_odd_names_break_nothing(page, report, tmp_path):
     assert page.locator("#screen-note").inner_text() == f"The mean of class {names[2]}."
 
 
+def test_what_is_said_of_a_code_stays_on_the_map(opened):
+    opened.set_viewport_size(PHONE)
+    opened.locator("#points").focus()
+    area = opened.locator("#points").bounding_box()
+    for _ in range(30):
+        opened.keyboard.press("ArrowRight")
+        box = opened.locator("#hover").bounding_box()
+        assert area["x"] <= box["x"]
+        assert box["x"] + box["width"] <= area["x"] + area["width"] + 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_accessible(opened, scheme):
     from axe_playwright_python.sync_playwright import Axe

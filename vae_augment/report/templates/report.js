@@ -131,8 +131,9 @@
       hover.hidden = false;
       const box = svg.getBoundingClientRect(), [x, y] = layouts[layout][i];
       const left = (x / 1000) * box.width, top = (y / 700) * box.height;
-      hover.style.left = `${left > box.width / 2 ? Math.max(0, left - hover.offsetWidth - 12) : left + 12}px`;
-      hover.style.top = `${top > box.height / 2 ? Math.max(0, top - hover.offsetHeight - 12) : top + 12}px`;
+      const beside = (at, side, whole) => Math.max(0, at > whole / 2 ? at - side - 12 : Math.min(at + 12, whole - side));
+      hover.style.left = `${beside(left, hover.offsetWidth, box.width)}px`;
+      hover.style.top = `${beside(top, hover.offsetHeight, box.height)}px`;
       if (aloud) find("map-live").textContent = `Point ${i + 1} of ${rows.length}, ${names[rows[i]]}`;
     }
     function nearest(event) {
