@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.random_banks import random_bank
 from tests.test_differences import USUAL
 from tests.test_report_page import QUALITY, data, filled, fit_once  # noqa: F401  the fixture of its images
 from vae_augment import VAEBank
@@ -195,6 +196,17 @@ def test_odd_names_break_nothing(page, report, tmp_path):
     assert shown[1] == "\u05d0\\u202eevil\\nline"
     page.select_option("#class", index=2)
     assert page.locator("#screen-note").inner_text() == f"The mean of class {names[2]}."
+
+
+@pytest.mark.parametrize("shape", [(1, 128, 8), (3, 8, 128)])
+def test_tall_and_wide_images_fit_the_screen(page, shape, tmp_path):
+    path = tmp_path / "narrow.html"
+    path.write_text(report_html(random_bank(shape, classes=2).with_policy(method="gaussian")), encoding="utf-8")
+    page.goto(path.as_uri())
+    for size in (DESKTOP, PHONE):
+        page.set_viewport_size(size)
+        for picture in (".strip img", "#screen"):
+            assert page.locator(picture).first.bounding_box()["height"] <= size["height"] / 2
 
 
 def test_what_is_said_of_a_code_stays_on_the_map(opened):
