@@ -15,6 +15,7 @@ from vae_augment.fit_data import load_images
 from vae_augment.report import page as report_page
 from vae_augment.report import page_map
 from vae_augment.report.page import report_html
+from vae_augment.report.plots import learning_curves
 from vae_augment.shown_images import COLUMNS
 
 QUALITY = {
@@ -151,6 +152,15 @@ def test_the_command_to_measure_with_names_the_data_whole(bank):
     text = Elements(report_html(bank.with_data(name="my photos", source="folder"))).text
     assert "vae-augment evaluate --data 'PATH/TO/my photos' --json result.json" in text
     assert "vae-augment evaluate --data DATA --json result.json" in Elements(report_html(bank)).text
+
+
+@pytest.mark.parametrize("options", [{"sharing": "none", "steps": 4}, {"steps": 4}])
+def test_curves_of_merged_banks_go_forward_from_where_they_began(bank, options):
+    other = fit(Shapes(), classes=["down"], config=replace(CONFIG, **options), seed=1, progress=False)
+    (figure, _) = learning_curves(VAEBank.merge(bank.subset(["across"]), other))
+    start, across, down = (line.get_xdata() for line in figure.axes[0].get_lines())
+    assert across[0] > start[-1]
+    assert 0 <= down[0] < down[-1] <= 4
 
 
 def test_names_and_notes_are_text(bank, data):

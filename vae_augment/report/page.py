@@ -146,7 +146,7 @@ def _curves(bank: VAEBank, legend: list[dict[str, str]]) -> dict[str, Any] | Non
     start = bank.content.start
     text = (
         "Means over the batches of training, whose images may be moved copies. The line in ink is the warm start on "
-        "all classes; each class goes on from there by itself."
+        "all classes; each class that was tuned from it goes on from there by itself."
         if start is not None
         else "Means over the batches of training, whose images may be moved copies. Each class begins from nothing."
     )

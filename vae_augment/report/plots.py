@@ -99,16 +99,24 @@ def learning_curves(bank: VAEBank) -> list[Figure]:
 
 
 def _draw_curves(axes: Axes, bank: VAEBank, part: int) -> None:
-    begun = 0
     start = bank.content.start
     if start is not None and bool(start.curve.any()):
-        begun = start.steps
-        axes.plot(_steps(begun), start.curve[:, part].float(), color=INK)
+        axes.plot(_steps(start.steps), start.curve[:, part].float(), color=INK)
     colours, width = class_colours(len(bank.classes)), 1.5 if len(bank.classes) <= len(PALETTE) else 0.7
-    for info, curve, colour in zip(bank.class_infos, bank.content.curves, colours, strict=True):
+    rows = zip(bank.class_infos, bank.content.curves, colours, strict=True)
+    for row, (info, curve, colour) in enumerate(rows):
         if bool(curve.any()):
+            begun = start.steps if start is not None and _went_on(bank, row) else 0
             steps = [begun + step for step in _steps(info.steps - begun)]
             axes.plot(steps, curve[:, part].float(), color=colour, linewidth=width)
+
+
+def _went_on(bank: VAEBank, row: int) -> bool:
+    """Whether a class's training went on from the start that the bank keeps; in merged banks some had another."""
+    start, weights = bank.content.start, bank.content.weights
+    if start is None or bank.class_infos[row].steps < start.steps:
+        return False
+    return not weights.tuned or int(weights.base[row]) == 0
 
 
 def _steps(steps: int) -> Sequence[float]:
