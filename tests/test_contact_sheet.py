@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch.utils.data import Subset
 
+from tests.random_banks import random_bank
 from vae_augment import VAEBank
 from vae_augment.fit_data import load_images
 from vae_augment.report.contact_sheet import contact_sheet, contact_sheet_png
-from vae_augment.shown_images import COLUMNS
+from vae_augment.shown_images import COLUMNS, shown_images
 from vae_augment.source import Source
 from vae_augment.tiles import GAP, MARGIN, NAME_WIDTH, TEXT, TILE, drawable, font
 
@@ -110,3 +112,17 @@ def test_classes_of_few_images_and_long_names_are_shown(bank, shapes):
     named = VAEBank(replace(bank.content, class_infos=infos))
     few = load_images(Source(Subset(shapes, [0, 10, 11, 20])), bank.image_shape)
     assert len(bands(contact_sheet(named, few))) == 3
+
+
+def test_what_is_shown_does_not_depend_on_the_threads():
+    bank = random_bank((3, 64, 64), latent_dim=16, width=32).with_policy(method="gaussian")
+    images = torch.randint(256, (50, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    threads, shown = torch.get_num_threads(), []
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        try:
+            shown.append(shown_images(bank, images, 1))
+            assert torch.get_num_threads() == n
+        finally:
+            torch.set_num_threads(threads)
+    assert all(torch.equal(shown[0][kind], shown[1][kind]) for kind in shown[0])

@@ -7,13 +7,14 @@ from torch import Tensor
 
 from vae_augment.bank import VAEBank
 from vae_augment.images import to_uint8
+from vae_augment.mixed import single_thread
 from vae_augment.seeding import generator
 
 COLUMNS = 6  # images of each kind
 
 
 def shown_images(bank: VAEBank, images: Tensor | None, label: int, seed: int = 0) -> dict[str, Tensor]:
-    """uint8 images [up to COLUMNS, C, H, W] of each kind.
+    """uint8 images [up to COLUMNS, C, H, W] of each kind, the same on any number of threads.
 
     Args:
         bank: a fitted bank.
@@ -23,11 +24,12 @@ def shown_images(bank: VAEBank, images: Tensor | None, label: int, seed: int = 0
     """
     random = generator(seed, "contact sheet", label)
     shown = {}
-    if images is not None:
-        real = images[torch.randperm(len(images), generator=random)[:COLUMNS]]
-        labels = torch.full((len(real),), label)
-        shown["real"] = real
-        shown["reconstructed"] = to_uint8(bank.reconstruct(real, labels))
-        shown["jittered"] = bank.jitter(real, labels, generator=random)
-    shown["generated"] = bank.sample(torch.full((COLUMNS,), label), generator=random)
+    with single_thread():
+        if images is not None:
+            real = images[torch.randperm(len(images), generator=random)[:COLUMNS]]
+            labels = torch.full((len(real),), label)
+            shown["real"] = real
+            shown["reconstructed"] = to_uint8(bank.reconstruct(real, labels))
+            shown["jittered"] = bank.jitter(real, labels, generator=random)
+        shown["generated"] = bank.sample(torch.full((COLUMNS,), label), generator=random)
     return shown
