@@ -116,3 +116,8 @@ def test_codes_that_are_all_the_same_lie_on_one_point():
 def test_an_unknown_method():
     with pytest.raises(ValueError, match="method must be 'pca' or 'tsne', got 'umap'"):
         latent_map(groups(), method="umap")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40])
+def test_any_whole_number_is_a_seed(seed):
+    assert bool(latent_map(groups(), method="tsne", seed=seed).isfinite().all())

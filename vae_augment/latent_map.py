@@ -16,6 +16,7 @@ from vae_augment.seeding import generator
 BLOCK = 500  # images encoded at once
 PERPLEXITY = 30.0  # of t-SNE, and of few points a third of their number
 LEAST_FOR_TSNE = 5  # points
+SEEDS = 2**32  # that t-SNE takes, from 0
 
 
 class Codes(NamedTuple):
@@ -104,7 +105,7 @@ def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor
         found = PCA(2, svd_solver="full").fit_transform(x)
         if method == "tsne" and len(x) >= LEAST_FOR_TSNE:
             perplexity = min(PERPLEXITY, (len(x) - 1) / 3)
-            found = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(x)
+            found = TSNE(2, perplexity=perplexity, init="pca", random_state=seed % SEEDS, n_jobs=1).fit_transform(x)
     return torch.from_numpy(found).float()
 
 
