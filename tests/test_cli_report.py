@@ -52,6 +52,7 @@ def test_the_command_that_made_a_bank_is_in_its_page_and_in_info(here):
     [
         ("report nowhere.safetensors", "no bank at nowhere.safetensors"),
         ("report notes.txt", "notes.txt is not a bank"),
+        ("report .", "no bank at .: it is a folder"),
         ("report bars.safetensors --out empty", "--out must be a file, empty is a folder"),
         ("report bars.safetensors --out nowhere/r.html", "--out: no folder nowhere"),
         ("report bars.safetensors --out bars.safetensors", "--out must be another file than BANK"),

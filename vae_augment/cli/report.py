@@ -34,7 +34,7 @@ def report(
     **options: Any,
 ) -> None:
     """Write one HTML file that shows what a bank has learned; it opens from disk and loads nothing."""
-    out = bank.with_suffix(".html") if out is None else out
+    out = bank.parent / f"{bank.stem}.html" if out is None else out  # of a path without a name, too
     check_file("--out", out)
     check_apart({"--out": out}, {"BANK": bank, "--data": data, "--evaluation": evaluation})
     from vae_augment.bank import VAEBank
