@@ -37,6 +37,18 @@ def test_overwriting_replaces_an_exploration_and_nothing_else(folder):
     assert there == {"map.png": b"3", "plane.png": b"4", "thesis.txt": b"years of work"}
 
 
+def test_a_folder_in_the_place_of_an_earlier_file_is_left_alone(folder):
+    write(folder, {"map.png": b"1", "map.csv": b"2"}, ABOUT)
+    (folder / "map.csv").unlink()
+    (folder / "map.csv").mkdir()
+    (folder / "map.csv" / "thesis.txt").write_bytes(b"years of work")
+    check(folder, ["map.png"], overwrite=True)
+    write(folder, {"map.png": b"3"}, ABOUT)
+    there = contents(folder)
+    assert json.loads(there.pop(CONTENTS))["files"] == ["map.png"]
+    assert there == {"map.png": b"3", "map.csv/thesis.txt": b"years of work"}
+
+
 def test_an_exploration_that_was_ended_can_be_overwritten(folder, monkeypatch):
     def ended(path, content):
         raise KeyboardInterrupt

@@ -55,8 +55,8 @@ def write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) ->
     earlier = set(_earlier(folder) or ())
     write_json(folder / CONTENTS, {**about, "files": sorted(earlier | set(files))})
     for name in earlier - set(files):
-        if not (folder / name).is_symlink():
-            (folder / name).unlink(missing_ok=True)
+        if (folder / name).is_file() and not (folder / name).is_symlink():
+            (folder / name).unlink()
     for name, content in files.items():
         atomic_write(folder / name, content)
     write_json(folder / CONTENTS, {**about, "files": sorted(files)})
