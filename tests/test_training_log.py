@@ -78,8 +78,16 @@ def test_without_the_package_nothing_is_fitted(here, monkeypatch):
 def test_a_folder_that_is_a_file(here):
     code, _, err = run("fit --data bars --tensorboard notes.txt")
     assert code == 2
-    assert "notes.txt" in err
+    assert "--tensorboard: notes.txt must be a folder, it is a file" in err
     assert not (here / "bars.safetensors").exists()
+
+
+@pytest.mark.parametrize("log", ["bars.safetensors", "bars.png"])
+def test_a_log_in_the_place_of_the_bank_or_its_sheet(here, log):
+    code, _, err = run(f"fit --data bars --tensorboard {log}")
+    assert code == 2
+    assert "must be another file than --tensorboard" in err
+    assert not (here / log).exists()
 
 
 def test_nothing_is_logged_unless_it_is_asked_for(bank):

@@ -13,7 +13,7 @@ from vae_augment.cli.check import report, without_problems
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
-from vae_augment.cli.paths import check_file, check_folder, quoted
+from vae_augment.cli.paths import check_apart, check_file, check_folder, check_new_folder, quoted
 from vae_augment.config import CHOICES, FitConfig
 from vae_augment.printable import printable, shortened
 
@@ -66,8 +66,10 @@ def fit(
     )
     from vae_augment.data import SAMPLE_SOURCE, open_data
 
+    if tensorboard is not None:
+        check_new_folder("--tensorboard", tensorboard)
     if out is not None:
-        _check_out(out)
+        _check_out(out, tensorboard)
     elif not check:
         check_folder("--out", Path())  # the default's, whose name the data has
     passed_over = "skip" if check else on_error
@@ -77,7 +79,7 @@ def fit(
         return
     if out is None:
         out = Path(f"{opened.name}.safetensors")
-        _check_out(out)
+        _check_out(out, tensorboard)
     _check_not_data(out, data, opened)
     left_out = 0
     if on_error == "skip":
@@ -98,14 +100,15 @@ def fit(
         sys.exit(WORK_FAILED)
 
 
-def _check_out(out: Path) -> None:
-    """Raise, before any work is done, if a bank and its sheet cannot be written there."""
+def _check_out(out: Path, tensorboard: Path | None) -> None:
+    """Raise, before any work is done, if a bank and its sheet cannot be written there, apart from the log."""
     check_file("--out", out)
     if out.suffix == ".png":
         raise ValueError(
             "--out names the bank, for example mnist.safetensors; the .png beside it is the contact sheet."
         )
     sheet = out.with_suffix(".png")
+    check_apart({"--out": out, "the contact sheet": sheet}, {"--tensorboard": tensorboard})
     if sheet.is_dir():
         raise ValueError(
             f"--out: the contact sheet {sheet} beside the bank must be a file, it is a folder. Name another bank."
