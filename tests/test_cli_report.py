@@ -98,6 +98,10 @@ def test_an_evaluation_comes_back_as_it_was():
     assert Evaluation.from_json(whole.to_json()) == whole
 
 
+def with_difference(**values):
+    return lambda found: {**found, "rows": [{**found["rows"][0], "over_none": values}]}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -108,6 +112,9 @@ def test_an_evaluation_comes_back_as_it_was():
         (lambda found: {**found, "rows": [{**found["rows"][0], "accuracy": True}]}, "accuracy of a row"),
         (lambda found: {**found, "rows": [{**found["rows"][0], "over_none": 3}]}, "a difference of arm 'none' must be"),
         (lambda found: {**found, "rows": [{**found["rows"][0], "over_none": {"mean": None}}]}, "a difference of arm"),
+        (with_difference(mean=1, low=5, high=-5), "the mean between both or both null, got"),
+        (with_difference(mean=1, low=None, high=5), "a difference of arm"),
+        (with_difference(mean=1, low=-1e308, high=1e308), "a difference of arm"),
     ],
 )
 def test_what_is_no_evaluation(change, said):

@@ -15,6 +15,7 @@ from vae_augment.statistics import Difference
 from vae_augment.study import UNEQUAL
 
 METRICS = ("accuracy", "balanced_accuracy")
+MOST_POINTS = 1e6  # of a difference that is read; intervals over two rounds have some hundreds
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,20 @@ def _check_entries(what: str, values: Any, entries: dict[str, Any]) -> None:
 
 def _check_difference(arm: str, values: Any) -> None:
     names = ("mean", "low", "high")
-    numbers = {name: values.get(name) for name in names} if isinstance(values, dict) else {}
+    numbers: dict[str, Any] = {name: values.get(name) for name in names} if isinstance(values, dict) else {}
     known = all(type(n) in (int, float) or (n is None and name != "mean") for name, n in numbers.items())
-    if values is not None and not (numbers and known and set(values) == set(names)):
-        raise ValueError(f"a difference of arm {brief(arm)} must be null or mean, low and high, got {brief(values)}.")
+    if values is not None and not (numbers and known and set(values) == set(names) and _in_order(**numbers)):
+        raise ValueError(
+            f"a difference of arm {brief(arm)} must be null or mean, low and high, the mean between both or both null, "
+            f"got {brief(values)}."
+        )
+
+
+def _in_order(mean: float, low: float | None, high: float | None) -> bool:
+    """Whether they are an interval around a mean, or a mean without one, that can be drawn."""
+    if low is None or high is None:
+        return low == high and abs(mean) <= MOST_POINTS
+    return -MOST_POINTS <= low <= mean <= high <= MOST_POINTS
 
 
 def verdict_of(evaluation: Evaluation) -> str:
