@@ -13,7 +13,7 @@ from vae_augment.cli.check import report, without_problems
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
-from vae_augment.cli.paths import check_apart, check_file, check_folder, check_new_folder, quoted
+from vae_augment.cli.paths import check_apart, check_file, check_folder, check_new_folder, check_not_data, quoted
 from vae_augment.config import CHOICES, FitConfig
 from vae_augment.printable import printable, shortened
 
@@ -80,7 +80,7 @@ def fit(
     if out is None:
         out = Path(f"{opened.name}.safetensors")
         _check_out(out, tensorboard)
-    _check_not_data(out, data, opened)
+    check_not_data((out, out.with_suffix(".png")), data, opened.dataset)
     left_out = 0
     if on_error == "skip":
         opened, left_out = without_problems(opened, config)
@@ -113,14 +113,6 @@ def _check_out(out: Path, tensorboard: Path | None) -> None:
         raise ValueError(
             f"--out: the contact sheet {sheet} beside the bank must be a file, it is a folder. Name another bank."
         )
-
-
-def _check_not_data(out: Path, data: str, opened: OpenedData) -> None:
-    """Raise if the bank or its sheet would replace what it is fitted on."""
-    files = [Path(data), *(Path(file) for file, _ in getattr(opened.dataset, "samples", ()))]
-    for written in filter(Path.is_file, (out, out.with_suffix(".png"))):
-        if any(file.name == written.name and file.is_file() and file.samefile(written) for file in files):
-            raise ValueError(f"--out: {written} is some of the data, and would be replaced. Name another bank.")
 
 
 def _check(opened: OpenedData, config: FitConfig, on_error: str) -> None:

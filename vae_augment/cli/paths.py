@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vae_augment.printable import shortened
@@ -64,6 +64,14 @@ def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | 
         other = taken.setdefault(path.resolve(), option)
         if other != option:
             raise ValueError(f"{option} must be another file than {other}, got {path} for both.")
+
+
+def check_not_data(written: Iterable[Path], data: str, dataset: object) -> None:
+    """Raise ValueError if one of the files to be written, by --out, is a file of the data that is read."""
+    files = [Path(data), *(Path(file) for file, _ in getattr(dataset, "samples", ()))]
+    for path in filter(Path.is_file, written):
+        if any(file.name == path.name and file.is_file() and file.samefile(path) for file in files):
+            raise ValueError(f"--out: {path} is some of the data, and would be replaced. Name another file.")
 
 
 def quoted(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
-from vae_augment.cli.paths import check_apart, check_file
+from vae_augment.cli.paths import check_apart, check_file, check_not_data
 
 if TYPE_CHECKING:
     from vae_augment.evaluation_result import Evaluation
@@ -47,6 +47,7 @@ def report(
     images = None
     if data is not None:
         opened = open_bank_data(loaded, data=data, per_class=per_class or PER_CLASS, seed=seed, **options)
+        check_not_data([out], data, opened.opened.dataset)
         images = load_images(opened.source, loaded.image_shape)
     page = report_html(loaded, data=images, evaluation=found, seed=seed).encode()
     atomic_write(out, page)
