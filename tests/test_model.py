@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
-from vae_augment.model import LOG_SIGMA_RANGE, LOGVAR_RANGE, NORM_GROUPS, OVERLAP, VAE, kl_per_dim, pick, stack
+from vae_augment.layers import NORM_GROUPS
+from vae_augment.model import LOG_SIGMA_RANGE, LOGVAR_RANGE, OVERLAP, VAE, kl_per_dim, pick, stack
 
 SHAPES = [(1, 28, 28), (3, 64, 64), (1, 8, 8), (3, 128, 128), (2, 17, 100)]
 K, B, L = 2, 3, 5

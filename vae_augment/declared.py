@@ -9,9 +9,10 @@ from typing import Any
 from vae_augment.bank_content import STATUSES, ClassInfo, check_unique
 from vae_augment.class_names import MAX_CLASSES
 from vae_augment.config import FitConfig
+from vae_augment.layers import NORM_GROUPS
 from vae_augment.learning_curve import POINTS
 from vae_augment.metadata import brief
-from vae_augment.model import NORM_GROUPS, VAE
+from vae_augment.model import VAE
 from vae_augment.policy import Policy
 from vae_augment.stored import sizes
 

@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vae_augment.layers import conv, group_norm, group_norm_blocks, linear, pointwise
+
 Params = dict[str, Tensor]
 
 MIN_SIDE, MAX_SIDE = 8, 128
 COARSEST = 4  # convolutions halve the grid until its longer side is at most this
-NORM_GROUPS = 8
 OVERLAP = 1  # pixels by which a decoded patch reaches into its neighbours, so that no edge shows
 LOGVAR_RANGE = (-10.0, 4.0)
 # exp(-3) = 0.05 in pixels of 0..1: below it ten images are memorised rather than modelled.
@@ -137,17 +138,17 @@ class VAE:
         classes = images.shape[0]
         h = images.transpose(0, 1).flatten(1, 2)  # [B, K*C, H, W]
         h = F.pad(h, self.padding, mode="replicate")
-        h = F.silu(_conv(params, "encoder.patch", h, stride=self.patch))  # [B, K*width, H/p, W/p]
+        h = F.silu(conv(params, "encoder.patch", h, stride=self.patch))  # [B, K*width, H/p, W/p]
         for i in range(self.stages):
-            h = _conv(params, f"encoder.{i}", h, stride=2, padding=1)
-            h = F.silu(_group_norm(params, f"encoder.{i}.norm", h))  # half the grid
+            h = conv(params, f"encoder.{i}", h, stride=2, padding=1)
+            h = F.silu(group_norm(params, f"encoder.{i}.norm", h))  # half the grid
         h = h.unflatten(1, (classes, -1)).flatten(2).transpose(0, 1)  # [K, B, F]
-        mean, logvar = _linear(params, "encoder.out", h).float().chunk(2, dim=-1)  # [K, B, L] each
+        mean, logvar = linear(params, "encoder.out", h).float().chunk(2, dim=-1)  # [K, B, L] each
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def decode(self, params: Params, z: Tensor) -> Tensor:
         """Mean images [K, B, C, H, W] in [0, 1] of latents [K, B, L]."""
-        return self.render(params, _linear(params, "decoder.in", z))
+        return self.render(params, linear(params, "decoder.in", z))
 
     def render(self, params: Params, features: Tensor) -> Tensor:
         """`decode` from what the decoder's first layer gives, [K, B, F]."""
@@ -155,8 +156,8 @@ class VAE:
         h = F.silu(features)  # channels, then places
         for i in reversed(range(self.stages)):
             h = h.reshape(classes, batch, self.channels[i + 1], -1)
-            h = _pointwise(params, f"decoder.{i}", h)  # [K, B, 4*channels, places]
-            h = F.silu(_group_norm_blocks(params, f"decoder.{i}.norm", h))
+            h = pointwise(params, f"decoder.{i}", h)  # [K, B, 4*channels, places]
+            h = F.silu(group_norm_blocks(params, f"decoder.{i}.norm", h))
         # A channel's four values of a place are its 2x2 block on the finer grid, and are never put side by side there:
         # `_places` knows where each is.
         h, weight = h.reshape(classes, batch, self.width, -1), params["decoder.patch.weight"].transpose(1, 2)
@@ -243,37 +244,6 @@ class _Overlapped(torch.autograd.Function):
         return values, gradient.sum(2), None
 
 
-class _Pointwise(torch.autograd.Function):
-    """x [K, B, I, places] by weight [K, O, I] and bias [K, O] to [K, B, O, places].
-
-    The weight's gradient is one product over all images and places; autograd would make one of each image.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _by_image(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        side_by_side = (t.transpose(1, 2).flatten(2) for t in (gradient, x))  # [K, O or I, B*places]
-        outputs, inputs = side_by_side
-        of_weight = outputs @ inputs.transpose(1, 2)
-        return _by_image(gradient, weight.transpose(1, 2)), of_weight, outputs.sum(2)
-
-
-def _by_image(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [K, B, I, places] by weight [K, O, I] and bias [K, O] to [K, B, O, places]."""
-    (classes, batch, inputs, places), outputs = x.shape, weight.shape[1]
-    weight = weight[:, None].expand(-1, batch, -1, -1).reshape(-1, outputs, inputs)
-    x = x.reshape(-1, inputs, places)
-    if bias is None:
-        return torch.bmm(weight, x).view(classes, batch, outputs, places)
-    bias = bias[:, None, :, None].expand(-1, batch, -1, -1).reshape(-1, outputs, 1)
-    return torch.baddbmm(bias, weight, x).view(classes, batch, outputs, places)
-
-
 def kl_per_dim(mean: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mean, exp(logvar)) || N(0, 1)) of each dimension, in nats; the inputs' shape."""
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
@@ -296,40 +266,3 @@ def _stage_shapes(name: str, weight: tuple[int, ...], normed: int) -> dict[str, 
         f"{name}.norm.weight": (normed,),
         f"{name}.norm.bias": (normed,),
     }
-
-
-def _conv(params: Params, name: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
-    """x [B, K*I, h, w] by weight [K, O, I, k, k] to [B, K*O, h', w'], each class by its own filters."""
-    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
-    return F.conv2d(x, weight.flatten(0, 1), bias.flatten(), stride, padding, groups=weight.shape[0])
-
-
-def _group_norm(params: Params, name: str, x: Tensor) -> Tensor:
-    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
-    return F.group_norm(x, weight.shape[0] * NORM_GROUPS, weight.flatten(), bias.flatten())
-
-
-def _pointwise(params: Params, name: str, x: Tensor) -> Tensor:
-    """x [K, B, I, places] by weight [K, O, I, 1, 1] to [K, B, O, places]."""
-    weight, bias = params[f"{name}.weight"].flatten(2), params[f"{name}.bias"]
-    if torch.is_autocast_enabled(x.device.type):  # which does not reach into a gradient of our own
-        x, weight, bias = (t.to(torch.get_autocast_dtype(x.device.type)) for t in (x, weight, bias))
-    product: Tensor = _Pointwise.apply(x, weight, bias)
-    return product
-
-
-def _group_norm_blocks(params: Params, name: str, x: Tensor) -> Tensor:
-    """x [K, B, 4*channels, places], four values of a channel side by side, normalised as 2x2 blocks of it."""
-    weight, bias = (params[f"{name}.{what}"].repeat_interleave(4, dim=1) for what in ("weight", "bias"))
-    if len(x) == 1:
-        return F.group_norm(x[0], NORM_GROUPS, weight[0], bias[0])[None]
-    batch, places = x.shape[1], x.shape[3]
-    weight, bias = (t[:, None].expand(-1, batch, -1).flatten() for t in (weight, bias))
-    # all images as one of many channels, so that each has its own class's weights
-    normed = F.group_norm(x.reshape(1, -1, places), len(x) * batch * NORM_GROUPS, weight, bias)
-    return normed.view_as(x)
-
-
-def _linear(params: Params, name: str, x: Tensor) -> Tensor:
-    """x [K, B, I] by weight [K, I, O] to [K, B, O]."""
-    return torch.baddbmm(params[f"{name}.bias"][:, None], x, params[f"{name}.weight"])
