@@ -20,3 +20,14 @@ def run(command):
 def contents(folder):
     """Of the files below a folder, by path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def refused(command):
+    """The one line of error of a command line that is wrong: exit code 2, nothing else said, nothing changed here."""
+    before, files = sorted(Path().rglob("*")), contents(".")
+    code, out, err = run(command)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("vae-augment: error: ")
+    assert (sorted(Path().rglob("*")), contents(".")) == (before, files)
+    return line

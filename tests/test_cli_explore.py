@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.commands import contents, run
+from tests.commands import contents, refused, run
 from vae_augment import VAEBank
 
 QUICK = "--only traversals,dimensions"
@@ -84,11 +84,5 @@ def test_wrong_input_exits_with_2_and_one_line_and_writes_nothing(with_bank, com
         for name in names:
             Path(folder, name).mkdir(parents=True)
             Image.new(mode, (24, 24), 9 if mode == "L" else (9, 99, 200)).save(Path(folder, name, "1.png"))
-    before = contents(".")
-    code, out, err = run(command)
-    assert (code, out) == (2, "")
-    (line,) = err.splitlines()
-    assert line.startswith("vae-augment: error: ")
-    assert message.replace("'", "") in line.replace("'", "")
-    assert contents(".") == before
+    assert message.replace("'", "") in refused(command).replace("'", "")
     assert not Path("seen").exists()

@@ -51,11 +51,11 @@ def test_a_folder_in_the_place_of_an_earlier_file_is_left_alone(folder):
 
 def test_an_exploration_that_was_ended_can_be_overwritten(folder, monkeypatch):
     def ended(path, content):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("ended")
 
     with monkeypatch.context() as patched:
         patched.setattr("vae_augment.exploration_folder.atomic_write", ended)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="ended"):
             write(folder, {"map.png": b"1"}, ABOUT)
     (folder / "map.png").write_bytes(b"half")
     check(folder, ["map.png"], overwrite=True)
