@@ -3,7 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.commands import run
 from tests.conftest import CONFIG, Shapes
@@ -23,6 +26,29 @@ def test_the_command_gives_the_same_bytes(here, options):
     assert run(f"fit --data bars --out first.safetensors {options}")[0] == 0
     command = reproduction(VAEBank.load("first.safetensors"))
     assert command.startswith("vae-augment fit --data PATH/TO/bars ")
+    again = command.removeprefix("vae-augment ").replace("PATH/TO/", "")
+    assert run(f"{again} --out again.safetensors")[0] == 0
+    assert Path("again.safetensors").read_bytes() == Path("first.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("file", ["rows.csv", "arrays.NPZ", "images.npy", "table.parquet"])
+def test_so_does_that_of_a_file(here, file):
+    shapes = Shapes(3)
+    if file == "rows.csv":
+        rows = [f"{path},{path.parent.name}" for path in sorted(Path("bars").rglob("*.png"))]
+        Path(file).write_text("\n".join(["path,label", *rows]))
+    elif file == "arrays.NPZ":
+        with Path(file).open("wb") as opened:
+            np.savez(opened, images=shapes.data, labels=shapes.targets)
+    elif file == "images.npy":
+        np.save(file, shapes.data)
+        np.save("labels.npy", shapes.targets)
+    else:
+        pngs = [path.read_bytes() for path in sorted(Path("bars").rglob("*.png"))]
+        parquet.write_table(pa.table({"image": [{"bytes": png} for png in pngs], "label": [0, 1, 2] * 3}), file)
+    assert run(f"fit --data {file} --out first.safetensors")[0] == 0
+    command = reproduction(VAEBank.load("first.safetensors"))
+    assert command == f"vae-augment fit --data PATH/TO/{file} --seed 0"
     again = command.removeprefix("vae-augment ").replace("PATH/TO/", "")
     assert run(f"{again} --out again.safetensors")[0] == 0
     assert Path("again.safetensors").read_bytes() == Path("first.safetensors").read_bytes()

@@ -150,7 +150,8 @@ def _data(data: Any) -> dict[str, Any]:
     """What a bank says of its data; `info` and warnings print it."""
     if not isinstance(data, dict):
         raise ValueError(f"data must be an object, got {brief(data)}")
-    kinds = {"name": str, "source": str, "fingerprint": str, "images": int, "seed": int, "per_class": int}
+    texts, numbers = ("name", "source", "fingerprint", "ending"), ("images", "seed", "per_class")
+    kinds = {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, int)}
     for name, kind in kinds.items():
         if data.get(name) is not None and type(data[name]) is not kind:
             expected = "a text" if kind is str else "a whole number"

@@ -24,7 +24,7 @@ def reproduction(bank: VAEBank) -> str:
     if bank.data.get("source") in (None, FROM_PYTHON):
         options = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         return f"fit(dataset, config=FitConfig({options}), seed={bank.data.get('seed', 0)})"
-    name = str(bank.data.get("name"))
+    name = f"{bank.data.get('name')}{bank.data.get('ending') or ''}"
     words = ["vae-augment", "fit", "--data", name if bank.data["source"] in BY_NAME else f"PATH/TO/{name}"]
     if bank.data.get("per_class") is not None:
         words += ["--per-class", str(bank.data["per_class"])]

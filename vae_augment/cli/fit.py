@@ -163,6 +163,8 @@ def _fit_and_write(
             bank = bank.with_data(skipped=left_out)
         if per_class is not None:
             bank = bank.with_data(per_class=per_class)
+        if opened.ending:
+            bank = bank.with_data(ending=opened.ending)
         bank.save(out)
     shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
     drawn = contact_sheet_png(bank, shown, seed=seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from vae_augment.data.arrays import open_npy, open_npz
@@ -89,7 +90,7 @@ def open_data(
         opener = open_table_folder if is_table_folder(path) else open_folder
         return opener(path, part, on_error, max_pixels)
     if path.is_file() and path.suffix.lower() in FILES:
-        return FILES[path.suffix.lower()](path, part, on_error, max_pixels)
+        return replace(FILES[path.suffix.lower()](path, part, on_error, max_pixels), ending=path.suffix)
     if path.exists():
         option = "--data" if part == "train" else "--test"
         raise ValueError(

@@ -42,6 +42,7 @@ class OpenedData:
         source: "torchvision", "folder", "csv", "arrays", "parquet", "huggingface" or `SAMPLE_SOURCE`.
         problems: what could not be opened and is not in the dataset.
         notes: what was passed over and is no problem, as sentences.
+        ending: of the file's name, where it is one: ".npz".
     """
 
     dataset: Dataset[Any]
@@ -49,6 +50,7 @@ class OpenedData:
     source: str
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    ending: str = ""
 
 
 def check_count(items: int, of: str) -> None:

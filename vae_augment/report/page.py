@@ -170,7 +170,7 @@ def _map_words(found: Map, data: FitData | None) -> dict[str, Any]:
     count = len(found.points)
     of = "images of the data" if data is not None else "training images, as the bank keeps them"
     where = (
-        "They lie where the VAE that all classes began from puts them: images that it finds alike are near each other."
+        "They lie where the VAE of the warm start, one for all classes, puts them: images that it finds alike are near."
         if found.shared
         else "Each class has a VAE of its own, so nearness of codes of different classes tells little."
     )
