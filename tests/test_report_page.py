@@ -8,12 +8,11 @@ import torch
 
 from tests.conftest import CONFIG, Shapes
 from tests.test_differences import USUAL
-from vae_augment import VAEBank, fit
+from vae_augment import VAEBank, fit, latent_map
 from vae_augment.bank_images import source_for
 from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.fit_data import load_images
 from vae_augment.report import page as report_page
-from vae_augment.report import page_map
 from vae_augment.report.page import report_html
 from vae_augment.report.plots import learning_curves
 from vae_augment.shown_images import COLUMNS
@@ -176,7 +175,7 @@ def test_names_and_notes_are_text(bank, data):
 
 def test_a_page_of_many_classes_stays_small(bank, data, monkeypatch):
     monkeypatch.setattr(report_page, "DECODER_BYTES", report_page.payload_bytes(bank, [0]) + 10)
-    monkeypatch.setattr(page_map, "MOST_POINTS", 9)
+    monkeypatch.setattr(latent_map, "MOST_POINTS", 9)
     html = report_html(bank, data=data)
     assert "the first 1 of 3 classes are in it" in html
     found = script_data(html)

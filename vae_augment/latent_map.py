@@ -16,6 +16,8 @@ from vae_augment.seeding import generator
 BLOCK = 500  # images encoded at once
 PERPLEXITY = 30.0  # of t-SNE, and of few points a third of their number
 LEAST_FOR_TSNE = 5  # points
+MOST_POINTS = 1_500  # of a map
+METHODS = ("pca", "tsne")
 SEEDS = 2**32  # that t-SNE takes, from 0
 
 
@@ -31,6 +33,38 @@ class Codes(NamedTuple):
     latents: Tensor
     rows: Tensor
     items: Tensor | None
+
+
+class LatentMaps(NamedTuple):
+    """Maps of the same codes.
+
+    Args:
+        codes: what the points stand for.
+        shared: whether they are placed by one VAE, that of the warm start; else each class by its own.
+        points: float32 [N, 2], by method.
+    """
+
+    codes: Codes
+    shared: bool
+    points: dict[str, Tensor]
+
+
+def latent_maps(bank: VAEBank, data: FitData | None = None, *, seed: int = 0) -> LatentMaps:
+    """Maps of up to 1,500 codes by each method: in one latent space, where there are images and a warm start.
+
+    Args:
+        bank: a fitted bank.
+        data: images of the bank's size; None: the codes that the bank keeps.
+        seed: of the choice of codes, and of t-SNE.
+
+    Raises:
+        ValueError: no data is given, and the bank was fitted with exemplars=0.
+    """
+    codes = codes_of(bank, data, most=max(1, MOST_POINTS // len(bank.classes)), seed=seed)
+    latents, shared = codes.latents, False
+    if data is not None and codes.items is not None and bank.content.start is not None:
+        latents, shared = start_codes(bank, data.images[codes.items]), True
+    return LatentMaps(codes, shared, {method: latent_map(latents, method=method, seed=seed) for method in METHODS})
 
 
 def codes_of(bank: VAEBank, data: FitData | None = None, *, most: int | None = None, seed: int = 0) -> Codes:
@@ -92,8 +126,8 @@ def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor
     Raises:
         ValueError: another method.
     """
-    if method not in ("pca", "tsne"):
-        raise ValueError(f"method must be 'pca' or 'tsne', got {method!r}.")
+    if method not in METHODS:
+        raise ValueError(f"method must be {' or '.join(map(repr, METHODS))}, got {method!r}.")
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits

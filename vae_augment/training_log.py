@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -51,10 +53,8 @@ class TrainingLog:
             return
         name = next(info.name for info in bank.class_infos if info.label == label)
         rows = [match_channels(to_float(row), 3) for row in shown_images(bank, images, label).values()]
-        padded = [row if len(row) == COLUMNS else row.new_ones(COLUMNS, *row.shape[1:]) for row in rows]
-        for row, whole in zip(rows, padded, strict=True):
-            whole[: len(row)] = row
-        grid = make_grid([image for row in padded for image in row], nrow=COLUMNS, pad_value=1)
+        whole = [F.pad(row, (0, 0) * 3 + (0, COLUMNS - len(row)), value=1.0) for row in rows]  # white for what lacks
+        grid = make_grid(torch.cat(whole), nrow=COLUMNS, pad_value=1)
         self._writer.add_image(f"real_reconstructed_jittered_generated/{name}", grid, taken)
         self._writer.flush()
 

@@ -15,14 +15,13 @@ from vae_augment.bank import VAEBank
 from vae_augment.exploring import Dimension, dimensions, kl_of_dimensions
 from vae_augment.files import folder_names
 from vae_augment.fit_data import FitData
-from vae_augment.latent_map import codes_of, latent_map, start_codes
+from vae_augment.latent_map import latent_maps
 from vae_augment.report.latent_pictures import DIRECTIONS, manifold_png, nearest_png, plane_png, traversals_png
 from vae_augment.report.maps import maps_png
 from vae_augment.seeding import check_seed
 
 PARTS = ("traversals", "map", "manifold", "plane", "nearest", "dimensions")
 CLASSES = 20  # that pictures show by default
-MOST_POINTS = 1_500  # of a map
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 
 File = tuple[str, bytes]
@@ -175,11 +174,8 @@ def _made(bank: VAEBank, data: FitData | None, plan: Plan, seed: int) -> Iterato
 
 def _map(bank: VAEBank, data: FitData | None, seed: int) -> Iterator[File]:
     """In one latent space where there is one: of images, that of the VAE that all classes began from."""
-    codes = codes_of(bank, data, most=max(1, MOST_POINTS // len(bank.classes)), seed=seed)
-    latents, space = codes.latents, "each class in its own VAE's latent space"
-    if data is not None and codes.items is not None and bank.content.start is not None:
-        latents, space = start_codes(bank, data.images[codes.items]), "all in the latent space that classes began from"
-    maps = {method: latent_map(latents, method=method, seed=seed) for method in METHODS}
+    codes, shared, maps = latent_maps(bank, data, seed=seed)
+    space = "all in the latent space that classes began from" if shared else "each class in its own VAE's latent space"
     titles = {f"{METHODS[method]}, {space}": points for method, points in maps.items()}
     yield "map.png", maps_png(bank.classes, codes.rows, titles)
     items = [""] * len(codes.rows) if codes.items is None else codes.items.tolist()

@@ -10,11 +10,10 @@ from torch import Tensor
 from vae_augment.bank import VAEBank
 from vae_augment.fit_data import FitData
 from vae_augment.images import resize
-from vae_augment.latent_map import codes_of, latent_map, start_codes
+from vae_augment.latent_map import latent_maps
 from vae_augment.printable import shortened
 from vae_augment.report.embedded import data_uri, tiled
 
-MOST_POINTS = 1_500
 WIDTH, HEIGHT, MARGIN = 1000, 700, 25  # of the map, in its own units
 SPRITE_COLUMNS = 40
 LARGEST_THUMBNAIL = 48  # pixels
@@ -47,12 +46,9 @@ def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> 
     Raises:
         ValueError: there is no data, and the bank keeps no codes.
     """
-    most = max(1, MOST_POINTS // len(bank.classes))
-    codes = codes_of(bank, data, most=most, seed=seed)
+    codes, shared, points = latent_maps(bank, data, seed=seed)
+    layouts = {method: _placed(found) for method, found in points.items()}
     images = None if data is None or codes.items is None else data.images[codes.items]
-    shared = images is not None and bank.content.start is not None
-    placed = start_codes(bank, images) if shared and images is not None else codes.latents
-    layouts = {method: _placed(latent_map(placed, method=method, seed=seed)) for method in ("pca", "tsne")}
     rows: list[int] = codes.rows.tolist()
     script = {
         "rows": rows,
