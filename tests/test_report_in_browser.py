@@ -116,6 +116,7 @@ def test_pointing_at_a_code_shows_its_image(opened, report, data):  # noqa: F811
     assert torch.equal(own[nearest], shown.to(torch.uint8))
     decoded = bank.reconstruct(own[nearest][None, None], torch.tensor([bank.class_infos[row].label]))[0, 0] * 255
     assert (pixels(opened, "thumb") - decoded).abs().max() <= 1
+    assert opened.locator("#real").bounding_box()["x"] < opened.locator("#thumb").bounding_box()["x"]  # as it is said
     opened.mouse.move(5, 5)
     assert opened.locator("#hover").is_hidden()
 
