@@ -101,12 +101,12 @@ def of_vmap(vae: VAE, params: Params, images: Tensor, noise: Tensor) -> Tensor:
 
 @contextmanager
 def channels_last() -> Iterator[None]:
-    whole = model._conv
+    whole = model.conv
 
     def convolved(params: Params, name: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
         return whole(params, name, x.contiguous(memory_format=torch.channels_last), stride, padding)
 
-    with patch.object(model, "_conv", convolved):
+    with patch.object(model, "conv", convolved):
         yield
 
 
