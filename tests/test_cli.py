@@ -151,6 +151,7 @@ def test_info_says_what_a_bank_holds(with_bank, bank):
         ("evaluate --data nmist --json no/such/found.json", "--json: no folder no/such"),
         ("evaluate --data nmist --plot no/such/found.png", "--plot: no folder no/such"),
         ("evaluate --data nmist --json empty", "--json must be a file, empty is a folder"),
+        ("evaluate --data nmist --plot found.pdf", "--plot must end in .png, which it will hold, got found.pdf"),
         ("evaluate --data nmist --plot empty", "--plot must be a file, empty is a folder"),
         ("evaluate --data bars --test bars", "test must hold images that dataset does not, got 9 that are all in"),
         (

@@ -64,6 +64,11 @@ def test_names_are_shown_as_text(bank):
     assert "&lt;script&gt;" in html
 
 
+def test_long_names_are_shortened():
+    html = card("long", [], ["name", "images"], [("n" * 10_000, 3)])
+    assert cells(html) == [["name", "images"], ["n" * 29 + "…" + "n" * 30, "3"]]
+
+
 def test_many_classes_are_cut_short():
     html = card("many", [], ["n"], [(n,) for n in range(MOST_ROWS + 5)])
     assert len(cells(html)) == 1 + MOST_ROWS

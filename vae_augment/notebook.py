@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vae_augment.printable import shortened
 from vae_augment.tiles import png
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def card(
     picture: Image.Image | None = None,
     alt: str = "",
 ) -> str:
-    """HTML, every text in it escaped; a table's first twenty rows."""
+    """HTML, every text in it escaped; a table's first twenty rows, long texts of it shortened."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # a notebook alone needs it
 
     environment = Environment(loader=PackageLoader("vae_augment"), autoescape=True, undefined=StrictUndefined)
@@ -30,7 +31,7 @@ def card(
         title=title,
         facts=facts,
         headers=headers,
-        rows=rows[:MOST_ROWS],
+        rows=[[shortened(str(cell)) for cell in row] for row in rows[:MOST_ROWS]],
         more=max(0, len(rows) - MOST_ROWS),
         picture=None if picture is None else base64.b64encode(png(picture)).decode(),
         alt=alt,

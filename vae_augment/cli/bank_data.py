@@ -28,13 +28,19 @@ class BankData:
     source: Source
 
 
-def bank_data_options(*, required: bool = True) -> Callable[[Command], Command]:
-    """--data and what belongs to it, --part, --per-class and --resize."""
+def bank_data_options(*, required: bool = True, per_class: int | None = None) -> Callable[[Command], Command]:
+    """--data and what belongs to it, --part, --per-class (as many as said here, if it is not given) and --resize."""
 
     def decorate(command: Command) -> Command:
         options = (
             click.option("--part", type=click.Choice(("train", "test")), default="train", show_default=True),
-            click.option("--per-class", type=click.IntRange(min=1), help="At most this many images of each class."),
+            click.option(
+                "--per-class",
+                type=click.IntRange(min=1),
+                default=per_class,
+                show_default=True,
+                help="At most this many images of each class.",
+            ),
             click.option("--resize", is_flag=True, help="Take images of another size than the bank's data."),
         )
         for option in reversed(options):

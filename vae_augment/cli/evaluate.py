@@ -9,7 +9,7 @@ import click
 
 from vae_augment.cli.check import without_problems
 from vae_augment.cli.data_options import data_options
-from vae_augment.cli.paths import check_apart, check_file
+from vae_augment.cli.paths import check_apart, check_file, check_png
 from vae_augment.config import CHOICES, FitConfig
 
 
@@ -42,9 +42,10 @@ def evaluate(
     **options: Any,
 ) -> None:
     """Train classifiers with and without augmentation, and say whether it helps on images held out."""
-    for option, path in (("--json", json_file), ("--plot", plot)):
-        if path is not None:
-            check_file(option, path, stream=True)
+    if json_file is not None:
+        check_file("--json", json_file, stream=True)
+    if plot is not None:
+        check_png("--plot", plot)
     check_apart({"--json": json_file, "--plot": plot}, {"--bank": bank, "--data": data, "--test": test})
     from vae_augment.data import open_data
     from vae_augment.evaluation import evaluate as run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vae_augment.cli.paths import check_apart, check_file
+from vae_augment.cli.paths import check_apart, check_file, check_png
 from vae_augment.printable import shortened
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ def morph(
 
 def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_pong: bool) -> None:
     """Raise, before any work is done, if what is asked for cannot be written."""
-    check_file("--out", out, stream=True)
     if animation is None and (fps is not None or ping_pong):
         raise ValueError("--fps and --ping-pong are of an animation: name its file by --animation.")
     if animation is not None:
@@ -92,6 +91,7 @@ def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_po
 
     if out.suffix.lower() in FORMATS:
         raise ValueError(f"--out is the strip, a PNG, got {out}: name an animation's file by --animation.")
+    check_png("--out", out)
     if animation is not None:
         check_animation(animation.suffix.lower())
 

@@ -36,6 +36,13 @@ def check_file(option: str, path: Path, *, stream: bool = False) -> None:
     check_folder(option, target.parent if path.is_symlink() else path.parent)
 
 
+def check_png(option: str, path: Path) -> None:
+    """Likewise for a file that will hold a PNG. A name without an ending is taken, such as /dev/stdout."""
+    check_file(option, path, stream=True)
+    if path.suffix.lower() not in ("", ".png"):
+        raise ValueError(f"{option} must end in .png, which it will hold, got {path}.")
+
+
 def check_folder(option: str, folder: Path) -> None:
     """Likewise for any file in a folder that is there."""
     if not os.access(folder, os.W_OK):

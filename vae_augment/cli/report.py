@@ -13,12 +13,12 @@ from vae_augment.cli.paths import check_apart, check_file, check_not_data
 if TYPE_CHECKING:
     from vae_augment.evaluation_result import Evaluation
 
-PER_CLASS = 200  # images read of each class, where nothing else is said: more than the page shows
+PER_CLASS = 200  # images read: more than the page shows
 
 
 @click.command()
 @click.argument("bank", type=click.Path(path_type=Path))
-@bank_data_options(required=False)
+@bank_data_options(required=False, per_class=PER_CLASS)
 @click.option(
     "--evaluation", type=click.Path(path_type=Path), help="What `evaluate --json` wrote, to show its verdict."
 )
@@ -30,7 +30,6 @@ def report(
     evaluation: Path | None,
     out: Path | None,
     seed: int,
-    per_class: int | None,
     **options: Any,
 ) -> None:
     """Write one HTML file that shows what a bank has learned; it opens from disk and loads nothing."""
@@ -46,7 +45,7 @@ def report(
     found = None if evaluation is None else _evaluation(evaluation)
     images = None
     if data is not None:
-        opened = open_bank_data(loaded, data=data, per_class=per_class or PER_CLASS, seed=seed, **options)
+        opened = open_bank_data(loaded, data=data, seed=seed, **options)
         check_not_data([out], data, opened.opened.dataset)
         images = load_images(opened.source, loaded.image_shape)
     page = report_html(loaded, data=images, evaluation=found, seed=seed).encode()
