@@ -42,11 +42,12 @@ def evaluate(
     **options: Any,
 ) -> None:
     """Train classifiers with and without augmentation, and say whether it helps on images held out."""
-    if json_file is not None:
-        check_file("--json", json_file, stream=True)
+    for option, path in (("--json", json_file), ("--plot", plot)):
+        if path is not None:
+            check_file(option, path, stream=True)
+    check_apart({"--json": json_file, "--plot": plot}, {"--bank": bank, "--data": data, "--test": test})
     if plot is not None:
         check_png("--plot", plot)
-    check_apart({"--json": json_file, "--plot": plot}, {"--bank": bank, "--data": data, "--test": test})
     from vae_augment.data import open_data
     from vae_augment.evaluation import evaluate as run
     from vae_augment.files import atomic_write

@@ -54,6 +54,7 @@ def morph(
     """Draw a smooth path from A to B, each an image file or a class of the bank, by its name or its label."""
     _check_outputs(out, animation, fps, ping_pong)
     check_apart({"--out": out, "--animation": animation}, {"BANK": bank, "A": a, "B": b})
+    check_png("--out", out)
     from vae_augment.bank import VAEBank
     from vae_augment.files import atomic_write
     from vae_augment.mixed import single_thread
@@ -83,6 +84,7 @@ def morph(
 
 def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_pong: bool) -> None:
     """Raise, before any work is done, if what is asked for cannot be written."""
+    check_file("--out", out, stream=True)
     if animation is None and (fps is not None or ping_pong):
         raise ValueError("--fps and --ping-pong are of an animation: name its file by --animation.")
     if animation is not None:
@@ -91,7 +93,6 @@ def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_po
 
     if out.suffix.lower() in FORMATS:
         raise ValueError(f"--out is the strip, a PNG, got {out}: name an animation's file by --animation.")
-    check_png("--out", out)
     if animation is not None:
         check_animation(animation.suffix.lower())
 

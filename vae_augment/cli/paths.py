@@ -37,8 +37,7 @@ def check_file(option: str, path: Path, *, stream: bool = False) -> None:
 
 
 def check_png(option: str, path: Path) -> None:
-    """Likewise for a file that will hold a PNG. A name without an ending is taken, such as /dev/stdout."""
-    check_file(option, path, stream=True)
+    """Raise ValueError if a file that will hold a PNG is named otherwise; no ending will do, as of /dev/stdout."""
     if path.suffix.lower() not in ("", ".png"):
         raise ValueError(f"{option} must end in .png, which it will hold, got {path}.")
 
