@@ -1,9 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.data import Subset
 from torchvision.transforms.functional import resize
 
+from tests.conftest import Shapes
+from vae_augment import VAEBank
 from vae_augment.bank_images import source_for
+from vae_augment.exceptions import DataWarning
+from vae_augment.files import folder_names
 from vae_augment.fit_data import load_images
 
 
@@ -32,6 +38,48 @@ def test_a_class_that_the_bank_lacks(bank, shapes):
     with pytest.raises(ValueError, match=r"the bank has no class for label 2 \('slanted'\); it has labels \[0, 1\]"):
         source_for(bank.subset([0, 1]), shapes)
     source_for(bank.subset([0, 1]), Subset(shapes, range(20)))
+
+
+class Renamed(Shapes):
+    """Shapes whose labels mean classes of other names."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+
+
+def test_classes_are_matched_by_name(bank):
+    renamed = Renamed(["slanted", "across", "down"])
+    assert source_for(bank, renamed).labels.tolist() == [2] * 10 + [0] * 10 + [1] * 10
+    assert source_for(bank, Subset(renamed, [0, 29])).classes == {1: "down", 2: "slanted"}
+    assert source_for(bank.subset(["slanted"]), Subset(renamed, range(10))).labels.unique().tolist() == [2]
+
+
+def test_folders_that_generate_wrote_are_matched_too(bank):
+    infos = [replace(info, name=name) for info, name in zip(bank.class_infos, ("zebra", "a/b", "cat"), strict=True)]
+    named = VAEBank(replace(bank.content, class_infos=tuple(infos)))
+    assert folder_names(named.classes) == ["0_zebra", "1_a%2Fb", "2_cat"]
+    assert source_for(named, Subset(Renamed(["1_a%2Fb", "2_cat"]), range(20))).labels.unique().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("classes", "items", "lacking"),
+    [
+        (["zebra", "down", "slanted"], range(10), "zebra"),  # its number is a class's
+        (["across", "zebra", "yak"], range(30), "yak"),
+        (["zebra", "yak", "gnu"], range(20), "yak"),
+    ],
+)
+def test_a_name_that_the_bank_lacks_is_no_other_class(bank, classes, items, lacking):
+    with pytest.raises(ValueError, match=f"the bank has no class '{lacking}'; it has 'across', 'down', 'slanted'"):
+        source_for(bank, Subset(Renamed(classes), items))
+
+
+def test_where_all_names_are_others_numbers_count(bank):
+    with pytest.warns(DataWarning, match=r"label 0 is 'across' in the bank and 'zebra' in the data; going by the lab"):
+        source = source_for(bank, Renamed(["zebra", "yak", "gnu"]))
+    assert source.labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    assert source_for(bank, Subset(Renamed([]), range(10, 20))).labels.unique().tolist() == [1]  # without names
 
 
 def test_images_of_another_size_only_where_they_are_asked_for(bank, shapes):

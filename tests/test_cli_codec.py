@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,15 @@ def test_latents_of_another_bank(with_bank, bank):
     assert len(images[0]) == 9
 
 
+def test_folders_of_some_classes_are_known_by_their_names(with_bank):
+    run("reconstruct bars.safetensors --data bars --out whole")
+    shutil.rmtree("bars/across")  # so that the others come to have other numbers
+    assert run("reconstruct bars.safetensors --data bars --out part")[0] == 0
+    part = {name: held for name, held in contents("part").items() if name.endswith(".png")}
+    assert len(part) == 6
+    assert part.items() <= contents("whole").items()
+
+
 def test_a_bank_that_keeps_no_codes_will_do(with_bank, bank):
     stats = replace(bank.stats, exemplars=bank.stats.exemplars[:, :0], counts=bank.stats.counts * 0)
     VAEBank(replace(bank.content, stats=stats, policy=replace(bank.policy, method="gaussian"))).save("bare.safetensors")
@@ -106,6 +116,8 @@ def prepared(with_bank, bank):
     """Data that a bank cannot take, and outputs that are in the way."""
     bank.subset([0, 1]).save("two.safetensors")
     run(f"{ENCODE}")
+    Path("strange/zebra").mkdir(parents=True)
+    Image.new("L", (12, 12)).save("strange/zebra/0.png")
     for name, size, mode in (("large", (24, 18), "L"), ("colour", (12, 12), "RGB")):
         for label in ("across", "down", "slanted"):
             (with_bank / name / label).mkdir(parents=True)
@@ -120,6 +132,7 @@ BAD = [
     ("{} notes.txt --data bars {}", "notes.txt is not a bank"),
     ("{} l.safetensors --data bars {}", "l.safetensors is a safetensors file but not a bank"),
     ("{} two.safetensors --data bars {}", "the bank has no class for label 2 ('slanted'); it has labels [0, 1]"),
+    ("{} bars.safetensors --data strange {}", "the bank has no class 'zebra'; it has 'across', 'down', 'slanted'"),
     ("{} bars.safetensors --data large {}", "images must be of the bank's size, 12x12, or of one that a fit takes to"),
     ("{} bars.safetensors --data colour {}", "images must have 1 channels as the bank's do, got 3"),
     ("{} bars.safetensors --data no/such {}", "no folder at no/such"),

@@ -72,6 +72,10 @@ def test_a_bank_without_codes_needs_data_for_its_map(with_bank, bank):
         ("explore bars.safetensors --out seen --data large", "images must be of the bank's size, 12x12"),
         ("explore bars.safetensors --out seen --data colour --resize", "must have 1 channels as the bank's do, got 3"),
         ("explore bars.safetensors --out seen --data other --resize", "the bank has no class"),
+        (
+            "explore bars.safetensors --out seen --data strange --resize",
+            "the bank has no class 'zebra'; it has 'across'",
+        ),
         ("explore bars.safetensors", "Missing option '--out'"),
     ],
 )
@@ -80,6 +84,7 @@ def test_wrong_input_exits_with_2_and_one_line_and_writes_nothing(with_bank, com
         ("large", "L", ("across", "down", "slanted")),
         ("colour", "RGB", ("across", "down", "slanted")),
         ("other", "L", ("across", "down", "slanted", "spotted")),
+        ("strange", "L", ("zebra",)),
     ):
         for name in names:
             Path(folder, name).mkdir(parents=True)

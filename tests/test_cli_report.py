@@ -66,6 +66,7 @@ def test_the_command_that_made_a_bank_is_in_its_page_and_in_info(here):
         ("report bars.safetensors --data bars --out bars/down/3.png", "bars/down/3.png is some of the data"),
         ("report bars.safetensors --data large", "images must be of the bank's size, 12x12"),
         ("report bars.safetensors --data colour", "images must have 1 channels as the bank's do, got 3"),
+        ("report bars.safetensors --data strange", "the bank has no class 'zebra'; it has 'across', 'down', 'slanted'"),
         ("report two.safetensors --data bars", "the bank has no class for label 2 ('slanted'); it has labels [0, 1]"),
     ],
 )
@@ -73,9 +74,13 @@ def test_wrong_input_is_one_line_and_leaves_everything_as_it_was(with_result, ba
     from PIL import Image
 
     bank.subset([0, 1]).save(with_result / "two.safetensors")
-    for name, mode, side in (("large", "L", 30), ("colour", "RGB", 12)):
-        (with_result / name / "across").mkdir(parents=True)
-        Image.new(mode, (side, side)).save(with_result / name / "across" / "0.png")
+    for name, label, mode, side in (
+        ("large", "across", "L", 30),
+        ("colour", "across", "RGB", 12),
+        ("strange", "zebra", "L", 12),
+    ):
+        (with_result / name / label).mkdir(parents=True)
+        Image.new(mode, (side, side)).save(with_result / name / label / "0.png")
     assert said in refused(command)
 
 

@@ -8,12 +8,15 @@ from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.fit_data import common_shape
+from vae_augment.matching import number_by_name
 from vae_augment.raw import common_range
 from vae_augment.source import Source
 
 
 def source_for(bank: VAEBank, dataset: Dataset[Any], *, resize: bool = False) -> Source:
     """A dataset's raw images and labels, numbered and scaled as the bank does; `load_images` reads them.
+
+    Where the dataset has names of classes they are matched by name; see `matching.number_by_name`.
 
     Args:
         bank: what they are for.
@@ -26,9 +29,7 @@ def source_for(bank: VAEBank, dataset: Dataset[Any], *, resize: bool = False) ->
         ValueError: a class that the bank lacks, or images of another number of channels or of another size.
     """
     source = Source(dataset)
-    source.number_as(bank.class_to_idx)
-    if lacking := source.lacking_in(bank.class_to_idx):
-        raise ValueError(f"the bank has no class {lacking[0]}; it has {lacking[1]}.")
+    number_by_name(bank, source)
     channels, height, width = common_shape(source, bank.config)
     own = "x".join(map(str, bank.image_shape[1:]))
     if channels != bank.image_shape[0]:

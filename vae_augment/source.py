@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
@@ -84,9 +85,9 @@ class Source:
         """Whether the dataset's labels are names: then a class is known by its name, whatever its number."""
         return self._labels.are_names
 
-    def number_as(self, known: Mapping[str, int]) -> None:
-        """Where labels are names, number them as a bank does; those that it lacks follow its last."""
-        if self.by_name:
+    def number_as(self, known: Mapping[str, int], *, by_name: bool = False) -> None:
+        """Where labels are names, or `by_name`: number classes as a bank does; those that it lacks follow its last."""
+        if self.by_name or by_name:
             self._labels = renumbered(self._labels, known)
 
     def lacking_in(self, known: Mapping[str, int]) -> tuple[str, str] | None:
@@ -95,7 +96,7 @@ class Source:
         if not lacking:
             return None
         if self.by_name:
-            return repr(self.classes[lacking[0]]), ", ".join(repr(name) for name in list(known)[:LISTED_NAMES])
+            return repr(self.classes[lacking[0]]), listed(known)
         return f"for label {lacking[0]} ({self.classes[lacking[0]]!r})", f"labels {sorted(known.values())}"
 
     def copied(self) -> Source:
@@ -198,3 +199,8 @@ class Source:
         with suppress(AttributeError, TypeError, ValueError):  # no image: for whoever reads it
             return raw.needs_range(self.raw(index).image)
         return False
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first of a bank's classes, for an error."""
+    return ", ".join(map(repr, islice(names, LISTED_NAMES)))

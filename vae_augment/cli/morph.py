@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,16 +131,10 @@ def _label(bank: VAEBank, text: str) -> int | None:
 
 def _label_of_folder(bank: VAEBank, file: Path) -> int | None:
     """Of the class that the folder of a file is named after, as `generate` names folders or by its own name."""
-    from vae_augment.files import folder_names
+    from vae_augment.matching import namings
 
     folder = Path(os.path.abspath(file)).parent.name
-    if folder in bank.class_to_idx:
-        return bank.class_to_idx[folder]
-    with suppress(ValueError):  # names that no folder can have
-        names = folder_names(bank.classes)
-        if folder in names:
-            return bank.class_to_idx[bank.classes[names.index(folder)]]
-    return None
+    return next((labels[folder] for labels in namings(bank) if folder in labels), None)
 
 
 def _code_of_class(bank: VAEBank, side: str, label: int, seed: int | None) -> Tensor:
