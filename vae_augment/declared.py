@@ -113,11 +113,21 @@ def _value_range(values: Any) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _infos(entries: Any) -> tuple[ClassInfo, ...]:
+def class_entries(entries: Any) -> list[Any]:
+    """What there is of each class. Raises ValueError if that is no list, or of too many."""
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_CLASSES:
         count = f"{len(entries)} classes" if isinstance(entries, list) else brief(entries)
         raise ValueError(f"classes must be a list of 1 to {MAX_CLASSES:,}, got {count}")
-    infos = tuple(map(_info, entries))
+    return entries
+
+
+def is_label(value: Any) -> bool:
+    """Whether it is a whole number that int64 holds."""
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _infos(entries: Any) -> tuple[ClassInfo, ...]:
+    infos = tuple(map(_info, class_entries(entries)))
     check_unique(infos)
     return infos
 
@@ -130,8 +140,7 @@ def _info(entry: Any) -> ClassInfo:
     if odd:
         raise ValueError(f"a class has an unknown or lacks entry {brief(odd[0])}")
     info = ClassInfo(**entry)
-    is_label = type(info.label) is int and -(2**63) <= info.label < 2**63
-    if not isinstance(info.name, str) or not is_label or info.status not in STATUSES:
+    if not isinstance(info.name, str) or not is_label(info.label) or info.status not in STATUSES:
         raise ValueError(f"class {brief(info.name)} with label {brief(info.label)} and status {brief(info.status)}")
     for name in ("images", "steps", "active"):
         value = getattr(info, name)

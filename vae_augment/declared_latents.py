@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vae_augment.class_names import MAX_CLASSES
 from vae_augment.data.opened import MOST_ITEMS
-from vae_augment.declared import MAX_CHANNELS, MAX_LATENT_DIM
+from vae_augment.declared import MAX_CHANNELS, MAX_LATENT_DIM, class_entries, is_label
 from vae_augment.item_names import MOST_CHARACTERS
 from vae_augment.metadata import brief
 from vae_augment.model import MAX_SIDE, MIN_SIDE
@@ -25,8 +24,19 @@ LATENTS = Kind(
 )
 TYPES = {"float32": "F32", "float16": "F16", "int8": "I8"}  # as safetensors names them
 ENTRIES = frozenset(
-    ("format", "version", "dtype", "images", "latent_dim", "logvar", "name_bytes", "image_shape", "classes"),
-) | {"bank_sha256"}
+    (
+        "format",
+        "version",
+        "dtype",
+        "images",
+        "latent_dim",
+        "logvar",
+        "name_bytes",
+        "image_shape",
+        "classes",
+        "bank_sha256",
+    ),
+)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_NAME_BYTES = 4 * MOST_CHARACTERS + 1  # in UTF-8, with a NUL behind
 
@@ -127,14 +137,11 @@ def _image_shape(shape: Any) -> tuple[int, int, int]:
 
 
 def _classes(entries: Any) -> dict[str, int]:
-    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_CLASSES:
-        count = f"{len(entries)} classes" if isinstance(entries, list) else brief(entries)
-        raise ValueError(f"classes must be a list of 1 to {MAX_CLASSES:,}, got {count}")
-    for entry in entries:
+    for entry in class_entries(entries):
         if not isinstance(entry, dict) or set(entry) != {"name", "label"}:
             raise ValueError(f"a class must be an object of name and label, got {brief(entry)}")
         name, label = entry["name"], entry["label"]
-        if not isinstance(name, str) or type(label) is not int or not -(2**63) <= label < 2**63:
+        if not isinstance(name, str) or not is_label(label):
             raise ValueError(f"class {brief(name)} with label {brief(label)}")
     labels = {entry["name"]: entry["label"] for entry in entries}
     if len(labels) < len(entries) or len(set(labels.values())) < len(entries):

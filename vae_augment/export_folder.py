@@ -30,12 +30,12 @@ def image_name(number: int) -> str:
 
 
 def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool | None = None, overwrite: bool) -> None:
-    """Make a folder ready for the images of a manifest, which it says are not finished from here on.
+    """Make a folder, and those of its classes, ready for the images of a manifest; from here on it says "unfinished".
 
     Args:
         folder: made if need be.
         manifest: what the folder will hold. An entry of "classes" says how many "images" its "folder" has, which are
-            numbered, and which "files" they are, if they are not.
+            numbered, and which "files" they are, if they are not; "name" is that of the class.
         resume: go on with an export of the same images; None: exports of this kind cannot.
         overwrite: remove an earlier export first.
 
@@ -68,13 +68,16 @@ def prepare(folder: Path, manifest: dict[str, Any], *, resume: bool | None = Non
     folder.mkdir(parents=True, exist_ok=True)
     if earlier != manifest or not (folder / MANIFEST).is_file():
         write_json(folder / UNFINISHED, manifest)
+    for name, count in _images(manifest).items():
+        if count:  # ImageFolder refuses an empty folder
+            (folder / name).mkdir(exist_ok=True)
 
 
-def finish(folder: Path, manifest: dict[str, Any], names: dict[str, str]) -> None:
+def finish(folder: Path, manifest: dict[str, Any]) -> None:
     """Say that all images of a manifest are there, and which class each folder is of. What is right stays untouched."""
     for entry in manifest["classes"]:
         sweep(folder / entry["folder"])  # of workers that were still about when this began
-    write_json(folder / CLASSES, names)
+    write_json(folder / CLASSES, {entry["folder"]: entry["name"] for entry in manifest["classes"]})
     write_json(folder / MANIFEST, manifest)
     (folder / UNFINISHED).unlink(missing_ok=True)
 

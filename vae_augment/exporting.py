@@ -117,9 +117,6 @@ def export(
         "classes": described,
     }
     prepare(folder, manifest, resume=resume, overwrite=overwrite)
-    for row, name in enumerate(names):
-        if counts[row]:  # ImageFolder refuses an empty folder
-            (folder / name).mkdir(exist_ok=True)
     blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
     on_images(sum(counts) - blocks.images)
     with single_thread():  # as in a worker
@@ -128,7 +125,7 @@ def export(
             if isinstance(written, OSError):
                 raise written
             on_images(written)
-    finish(folder, manifest, dict(zip(names, bank.classes, strict=True)))
+    finish(folder, manifest)
     return Export(folder, dict(zip(bank.classes, counts, strict=True)))
 
 

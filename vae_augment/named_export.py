@@ -60,9 +60,6 @@ class NamedExport:
             ],
         }
         prepare(self._folder, self._manifest, overwrite=overwrite)
-        for folder, count in zip(self._classes, self._counts, strict=True):
-            if count:  # ImageFolder refuses an empty folder
-                (self._folder / folder).mkdir(exist_ok=True)
 
     def write(self, images: Tensor) -> None:
         """The images of the next items: uint8 [B, C, H, W]."""
@@ -73,5 +70,5 @@ class NamedExport:
 
     def finish(self) -> Export:
         """Say that all images are there."""
-        finish(self._folder, self._manifest, dict(zip(self._classes, self._bank.classes, strict=True)))
+        finish(self._folder, self._manifest)
         return Export(self._folder, dict(zip(self._bank.classes, self._counts, strict=True)))

@@ -20,12 +20,11 @@ def reproduction(bank: VAEBank) -> str:
     A bank does not know where its data was: a path stands as PATH/TO/ its name. Of a bank whose classes were
     changed since, it is the fit that its options and policy come from.
     """
-    changed = _changed(bank)
-    if bank.data.get("source") in (None, FROM_PYTHON):
+    changed, data = _changed(bank), data_option(bank)
+    if data is None:
         options = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         return f"fit(dataset, config=FitConfig({options}), seed={bank.data.get('seed', 0)})"
-    name = f"{bank.data.get('name')}{bank.data.get('ending') or ''}"
-    words = ["vae-augment", "fit", "--data", name if bank.data["source"] in BY_NAME else f"PATH/TO/{name}"]
+    words = ["vae-augment", "fit", "--data", data]
     if bank.data.get("per_class") is not None:
         words += ["--per-class", str(bank.data["per_class"])]
     for option in ("preset", "latent_dim", "image_size", "sharing"):
@@ -37,6 +36,15 @@ def reproduction(bank: VAEBank) -> str:
     if bank.data.get("skipped"):
         words += ["--on-error", "skip"]
     return shlex.join(words)
+
+
+def data_option(bank: VAEBank) -> str | None:
+    """What --data takes for the data of a bank; None of one that was fitted in Python."""
+    source = bank.data.get("source")
+    if source in (None, FROM_PYTHON):
+        return None
+    name = f"{bank.data.get('name')}{bank.data.get('ending') or ''}"
+    return name if source in BY_NAME else f"PATH/TO/{name}"
 
 
 def _changed(bank: VAEBank) -> dict[str, Any]:

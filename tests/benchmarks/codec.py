@@ -31,9 +31,8 @@ from vae_augment.data import open_data
 from vae_augment.fit_data import load_images
 from vae_augment.images import to_uint8
 from vae_augment.latent_file import Latents
-from vae_augment.quantized import quantized
+from vae_augment.quantized import DTYPES, quantized, restored
 
-DTYPES = ("float32", "float16", "int8")
 COARSER = (255, 127, 63, 31, 15)  # levels of a dimension
 RESULT = ROOT / "docs" / "results" / "codec.json"
 SHOWN = {"mnist": 10, "sign-digits": 3}  # in the picture
@@ -140,7 +139,6 @@ def entropy_coded(bank: VAEBank, latents: Latents, images: Images) -> list[dict]
         codes = quantized(latents.mean, rows_of, len(bank.classes), "int8", levels=levels // 2)
         values = codes.values.numpy().T.copy()  # [L, N]
         held = values.tobytes()
-        restored = codes.offset[rows_of] + codes.step[rows_of] * codes.values.float()
         shares = [np.bincount(row.astype(int) + 128) / len(row) for row in values]
         bits = -sum(float((p[p > 0] * np.log2(p[p > 0])).sum()) for p in shares)
         compressed = {
@@ -150,7 +148,7 @@ def entropy_coded(bank: VAEBank, latents: Latents, images: Images) -> list[dict]
         }
         sizes = {name: round(size / len(images), 2) for name, size in compressed.items()}
         entropy = {"entropy of each dimension": round(bits / 8, 2)}
-        made = quality(images, decode(bank, restored, latents.labels))
+        made = quality(images, decode(bank, restored(codes, rows_of), latents.labels))
         found.append({"levels": levels, "as bytes": bank.latent_dim, **sizes, **entropy, **made})
     return found
 

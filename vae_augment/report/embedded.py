@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vae_augment.images import to_float, to_uint8
+from vae_augment.images import resize, to_float, to_uint8
 from vae_augment.raw import match_channels
 
 GAP = 1  # pixels between tiles, transparent
@@ -30,6 +30,13 @@ def tiled(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
         sheet[:channels, top : top + height, left : left + width] = image
         sheet[channels, top : top + height, left : left + width] = 255
     return Image.fromarray(np.ascontiguousarray(sheet.permute(1, 2, 0).numpy()), "LA" if channels == 1 else "RGBA")
+
+
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """Images [N, C, H, W] whose longer side has so many pixels at most: as they are, or smaller ones."""
+    height, width = images.shape[2:]
+    scale = side / max(height, width)
+    return resize(images, (max(1, round(height * scale)), max(1, round(width * scale)))) if scale < 1 else images
 
 
 def data_uri(image: Image.Image, *, lossless: bool) -> str:

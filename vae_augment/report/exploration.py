@@ -43,12 +43,15 @@ class Plan:
 
     def files(self, bank: VAEBank) -> list[str]:
         """Names of what is written."""
-        names = {"map": ["map.png", "map.csv"], "dimensions": ["dimensions.csv"], "traversals": self.traversals(bank)}
+        names = {"map": ["map.png", "map.csv"], "dimensions": ["dimensions.csv"]}
+        if "traversals" in self.parts:
+            names["traversals"] = self.traversals(bank)
         return [name for part in self.parts for name in names.get(part, [f"{part}.png"])]
 
     def traversals(self, bank: VAEBank) -> list[str]:
         """Names of the pictures of each class."""
-        return [f"traversals-{folder_names(bank.classes)[row]}.png" for row in self.rows]
+        names = folder_names(bank.classes)
+        return [f"traversals-{names[row]}.png" for row in self.rows]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from vae_augment.report.page_map import Map, base64_floats, page_map
 from vae_augment.report.page_pictures import pictures
 from vae_augment.report.page_words import evaluation_of, policy_of, quality_of
 from vae_augment.report.plots import class_colours, has_curves, learning_curves, page_style, svg
-from vae_augment.reproduction import FROM_PYTHON, reproduction
+from vae_augment.reproduction import data_option, reproduction
 
 DECODER_BYTES = 8_000_000  # of all classes that can be decoded in the page
 SLIDERS = 8  # shown at first
@@ -130,8 +130,7 @@ def _facts(bank: VAEBank) -> list[tuple[str, str]]:
 
 
 def _evaluate_command(bank: VAEBank) -> str:
-    words = shlex.split(reproduction(bank)) if bank.data.get("source") not in (None, FROM_PYTHON) else []
-    name = shlex.quote(words[words.index("--data") + 1]) if words else "DATA"
+    name = shlex.quote(data_option(bank) or "DATA")
     return (
         f"vae-augment evaluate --data {name} --json result.json\n"
         f"vae-augment report BANK --data {name} --evaluation result.json"

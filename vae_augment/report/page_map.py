@@ -9,10 +9,9 @@ from torch import Tensor
 
 from vae_augment.bank import VAEBank
 from vae_augment.fit_data import FitData
-from vae_augment.images import resize
 from vae_augment.latent_map import latent_maps
 from vae_augment.printable import shortened
-from vae_augment.report.embedded import data_uri, tiled
+from vae_augment.report.embedded import data_uri, shrunk, tiled
 
 WIDTH, HEIGHT, MARGIN = 1000, 700, 25  # of the map, in its own units
 SPRITE_COLUMNS = 40
@@ -77,9 +76,7 @@ def _placed(points: Tensor) -> list[tuple[float, float]]:
 
 def _sprite(images: Tensor) -> dict[str, Any]:
     """All thumbnails as one image."""
-    height, width = images.shape[2:]
-    scale = min(1.0, LARGEST_THUMBNAIL / max(height, width))
-    small = resize(images, (max(1, round(height * scale)), max(1, round(width * scale))))
+    small = shrunk(images, LARGEST_THUMBNAIL)
     sheet = tiled(small, SPRITE_COLUMNS, gap=0)
     flat = sheet.convert("L" if sheet.mode == "LA" else "RGB")
     return {"uri": data_uri(flat, lossless=False), "columns": SPRITE_COLUMNS, "tile": [small.shape[3], small.shape[2]]}

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from vae_augment.bank import VAEBank
 from vae_augment.fit_data import FitData
-from vae_augment.images import resize
 from vae_augment.printable import shortened
-from vae_augment.report.embedded import data_uri, tiled
+from vae_augment.report.embedded import data_uri, shrunk, tiled
 from vae_augment.shown_images import COLUMNS, shown_images
 
 MOST_SHEETS = 100  # classes
@@ -69,9 +68,8 @@ def pictures(bank: VAEBank, data: FitData | None, seed: int) -> Pictures:
 
 
 def _strip(kind: str, images: Tensor, name: str, *, many: bool) -> Strip:
-    scale = LARGEST_OF_MANY / max(images.shape[2:])
-    if many and scale < 1:
-        images = resize(images, (max(1, round(images.shape[2] * scale)), max(1, round(images.shape[3] * scale))))
+    if many:
+        images = shrunk(images, LARGEST_OF_MANY)
     sheet = tiled(images, COLUMNS)
     uri = data_uri(sheet, lossless=not many and max(images.shape[2:]) <= LOSSLESS_SIDE)
     return Strip(kind, uri, sheet.width, sheet.height, f"{len(images)} {kind} images of class {name}")

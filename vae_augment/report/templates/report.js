@@ -34,7 +34,8 @@
     let row = 0, z = new Float32Array(latents);
 
     const along = (axis) => (z[axis] - mean[row * latents + axis]) / (deviation[row * latents + axis] || 1);
-    const say = (text) => { find("screen-note").textContent = text; };
+    const note = find("screen-note");
+    const say = (text) => { if (note.textContent !== text) note.textContent = text; }; // which is read aloud
 
     function paint() {
       vae.paint(vae.decode(row, z), screen);
@@ -181,7 +182,7 @@
   }
 
   setUpTheme();
-  const vae = data.decoder ? new VAEDecoder(data.decoder) : null;
-  if (vae) setUpSliders(vae);
+  const vae = new VAEDecoder(data.decoder);
+  setUpSliders(vae);
   if (data.map) setUpMap(vae);
 })();
