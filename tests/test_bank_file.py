@@ -10,10 +10,11 @@ from safetensors.torch import load_file, save, save_file
 
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEBank, fit
-from vae_augment.bank_file import METADATA_KEY, read, serialize
+from vae_augment.bank_file import read, serialize
 from vae_augment.latent import LatentStats
 from vae_augment.model import VAE
 from vae_augment.stored import Stored
+from vae_augment.tensor_file import METADATA_KEY
 
 
 @pytest.fixture

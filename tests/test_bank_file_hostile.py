@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save
 from tests.commands import run
 from tests.hostile_files import LAW, loaded_or_refused
 from vae_augment import VAEBank
-from vae_augment.bank_file import METADATA_KEY
 from vae_augment.metadata import MAX_BYTES, MAX_TEXT, MAX_VALUES
+from vae_augment.tensor_file import METADATA_KEY
 
 HUGE = 10**400
 REPLACED = ("class.weights", "class.steps", "base.weights", "latent.mean", "latent.cov", "latent.exemplars")

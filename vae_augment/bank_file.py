@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from vae_augment.bank_content import BankContent, Start, find_all, without_quality
 from vae_augment.class_names import check_names
 from vae_augment.declared import Declared
 from vae_augment.latent import LatentStats, check_method
-from vae_augment.metadata import brief
 from vae_augment.stored import LARGEST, Stored
-from vae_augment.tensor_file import METADATA_KEY, Kind, json_text, require_finite
+from vae_augment.tensor_file import Kind, require_finite, serialized
 
 BANK = Kind("vae-augment-bank", 3, "bank", ".safetensors", "vae-augment fit", "fit the bank again")
 # Images of smaller numbers do not overflow; a class with larger ones is tried out when it is read.
@@ -64,7 +61,7 @@ def serialize(content: BankContent) -> bytes:
         "value_range": content.value_range,
         "start_steps": None if content.start is None else content.start.steps,
     }
-    return bytes(save({n: t.contiguous() for n, t in tensors.items()}, {METADATA_KEY: json_text(metadata)}))
+    return serialized(tensors, metadata)
 
 
 def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankContent:
@@ -75,22 +72,11 @@ def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankCo
         ValueError: it is no bank, is damaged, or was written by a newer version; or it lacks a class asked for.
     """
     path = Path(path)
-    BANK.check_header(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = BANK.metadata(path, (file.metadata() or {}).get(METADATA_KEY, ""))
-            return _read_tensors(path, file, metadata, classes)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a bank, or is cut off: {error}.") from None
+    with BANK.opened(path) as (file, text):
+        return _read_tensors(path, file, BANK.declared(path, text, Declared.of), classes)
 
 
-def _read_tensors(path: Path, file: Any, metadata: dict[str, Any], classes: Sequence[str | int] | None) -> BankContent:
-    try:
-        declared = Declared.of(metadata)
-    except KeyError as error:
-        raise BANK.damaged(path, f"it lacks {brief(error.args[0])}", "has damaged metadata") from None
-    except (TypeError, ValueError) as error:
-        raise BANK.damaged(path, error, "has damaged metadata") from None
+def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[str | int] | None) -> BankContent:
     BANK.check_tensors(path, file, declared.tensors())
     infos = declared.infos
     rows = list(range(len(infos))) if classes is None else find_all(infos, classes)

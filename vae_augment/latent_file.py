@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from vae_augment import latent_table
@@ -22,7 +20,7 @@ from vae_augment.files import atomic_write
 from vae_augment.item_names import check_item_names
 from vae_augment.metadata import brief
 from vae_augment.quantized import Quantized, quantized, restored
-from vae_augment.tensor_file import METADATA_KEY, json_text, require_finite
+from vae_augment.tensor_file import json_text, require_finite, serialized
 
 ENDINGS = (".safetensors", ".parquet")
 
@@ -118,12 +116,11 @@ class Latents:
             self.class_to_idx,
             self.bank_sha256,
         )
-        text = json_text(declared.to_dict())
         if path.suffix.lower() == ".parquet":
-            content = latent_table.serialize(tensors, self.names, text, path)
+            content = latent_table.serialize(tensors, self.names, json_text(declared.to_dict()), path)
         else:
             tensors["names"] = torch.frombuffer(bytearray(names), dtype=torch.uint8)
-            content = bytes(save({name: t.contiguous() for name, t in tensors.items()}, {METADATA_KEY: text}))
+            content = serialized(tensors, declared.to_dict())
         atomic_write(path, content)
 
     @classmethod
@@ -177,19 +174,15 @@ def _rows(labels: Tensor, class_to_idx: dict[str, int]) -> Tensor:
 def _read_table(path: Path) -> tuple[DeclaredLatents, dict[str, Tensor], list[str]]:
     LATENTS.check_regular(path)
     table = latent_table.LatentTable(path)
-    declared = _declared(path, table.text, "Parquet")
+    declared = LATENTS.declared(path, table.text, DeclaredLatents.of, "Parquet")
     return declared, *table.read(declared)
 
 
 def _read_tensors(path: Path) -> tuple[DeclaredLatents, dict[str, Tensor], list[str]]:
-    LATENTS.check_header(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            declared = _declared(path, (file.metadata() or {}).get(METADATA_KEY, ""))
-            LATENTS.check_tensors(path, file, declared.tensors())
-            tensors = {name: file.get_tensor(name) for name in declared.tensors()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a latent file, or is cut off: {error}.") from None
+    with LATENTS.opened(path) as (file, text):
+        declared = LATENTS.declared(path, text, DeclaredLatents.of)
+        LATENTS.check_tensors(path, file, declared.tensors())
+        tensors = {name: file.get_tensor(name) for name in declared.tensors()}
     held = tensors.pop("names").numpy().tobytes()
     if held.count(b"\0") != declared.images or not held.endswith(b"\0"):
         raise LATENTS.damaged(path, f"names must be {declared.images:,} texts with a NUL behind each")
@@ -197,13 +190,3 @@ def _read_tensors(path: Path) -> tuple[DeclaredLatents, dict[str, Tensor], list[
         return declared, tensors, held[:-1].decode().split("\0")
     except UnicodeDecodeError as error:
         raise LATENTS.damaged(path, f"names must be UTF-8: {error}") from None
-
-
-def _declared(path: Path, text: str, container: str = "safetensors") -> DeclaredLatents:
-    metadata = LATENTS.metadata(path, text, container)
-    try:
-        return DeclaredLatents.of(metadata)
-    except KeyError as error:
-        raise LATENTS.damaged(path, f"it lacks {brief(error.args[0])}", "has damaged metadata") from None
-    except (TypeError, ValueError) as error:
-        raise LATENTS.damaged(path, error, "has damaged metadata") from None

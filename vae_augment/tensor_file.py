@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from vae_augment.metadata import MAX_BYTES, brief, check_keys, parse
 
 METADATA_KEY = "vae_augment"
 CHECKED_AT_ONCE = 2**16  # numbers
+
+D = TypeVar("D")
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,26 @@ class Kind:
             raise ValueError(f"{got} {advice}")
         return dict(metadata)
 
+    def declared(self, path: Path, text: str, of: Callable[[dict[str, Any]], D], container: str = "safetensors") -> D:
+        """What `of` makes of the JSON object that a file carries, by its own checks of the entries."""
+        metadata = self.metadata(path, text, container)
+        try:
+            return of(metadata)
+        except KeyError as error:
+            raise self.damaged(path, f"it lacks {brief(error.args[0])}", "has damaged metadata") from None
+        except (TypeError, ValueError) as error:
+            raise self.damaged(path, error, "has damaged metadata") from None
+
+    @contextmanager
+    def opened(self, path: Path) -> Iterator[tuple[Any, str]]:
+        """A safetensors file, whose header is looked at first, and the JSON text that it carries."""
+        self.check_header(path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                yield file, (file.metadata() or {}).get(METADATA_KEY, "")
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a {self.name}, or is cut off: {error}.") from None
+
     def check_tensors(self, path: Path, file: Any, expected: dict[str, tuple[str, list[int]]]) -> None:
         """Raise ValueError unless an open file has tensors of these types and shapes, and no others."""
         odd = sorted(set(file.keys()) ^ set(expected))
@@ -107,6 +133,11 @@ def require_finite(name: str, tensor: Tensor, of: str) -> None:
         return
     if not all(bool(torch.isfinite(part).all()) for part in tensor.flatten().split(CHECKED_AT_ONCE)):
         raise ValueError(f"tensor {name!r} of the {of} holds a number that is not finite.")
+
+
+def serialized(tensors: Mapping[str, Tensor], metadata: object) -> bytes:
+    """The bytes of a safetensors file that carries a JSON object."""
+    return bytes(save({name: t.contiguous() for name, t in tensors.items()}, {METADATA_KEY: json_text(metadata)}))
 
 
 def json_text(value: Any) -> str:
