@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.browser import browser as browser  # a fixture, as the next
 from tests.browser import page as page
 from vae_augment import FitConfig, VAEBank, config, fit
 from vae_augment.data import torchvision_names
+from vae_augment.fit_data import FitData, load_images
+from vae_augment.source import Source
 
 os.environ.pop("VAE_AUGMENT_DATA", None)
 torch.set_num_threads(1)  # models this small only lose time to a second one
@@ -68,6 +71,20 @@ def shapes() -> Shapes:
 @pytest.fixture(scope="session")
 def bank() -> VAEBank:
     return fit(Shapes(), config=CONFIG, progress=False)
+
+
+@pytest.fixture
+def data(bank, shapes) -> FitData:
+    """The bank's images, as its fit saw them."""
+    return load_images(Source(shapes), bank.image_shape)
+
+
+@pytest.fixture
+def without_codes(bank) -> VAEBank:
+    """The bank, but that it keeps no codes of images: as a fit with exemplars=0 makes one."""
+    stats = bank.content.stats
+    bare = replace(stats, exemplars=stats.exemplars[:, :0], counts=torch.zeros_like(stats.counts))
+    return VAEBank(replace(bank.content, stats=bare)).with_policy(method="gaussian")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,10 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from tests.commands import contents, refused, run
-from vae_augment import VAEBank
 
 QUICK = "--only traversals,dimensions"
 
@@ -39,11 +36,8 @@ def test_some_parts_classes_and_directions(with_bank):
         assert both.width > one.width + 200
 
 
-def test_a_bank_without_codes_needs_data_for_its_map(with_bank, bank):
-    stats = bank.content.stats
-    bare = replace(stats, exemplars=stats.exemplars[:, :0], counts=torch.zeros_like(stats.counts))
-    policy = replace(bank.content.policy, method="gaussian")
-    VAEBank(replace(bank.content, stats=bare, policy=policy)).save("bare.safetensors")
+def test_a_bank_without_codes_needs_data_for_its_map(with_bank, without_codes):
+    without_codes.save("bare.safetensors")
     code, out, err = run("explore bare.safetensors --out seen")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()

@@ -14,6 +14,7 @@ from torchvision.transforms.functional import resize
 
 from tests.commands import contents
 from tests.conftest import Shapes
+from tests.random_banks import random_bank
 from vae_augment import VAEBank, codec
 from vae_augment.bank_images import source_for
 from vae_augment.codec import BATCH, decode_to_folder, encode_dataset, reconstruct_to_folder
@@ -77,11 +78,9 @@ def test_images_are_read_a_batch_at_a_time(bank, monkeypatch):
     assert read == told == [BATCH, 77]
 
 
-def test_a_bank_without_codes_of_training_images_encodes(bank, source, latents, tmp_path):
-    stats = replace(bank.stats, exemplars=bank.stats.exemplars[:, :0], counts=torch.zeros_like(bank.stats.counts))
-    bare = VAEBank(replace(bank.content, stats=stats, policy=replace(bank.policy, method="gaussian")))
-    assert torch.equal(encode_dataset(bare, source).mean, latents.mean)
-    assert len(reconstruct_to_folder(bare, source, tmp_path / "r").classes) == 3
+def test_a_bank_without_codes_of_training_images_encodes(without_codes, source, latents, tmp_path):
+    assert torch.equal(encode_dataset(without_codes, source).mean, latents.mean)
+    assert len(reconstruct_to_folder(without_codes, source, tmp_path / "r").classes) == 3
 
 
 # ---- decode, and reconstruct ----
@@ -128,7 +127,22 @@ def test_images_do_not_depend_on_the_threads(bank, latents, tmp_path):
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
 
 
-def test_the_folder_says_what_it_holds(bank, source, tmp_path):
+def test_codes_do_not_depend_on_the_threads():
+    larger = random_bank((1, 28, 28), latent_dim=16, width=16)
+    images = torch.randint(256, (6, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    codes = []
+    for n in (1, 2):  # by which products of this size round otherwise
+        torch.set_num_threads(n)
+        try:
+            codes.append(encode_dataset(larger, source_for(larger, [(image, 1) for image in images])))
+            assert torch.get_num_threads() == n
+        finally:
+            torch.set_num_threads(1)
+    assert torch.equal(codes[0].mean, codes[1].mean)
+    assert torch.equal(codes[0].logvar, codes[1].logvar)
+
+
+def test_the_folder_says_what_it_holds(bank, tmp_path):
     reconstruct_to_folder(bank, source_for(bank, Subset(Shapes(), [0, 12, 11])), tmp_path / "r")
     manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
     assert manifest == {
@@ -163,12 +177,8 @@ def test_images_of_another_size_are_measured_at_the_banks(bank, shapes, tmp_path
         (resize(Image.fromarray(image), [30, 24]), label)
         for image, label in zip(shapes.data, shapes.targets, strict=True)
     ]
-    reconstruct_to_folder(bank, source_for(bank, Listed(larger), resize=True), tmp_path / "r")
+    reconstruct_to_folder(bank, source_for(bank, larger, resize=True), tmp_path / "r")
     assert {image.shape for image in pixels(tmp_path / "r").values()} == {(12, 12)}
-
-
-class Listed(list):
-    """A dataset that is a list of items."""
 
 
 # ---- names that anyone may have given ----

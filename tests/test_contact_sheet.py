@@ -20,11 +20,6 @@ from vae_augment.tiles import GAP, MARGIN, NAME_WIDTH, TEXT, TILE, drawable, fon
 TOP = MARGIN + TEXT + MARGIN
 
 
-@pytest.fixture
-def data(bank, shapes):
-    return load_images(Source(shapes), bank.image_shape)
-
-
 def bands(sheet):
     """The rows of tiles, as arrays."""
     pixels = np.asarray(sheet)

@@ -13,8 +13,9 @@ SURE, UNSURE = {"mean": 2.5, "low": 1.0, "high": 4.0}, {"mean": -1.0, "low": Non
 
 def found(*rows, metric="accuracy", verdict="helps: +2.5 points over classical"):
     """An evaluation of (arm, difference over none, difference over classical)."""
-    names = ("arm", "over_none", "over_classical")
-    return Evaluation([dict(zip(names, row, strict=True)) for row in rows], verdict, metric, {"rounds": 3})
+    names, figures = ("arm", "over_none", "over_classical"), {"accuracy": 90.0, "balanced_accuracy": 89.5}
+    filled = [dict(zip(names, row, strict=True)) | figures for row in rows]
+    return Evaluation(filled, verdict, metric, {"rounds": 3})
 
 
 NONE, CLASSICAL = ("none", None, UNSURE), ("classical", SURE, None)

@@ -9,34 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.commands import contents
 from tests.conftest import Shapes
+from tests.random_banks import random_bank
 from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.fit_data import load_images
 from vae_augment.report.exploration import CLASSES, explore, planned
 from vae_augment.report.latent_pictures import traversals_png
-from vae_augment.report.maps import _free, centre, maps_png
+from vae_augment.report.maps import _draw, _free, centre, maps_png
 from vae_augment.source import Source
 from vae_augment.tiles import GAP, MARGIN, TEXT, TILE, Block, side_by_side
-
-
-@pytest.fixture
-def data(bank, shapes):
-    return load_images(Source(shapes), bank.image_shape)
 
 
 @pytest.fixture(scope="module")
 def flat() -> VAEBank:
     """Of two latent dimensions."""
     return fit(Shapes(), config=FitConfig(steps=4, latent_dim=2, width=8, batch_size=16), progress=False)
-
-
-def without_codes(bank):
-    stats = bank.content.stats
-    bare = replace(stats, exemplars=stats.exemplars[:, :0], counts=torch.zeros_like(stats.counts))
-    return VAEBank(replace(bank.content, stats=bare)).with_policy(method="gaussian")  # as a fit makes it
 
 
 def table(folder, name):
@@ -136,7 +127,8 @@ def test_pictures_are_of_few_classes_and_tables_of_all(bank, tmp_path):
     assert done.files == (TRAVERSALS[0], "dimensions.csv")
     assert len(table(tmp_path, "dimensions.csv")) == 12
     assert planned(bank, images=False, classes=None).rows == (0, 1, 2)
-    assert CLASSES >= 10
+    many = random_bank((1, 12, 12), classes=CLASSES + 2)
+    assert planned(many, images=False, only=["plane"]).rows == tuple(range(CLASSES))
 
 
 ODD = {
@@ -200,13 +192,12 @@ def test_a_seed_that_is_none(bank, tmp_path):
         explore(bank, tmp_path / "made", seed=1.5)
 
 
-def test_a_map_of_a_bank_without_codes_needs_data(bank, data, tmp_path):
-    bare = without_codes(bank)
+def test_a_map_of_a_bank_without_codes_needs_data(without_codes, data, tmp_path):
     with pytest.raises(ValueError, match=r"map needs codes .* \(exemplars=0\): give --data \(data=\), or do without"):
-        explore(bare, tmp_path / "made")
-    done = explore(bare, tmp_path / "made", only=["traversals", "plane", "dimensions"])
+        explore(without_codes, tmp_path / "made")
+    done = explore(without_codes, tmp_path / "made", only=["traversals", "plane", "dimensions"])
     assert "plane.png" in done.files
-    assert "map.png" in explore(bare, tmp_path / "data", data=data).files
+    assert "map.png" in explore(without_codes, tmp_path / "data", data=data).files
 
 
 # ---- pictures ----
@@ -228,7 +219,7 @@ def test_blocks_side_by_side_have_captions_and_heads_of_their_own():
     assert sheet.height - alone.height == (TEXT + MARGIN) + (TEXT + GAP) + 2 * (TEXT + 4 * GAP)
     black = (np.asarray(sheet) == 0).all(2)
     assert black.sum() == 6 * 20 * 20
-    wide = side_by_side([Block("a title wider than its images", [[image]]), plain.__class__("b", [[image]])], 20)
+    wide = side_by_side([Block("a title wider than its images", [[image]]), Block("b", [[image]])], 20)
     assert wide.width > 200
 
 
@@ -240,6 +231,9 @@ def test_a_map_names_every_class(classes):
     image = opened(maps_png(names, rows, {"one": points, "two": points}))
     assert image.width == pytest.approx(2 * image.height, abs=2)
     assert maps_png(names, rows, {"one": points}) == maps_png(names, rows, {"one": points})
+    axes = Figure().add_subplot()
+    _draw(axes, names, rows, points)
+    assert sorted(text.get_text() for text in axes.texts) == sorted(names)
 
 
 def test_maps_of_points_that_are_all_the_same_open():

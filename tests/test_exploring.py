@@ -22,11 +22,6 @@ from vae_augment.model import kl_per_dim
 from vae_augment.source import Source
 
 
-@pytest.fixture
-def data(bank, shapes):
-    return load_images(Source(shapes), bank.image_shape)
-
-
 def with_covariance(bank, cov):
     stats = bank.content.stats
     return VAEBank(replace(bank.content, stats=replace(stats, cov=cov.expand_as(stats.cov).contiguous())))
@@ -135,7 +130,7 @@ def test_divergences_are_means_over_the_images_of_a_class(bank, data, shapes):
     assert kl_of_dimensions(bank, few).isnan().any(1).tolist() == [True, False, True]
 
 
-def test_the_table_of_dimensions_says_what_the_axes_do(bank, data):
+def test_the_table_of_dimensions_says_what_the_axes_do(bank):
     known = with_covariance(bank, torch.tensor([0.5, 2.0, 0.01, 1.5]).diag())
     kl = torch.tensor([1.0, 4.0, 0.0, 3.0])
     table = dimensions(known, 0, kl)

@@ -99,7 +99,6 @@ def test_any_names_stay_in_their_folders_and_apart(items):
         assert os.path.basename(file) == file
         assert file.endswith(".png")
         assert len(file.encode()) <= 250
-    assert files == png_names(names, labels)
     assert png_names(names[:3], labels[:3]) == files[:3]
 
 

@@ -78,9 +78,7 @@ def test_fewer_bytes_a_number_are_a_smaller_file(tmp_path, name):
 @LAW
 def test_any_names_come_back(tmp_path, names):
     count = len(names)
-    latents = replace(
-        made(count), names=tuple(names), class_to_idx={**dict.fromkeys(made().class_to_idx), **made().class_to_idx}
-    )
+    latents = replace(made(count), names=tuple(names), class_to_idx=made().class_to_idx)
     for name in PATHS:
         latents.save(tmp_path / name)
         assert Latents.load(tmp_path / name).names == tuple(names)

@@ -65,8 +65,8 @@ def write(whole, tmp_path):
     return written
 
 
-def metadata_of(write, name="l.safetensors", dtype="float32"):
-    path = write("l.safetensors", dtype=dtype)
+def metadata_of(write):
+    path = write("l.safetensors", dtype="float32")
     with safe_open(path, framework="pt") as file:
         return json.loads(file.metadata()[METADATA_KEY])
 
@@ -287,7 +287,7 @@ def test_columns_that_are_not_the_declared_ones_are_refused(write, dtype, parts,
         ("é", "mean.step is no base64"),
     ],
 )
-def test_scales_of_a_table_that_are_none_are_refused(write, tmp_path, text, message):
+def test_scales_of_a_table_that_are_none_are_refused(write, text, message):
     path = write("l.parquet", dtype="int8")
     table = parquet.read_table(path)
     entries = {**table.schema.metadata, b"vae_augment.mean.step": text.encode()}
@@ -333,7 +333,7 @@ def test_long_names_that_are_there_once_are_refused_before_they_are_unpacked(bom
     assert pa.total_allocated_bytes() - before < 2**24
 
 
-def test_more_codes_than_there_may_be_are_refused_before_they_are_read(bomb, write, tmp_path):
+def test_more_codes_than_there_may_be_are_refused_before_they_are_read(bomb):
     path = bomb("x", images=1000, latent_dim=512)
     metadata = json.loads(parquet.read_schema(path).metadata[METADATA_KEY.encode()])
     assert len(Latents.load(path)) == 1000

@@ -35,8 +35,7 @@ def test_without_the_option_an_export_is_left(made):
     assert contents("made") == made
 
 
-@pytest.mark.parametrize("name", ["0.png", "down/3.png"])
-def test_a_file_in_the_place_of_an_image_is_not_replaced(with_bank, name):
+def test_a_file_in_the_place_of_an_image_is_not_replaced(with_bank):
     run(f"{RECONSTRUCT} --per-class 1")
     names = json.loads(Path("made/manifest.json").read_text())["classes"][1]["files"]
     free = next(name for name in ("3.png", "4.png", "5.png") if name not in names)

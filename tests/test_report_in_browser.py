@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.random_banks import random_bank
 from tests.test_differences import USUAL
-from tests.test_report_page import QUALITY, data, filled, fit_once  # noqa: F401  the fixture of its images
+from tests.test_report_page import QUALITY, data, fit_once  # noqa: F401  the fixture of its images
 from vae_augment import VAEBank
 from vae_augment.printable import shortened
 from vae_augment.report import page as report_page
@@ -23,8 +23,7 @@ def report(data, tmp_path_factory):  # noqa: F811
     """A bank, and where its report is."""
     bank = fit_once().with_data(quality=QUALITY)
     path = tmp_path_factory.mktemp("report") / "bars.html"
-    evaluation = replace(USUAL, rows=[filled(row) for row in USUAL.rows])
-    path.write_text(report_html(bank, data=data, evaluation=evaluation), encoding="utf-8")
+    path.write_text(report_html(bank, data=data, evaluation=USUAL), encoding="utf-8")
     return bank, path
 
 
@@ -171,7 +170,7 @@ def test_the_theme_is_the_readers_and_can_be_switched(opened):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_it_fits_the_screen_and_looks_like_something(opened, size, scheme, tmp_path):
+def test_it_fits_the_screen_and_looks_like_something(opened, size, scheme):
     opened.emulate_media(color_scheme=scheme)
     opened.set_viewport_size(size)
     assert opened.evaluate("document.documentElement.scrollWidth") == size["width"]  # nothing hangs over
