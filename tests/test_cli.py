@@ -16,6 +16,14 @@ from tests.commands import refused, run
 from tests.conftest import Shapes
 from vae_augment import VAEBank, __version__, fitting
 from vae_augment.cli import main
+from vae_augment.cli.encode import encode
+from vae_augment.cli.explore import DIRECTIONS, explore
+from vae_augment.cli.morph import morph
+from vae_augment.morphing import LEAST_FRAMES, MOST_FRAMES, PATHS
+from vae_augment.quantized import DTYPES
+from vae_augment.report import latent_pictures
+from vae_augment.report.animation import FPS, MOST_FPS
+from vae_augment.report.exploration import CLASSES, PARTS
 
 # ---- fit ----
 
@@ -281,6 +289,21 @@ def test_help_and_version_import_nothing_heavy():
     assert (done.returncode, done.stderr) == (0, "")
     assert f"version {__version__}" in done.stdout
     assert all(command in done.stdout for command in ("fit", "generate", "evaluate", "info", "doctor"))
+
+
+def test_what_help_says_without_importing_anything_is_so():
+    def option(command, name):
+        return next(option for option in command.params if option.name == name)
+
+    frames, fps = option(morph, "frames"), option(morph, "fps")
+    assert option(encode, "dtype").type.choices == tuple(DTYPES)
+    assert ",".join(PARTS) in option(explore, "only").help
+    assert option(explore, "classes").default == str(CLASSES)
+    assert list(DIRECTIONS["both"]) == list(latent_pictures.DIRECTIONS)
+    assert option(morph, "path").type.choices == tuple(PATHS)
+    assert (frames.type.min, frames.type.max) == (LEAST_FRAMES, MOST_FRAMES)
+    assert fps.type.max == MOST_FPS
+    assert f"[default: {FPS:g}]" in fps.help
 
 
 @pytest.mark.parametrize(
