@@ -281,7 +281,8 @@ class Leaf:
         plain_pair = type(first.whole) is tuple and len(first.whole) == 2 and type(first.target) is int
         if labels is None or not plain_pair:
             return None
-        return first.image, labels
+        # Copies: both may be views of the dataset's memory, which pickling for a spawned worker moves elsewhere.
+        return copy.deepcopy(first.image), np.array(labels)
 
     def _is_stable(self) -> bool:
         """Whether an item is the same each time it is read."""

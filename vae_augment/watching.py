@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,24 +34,30 @@ class Call:
         self.style = OF_IMAGE
         self.label_key: str | None = None
         self.made = False
-        self.image: Any = None  # that it was called with
 
-    def observe(self, dataset: Any, name: str) -> None:
-        """See how `dataset`, which is not changed, calls its transform of that name."""
+    def observe(self, dataset: Any, name: str) -> Any:
+        """See how `dataset`, which is not changed, calls its transform of that name.
+
+        Returns:
+            The image that it was called with, or None. It may be a view of the dataset's memory, which pickling for a
+            spawned worker moves elsewhere, so it is not kept.
+        """
+        seen: list[Any] = []
         watched = _copied(dataset)
         try:
             for other in TRANSFORMS:
                 if getattr(watched, other, None) is not None:
                     setattr(watched, other, None)
-            replace(watched, name, self._watch)
+            replace(watched, name, partial(self._watch, seen))
             if len(watched):
                 watched[0]
         except Exception as error:  # of the dataset's own code, which gets a transform that changes nothing
             logger.debug("watching %s of %s: %s", name, type(dataset).__name__, error)
+        return seen[-1] if seen else None
 
-    def _watch(self, *args: Any, **keywords: Any) -> Any:
+    def _watch(self, seen: list[Any], /, *args: Any, **keywords: Any) -> Any:
         self.made = True
-        self.image = keywords.get("image", args[0] if args else None)
+        image = keywords.get("image", args[0] if args else None)
         if "image" in keywords:
             self.style = BY_KEYWORD
             self.label_key = next((key for key in LABEL_KEYS if key in keywords), None)
@@ -58,7 +65,8 @@ class Call:
             self.style = OF_PAIR
         elif len(args) == 1 and isinstance(args[0], (Mapping, tuple)):
             self.style = OF_ITEM
-            self.image = taken_apart(args[0]).image
+            image = taken_apart(args[0]).image
+        seen.append(image)
         return _passed_on(*args, **keywords)
 
     def __call__(self, transform: Any, image: Any, target: Any) -> Any:
@@ -97,15 +105,15 @@ def is_property(dataset: Any, name: str) -> bool:
 def set_aside(dataset: Any) -> tuple[Any, Call]:
     """A copy that returns raw items, or None if its transforms cannot be told apart from it; and how it calls one."""
     given = [name for name in TRANSFORMS if getattr(dataset, name, None) is not None]
-    call = Call()
+    call, image = Call(), None
     if any(is_property(dataset, name) or not callable(getattr(dataset, name)) for name in given):
         return None, call
     name = next((name for name in ("transform", "transforms") if name in given), None)
     if name is not None:
-        call.observe(dataset, name)
+        image = call.observe(dataset, name)
     plain = _without_transforms(dataset, given)
     # What follows the call in the dataset's own code would be done to a raw image, and not after the transform.
-    if call.made and plain is not None and len(plain) and not same_pixels(call.image, taken_apart(plain[0]).image):
+    if call.made and plain is not None and len(plain) and not same_pixels(image, taken_apart(plain[0]).image):
         return None, call
     return plain, call
 

@@ -43,4 +43,5 @@ class MNISTSample(LabelledImages):
         self.train = train
 
     def read(self, index: int) -> Image.Image:
-        return Image.fromarray(self.data[index].numpy())
+        # A copy: pickling for a spawned worker moves `data`, and a view of it would read freed memory.
+        return Image.fromarray(self.data[index].numpy().copy())
