@@ -55,7 +55,7 @@ faults: .venv/test
 compatibility: .venv/test
 	rm -f .venv/compatibility.xml
 	-$(BIN)/python -m pytest --junitxml=.venv/compatibility.xml \
-	    $$(grep -l tests.recording tests/test_*.py)
+	    $$(grep -rl tests.recording tests --include="test_*.py")
 	$(BIN)/python -m tests.compatibility .venv/compatibility.xml docs/compatibility.md
 
 check: .venv/check

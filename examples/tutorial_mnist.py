@@ -15,8 +15,8 @@ import torch
 
 from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.data import open_data
-from vae_augment.images import to_float
-from vae_augment.raw import to_tensor
+from vae_augment.images.conversion import to_tensor
+from vae_augment.images.tensors import to_float
 
 EPOCHS, BATCH, LATENT_DIM = 3, 64, 2
 

@@ -1,6 +1,6 @@
 """Make docs/compatibility.md from the report of the tests that record what a wrapped dataset works with.
 
-    python -m pytest --junitxml=report.xml tests/test_libraries.py tests/test_loading.py
+    python -m pytest --junitxml=report.xml tests/wrapper
     python -m tests.compatibility report.xml docs/compatibility.md
 
 `make compatibility` does both. Exits with 1 if a test failed.

@@ -14,9 +14,9 @@ from PIL import Image
 from tests.browser import browser as browser  # a fixture, as the next
 from tests.browser import page as page
 from vae_augment import FitConfig, VAEBank, config, fit
-from vae_augment.data import torchvision_names
-from vae_augment.fit_data import FitData, load_images
-from vae_augment.source import Source
+from vae_augment.data.loading import FitData, load_images
+from vae_augment.data.readers import torchvision_names
+from vae_augment.data.source import Source
 
 os.environ.pop("VAE_AUGMENT_DATA", None)
 torch.set_num_threads(1)  # models this small only lose time to a second one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vae_augment.latent_file import Latents
+from vae_augment.exporting.latents import Latents
 
 PATHS = ("l.safetensors", "l.parquet")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from vae_augment import FitConfig, VAEBank
-from vae_augment.bank_content import BankContent, ClassInfo
-from vae_augment.latent import LatentStats
-from vae_augment.learning_curve import blank
-from vae_augment.model import VAE, stack
-from vae_augment.policy import Policy
-from vae_augment.stored import Stored, halved
+from vae_augment.bank.content import BankContent, ClassInfo
+from vae_augment.bank.packed_weights import Stored, halved
+from vae_augment.bank.policy import Policy
+from vae_augment.fitting.learning_curve import blank
+from vae_augment.model.latent import LatentStats
+from vae_augment.model.vae import VAE, stack
 
 
 def random_bank(image_shape, *, latent_dim=5, width=8, classes=3, tuned=True, seed=0) -> VAEBank:

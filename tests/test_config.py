@@ -5,7 +5,7 @@ import pytest
 from torchvision.transforms import RandomErasing
 
 from vae_augment.config import PRESETS, FitConfig
-from vae_augment.moves import MOVES
+from vae_augment.images.moves import MOVES
 
 
 @pytest.mark.parametrize(

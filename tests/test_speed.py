@@ -15,8 +15,8 @@ from tests.benchmarks.speed import accelerator, training
 from tests.benchmarks.speed.measured import in_turns, ratio
 from tests.benchmarks.speed.page import SECTIONS, met, page
 from tests.benchmarks.speed.pool import Pooled
-from vae_augment import training as trained
-from vae_augment.arms import InMemory
+from vae_augment.evaluation.arms import InMemory
+from vae_augment.fitting import training as trained
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]

@@ -18,7 +18,7 @@ import torch
 
 import vae_augment
 from tests.conftest import CONFIG, Shapes
-from vae_augment import VAEAugmentedDataset, evaluate, exceptions, fit, fitter
+from vae_augment import VAEAugmentedDataset, evaluate, exceptions, fit
 from vae_augment.data import open_data
 from vae_augment.exceptions import (
     CacheWarning,
@@ -28,6 +28,7 @@ from vae_augment.exceptions import (
     PolicyWarning,
     VAEAugmentWarning,
 )
+from vae_augment.fitting import stages
 
 ROOT = Path(vae_augment.__file__).parent
 QUICK = {"arms": ["none"], "steps": 2, "seeds": 1, "progress": False}
@@ -80,12 +81,12 @@ def test_images_that_were_seen_before(bank):
 
 
 def test_fits_that_did_not_go_as_they_should(monkeypatch):
-    plain = fitter.train
+    plain = stages.train
 
     def stops(vae, params, jobs, **options):
         return plain(vae, params, jobs, **options)._replace(notes=["loss not finite at step 3"] * len(jobs))
 
-    monkeypatch.setattr(fitter, "train", stops)
+    monkeypatch.setattr(stages, "train", stops)
     config = replace(CONFIG, steps=8)
     with pytest.warns(FitWarning) as given:
         fit(Shapes(), config=config, progress=False)
@@ -98,7 +99,7 @@ def test_fits_that_did_not_go_as_they_should(monkeypatch):
 
 
 def test_a_class_that_collapsed(monkeypatch):
-    monkeypatch.setattr(fitter, "active_dims", lambda *arguments: torch.zeros(1, dtype=torch.long))
+    monkeypatch.setattr(stages, "active_dims", lambda *arguments: torch.zeros(1, dtype=torch.long))
     with pytest.warns(FitWarning, match="class 'down' collapsed: no latent dimension is in use. Train for more steps"):
         fit(Shapes(), config=replace(CONFIG, steps=8), progress=False)
 
@@ -111,7 +112,7 @@ def test_a_policy_not_to_augment(bank):
 
 
 def test_a_cache_that_cannot_be_used(bank, monkeypatch, tmp_path):
-    monkeypatch.setattr("vae_augment.bank_cache.fit", lambda dataset, *, config, checkpoint: bank)
+    monkeypatch.setattr("vae_augment.wrapper.bank_cache.fit", lambda dataset, *, config, checkpoint: bank)
     VAEAugmentedDataset(Shapes())
     (kept,) = (tmp_path / "cache").rglob("*.safetensors")
     kept.write_bytes(b"damaged")

@@ -13,14 +13,14 @@ __all__ = ["FitConfig", "VAEAugmentedDataset", "VAEBank", "evaluate", "export", 
 if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
     from vae_augment.config import FitConfig
-    from vae_augment.dataset import VAEAugmentedDataset
     from vae_augment.evaluation import evaluate
     from vae_augment.exporting import export
     from vae_augment.fitting import fit
+    from vae_augment.wrapper import VAEAugmentedDataset
 
 _HOME = {
     "FitConfig": "config",
-    "VAEAugmentedDataset": "dataset",
+    "VAEAugmentedDataset": "wrapper",
     "VAEBank": "bank",
     "evaluate": "evaluation",
     "export": "exporting",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+MIN_SIDE, MAX_SIDE = 8, 128  # pixels, of the images that a bank models
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -24,7 +26,7 @@ CHOICES = {
 }
 RANGES = {
     "latent_dim": (1, 512),
-    "image_size": (8, 128),
+    "image_size": (MIN_SIDE, MAX_SIDE),
     "steps": (1, 10_000_000),
     "width": (8, 512),
     "batch_size": (1, 65_536),
@@ -48,7 +50,7 @@ class FitConfig:
             common size, capped by the preset at 32, 64 or 128.
         sharing: "warm-start" trains one VAE on all classes first and fine-tunes a copy per class; "none" trains
             each class from random weights.
-        invariances: how copies of the images are moved for the VAEs to train on (see `vae_augment.moves`): "affine"
+        invariances: how copies of the images are moved for the VAEs to train on (`vae_augment.images.moves`): "affine"
             (rotated, shifted and scaled), "colour" (brightness and contrast too), "elastic" (slanted and bent),
             "elastic-colour", "none", or any transform of one float image [C, H, W] in [0, 1] that draws from torch's
             global generator, as torchvision's do. "auto": for classes of fewer than 1,000 images affine if they are

@@ -25,13 +25,13 @@ from tests.benchmarks.codec_page import best, page, picture
 from tests.benchmarks.image_codecs import BLOCK, FORMS, LOSSY, Codec, Images, encoded, mosaic, psnr, ssim
 from tests.benchmarks.speed.measured import ROOT, data_folder
 from vae_augment import VAEBank, fit
-from vae_augment.bank_images import source_for
-from vae_augment.codec import encode_dataset
+from vae_augment.bank.bank_images import source_for
 from vae_augment.data import open_data
-from vae_augment.fit_data import load_images
-from vae_augment.images import to_uint8
-from vae_augment.latent_file import Latents
-from vae_augment.quantized import DTYPES, quantized, restored
+from vae_augment.data.loading import load_images
+from vae_augment.exporting.codec import encode_dataset
+from vae_augment.exporting.latents import Latents
+from vae_augment.exporting.quantized import DTYPES, quantized, restored
+from vae_augment.images.tensors import to_uint8
 
 COARSER = (255, 127, 63, 31, 15)  # levels of a dimension
 RESULT = ROOT / "docs" / "results" / "codec.json"

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tabulate import tabulate
 
-from vae_augment.tiles import INK, PAPER
+from vae_augment.images.tiles import INK, PAPER
 
 Result = dict[str, Any]
 TITLES = {
@@ -199,7 +199,7 @@ INTRODUCTION = """# A bank as a codec
 
 An image becomes the mean of its posterior: a few numbers, {latents} here, from which the decoder of its class makes an
 image again. `reconstruct` does both at once and prints how far off each class is. The file says which bank it is of;
-without that bank it is worth nothing. In Python: `vae_augment.codec` and `vae_augment.latent_file`.
+without that bank it is worth nothing. In Python: `vae_augment.exporting.codec` and `vae_augment.exporting.latents`.
 
 ![Digits and hands, as they are and at the bytes of int8 latents](compression.png)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vae_augment.image_file import open_image
+from vae_augment.images.image_file import open_image
 
 SIDE = 5000  # pixels
 

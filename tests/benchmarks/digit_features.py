@@ -16,9 +16,9 @@ from torch import Tensor
 
 from tests.benchmarks.usefulness import images_of
 from vae_augment import VAEBank
-from vae_augment.arms import batches, default_classical
-from vae_augment.classifier import SmallCNN, features, predict, train_classifier
-from vae_augment.quality import frechet_distance
+from vae_augment.evaluation.arms import batches, default_classical
+from vae_augment.fitting.classifier import SmallCNN, features, predict, train_classifier
+from vae_augment.fitting.quality import frechet_distance
 
 WEIGHTS = Path(__file__).with_name("digit_features.safetensors")
 SHAPE, CLASSES, STEPS, DRAWN = (1, 28, 28), 10, 6_000, 10_000

@@ -22,12 +22,13 @@ from tests.benchmarks.ideas_tried import BANKS, ELASTIC, IDEAS, Evened
 from tests.benchmarks.usefulness import CELLS as USEFULNESS
 from tests.benchmarks.usefulness import RESULTS, Cell, images_of
 from tests.benchmarks.ways import Fitted
-from vae_augment import VAEBank, fit, fitter
-from vae_augment.arms import InMemory, batches, default_classical
-from vae_augment.classifier import new_classifier, predict, train_classifier
-from vae_augment.moves import MOVES
+from vae_augment import VAEBank, fit
+from vae_augment.evaluation.arms import InMemory, batches, default_classical
+from vae_augment.evaluation.intervals import recalls
+from vae_augment.fitting import stages
+from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
+from vae_augment.images.moves import MOVES
 from vae_augment.seeding import derive, generator
-from vae_augment.statistics import recalls
 
 BESIDE = ("alone", "with classical")
 SHORT_TAIL = (100, 60, 40, 30, 20, 15, 10, 8, 6, 5)  # of the ten digits
@@ -109,7 +110,7 @@ class Round:
 
     def _bank(self, kind: str) -> VAEBank:
         config, warm_share = BANKS[kind]
-        with patch.object(fitter, "WARM_SHARE", warm_share):
+        with patch.object(stages, "WARM_SHARE", warm_share):
             return fit(self.train, config=config, seed=self.seed)
 
     def _plain(self, classical: bool) -> Iterator:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from tabulate import tabulate
 
-from vae_augment.statistics import paired_difference
+from vae_augment.evaluation.intervals import paired_difference
 
 TITLES = {
     "mnist-10": "MNIST, 10 images a class",

@@ -28,21 +28,22 @@ from tests.benchmarks.ways import (
     screened,
     thickened,
 )
-from vae_augment import FitConfig, fitter
-from vae_augment.moves import AFFINE, COLOUR, ELASTIC_COLOUR, Moves
-from vae_augment.moves import ELASTIC as DEFAULT
+from vae_augment import FitConfig
+from vae_augment.fitting import stages
+from vae_augment.images.moves import AFFINE, COLOUR, ELASTIC_COLOUR, Moves
+from vae_augment.images.moves import ELASTIC as DEFAULT
 
 ELASTIC = Moves(rotation=20.0, shift=0.1, scaling=0.2, shear=20.0, elastic=0.09, points=5)  # the default was, at first
 
 # options, and the share of the steps that one VAE of all classes takes before each class has its own
 BANKS = {
     "textbook": (FitConfig(sharing="none", invariances="none", policy="none"), 0.0),
-    "plain": (FitConfig(invariances="none", policy="none"), fitter.WARM_SHARE),
-    "affine": (FitConfig(invariances="affine", policy="none"), fitter.WARM_SHARE),
-    "elastic": (FitConfig(invariances="elastic", policy="none"), fitter.WARM_SHARE),
-    "elastic-colour": (FitConfig(invariances="elastic-colour", policy="none"), fitter.WARM_SHARE),
+    "plain": (FitConfig(invariances="none", policy="none"), stages.WARM_SHARE),
+    "affine": (FitConfig(invariances="affine", policy="none"), stages.WARM_SHARE),
+    "elastic": (FitConfig(invariances="elastic", policy="none"), stages.WARM_SHARE),
+    "elastic-colour": (FitConfig(invariances="elastic-colour", policy="none"), stages.WARM_SHARE),
     "affine, tuned for longer": (FitConfig(invariances="affine", policy="none"), 0.4),
-    "default": (FitConfig(), fitter.WARM_SHARE),
+    "default": (FitConfig(), stages.WARM_SHARE),
     "affine, not tuned": (FitConfig(invariances="affine", policy="none"), 1.0),
 }
 

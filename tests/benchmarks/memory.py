@@ -20,12 +20,12 @@ from tabulate import tabulate
 from torch.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
 
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank
-from vae_augment.bank_content import BankContent, ClassInfo
-from vae_augment.latent import LatentStats
-from vae_augment.learning_curve import blank
-from vae_augment.model import VAE
-from vae_augment.policy import Policy
-from vae_augment.stored import LARGEST, Stored, flatten
+from vae_augment.bank.content import BankContent, ClassInfo
+from vae_augment.bank.packed_weights import LARGEST, Stored, flatten
+from vae_augment.bank.policy import Policy
+from vae_augment.fitting.learning_curve import blank
+from vae_augment.model.latent import LatentStats
+from vae_augment.model.vae import VAE
 
 WORKERS, BATCH, BATCHES, IMAGES_PER_CLASS = 4, 32, 80, 4
 

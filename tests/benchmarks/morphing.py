@@ -19,11 +19,11 @@ from tabulate import tabulate
 from torch import Tensor
 
 from vae_augment import VAEBank
-from vae_augment.bank_images import source_for
+from vae_augment.bank.bank_images import source_for
 from vae_augment.data import open_data, subsample
-from vae_augment.fit_data import load_images
-from vae_augment.model import Params
-from vae_augment.morphing import PATHS
+from vae_augment.data.loading import load_images
+from vae_augment.exploring.morphing import PATHS
+from vae_augment.model.vae import Params
 
 FRAMES, IMAGES = 16, 4
 

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from tests.random_banks import random_bank
 from vae_augment.config import PRESETS
-from vae_augment.fit_data import FitData
+from vae_augment.data.loading import FitData
 from vae_augment.report.page import report_html
 
 CLASSES, IMAGES = 100, 20

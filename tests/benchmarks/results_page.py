@@ -8,7 +8,7 @@ from statistics import fmean, median, stdev
 
 from tabulate import tabulate
 
-from vae_augment.statistics import Difference, paired_difference
+from vae_augment.evaluation.intervals import Difference, paired_difference
 
 TITLES = {
     "mnist-10": "MNIST, 10 images a class",

@@ -25,15 +25,15 @@ from torch import Tensor
 from tests.benchmarks.peers.environment import PeerResult, peer_python, run_peer
 from tests.benchmarks.results_page import write_page
 from vae_augment import FitConfig, VAEBank, fit
-from vae_augment.arms import SOURCES, InMemory, batches, default_classical
-from vae_augment.classifier import new_classifier, predict, train_classifier
 from vae_augment.data import open_data
-from vae_augment.fit_data import load_images
+from vae_augment.data.loading import load_images
+from vae_augment.data.source import Source
+from vae_augment.evaluation.arms import SOURCES, InMemory, batches, default_classical
+from vae_augment.evaluation.intervals import recalls
+from vae_augment.evaluation.rounds import TEXTBOOK
 from vae_augment.fitting import RECIPE
+from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
 from vae_augment.seeding import derive, generator
-from vae_augment.source import Source
-from vae_augment.statistics import recalls
-from vae_augment.study import TEXTBOOK
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 PEERS_FOLDER = Path(os.environ.get("VAE_AUGMENT_PEERS", ".venv-peers"))

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tests.benchmarks.densities import fitted_flow, metric_draws
 from vae_augment import VAEBank
-from vae_augment.arms import InMemory
-from vae_augment.latent import covariance, pooled_covariance
-from vae_augment.moves import Moves
+from vae_augment.evaluation.arms import InMemory
+from vae_augment.images.moves import Moves
+from vae_augment.model.latent import covariance, pooled_covariance
 from vae_augment.seeding import generator
 
 POOL = 300  # latents a class that are drawn ahead, where a draw takes long

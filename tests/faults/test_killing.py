@@ -12,8 +12,8 @@ from vae_augment import config
 @pytest.fixture
 def tiny(here, monkeypatch):
     """A fit that takes about a second, with its state kept often."""
-    monkeypatch.setattr("vae_augment.checkpoint.SECONDS", 0.1)
-    monkeypatch.setattr("vae_augment.training.SNAPSHOT_EVERY", 5)
+    monkeypatch.setattr("vae_augment.fitting.checkpoint.SECONDS", 0.1)
+    monkeypatch.setattr("vae_augment.fitting.training.SNAPSHOT_EVERY", 5)
     monkeypatch.setitem(config.PRESETS, "fast", {"steps": 600, "latent_dim": 4, "width": 8, "image_size": 32})
     return here
 

@@ -21,8 +21,8 @@ def decode(bank: Path, latents: Path, out: Path, other_bank: bool, overwrite: bo
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank
-    from vae_augment.codec import decode_to_folder
-    from vae_augment.latent_file import Latents
+    from vae_augment.exporting.codec import decode_to_folder
+    from vae_augment.exporting.latents import Latents
 
     loaded, read = VAEBank.load(bank), Latents.load(latents)
     with tqdm(total=len(read), unit="image", disable=None) as bar:

@@ -12,8 +12,8 @@ import click
 from vae_augment.cli.exit_codes import WORK_FAILED
 
 if TYPE_CHECKING:
-    from vae_augment.diagnosis import Problem
-    from vae_augment.system import System
+    from vae_augment.cli.diagnosis import Problem
+    from vae_augment.cli.system import System
 
 COLOURS = {"error": "red", "warning": "yellow", "note": None}
 
@@ -22,8 +22,8 @@ COLOURS = {"error": "red", "warning": "yellow", "note": None}
 @click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
 def doctor(as_json: bool) -> None:
     """Say what is installed here, and what is wrong with it."""
-    from vae_augment.diagnosis import ERROR, diagnose
-    from vae_augment.system import examine
+    from vae_augment.cli.diagnosis import ERROR, diagnose
+    from vae_augment.cli.system import examine
 
     system = examine()
     problems = diagnose(system)

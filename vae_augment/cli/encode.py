@@ -35,9 +35,9 @@ def encode(bank: Path, out: Path, dtype: str, mean_only: bool, overwrite: bool, 
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank
-    from vae_augment.codec import encode_dataset
-    from vae_augment.files import sweep
-    from vae_augment.latent_file import check_ending
+    from vae_augment.exporting.codec import encode_dataset
+    from vae_augment.exporting.latents import check_ending
+    from vae_augment.files.writing import sweep
 
     check_ending(out, "--out")
     loaded = VAEBank.load(bank)

@@ -50,7 +50,7 @@ def evaluate(
         check_png("--plot", plot)
     from vae_augment.data import open_data
     from vae_augment.evaluation import evaluate as run
-    from vae_augment.files import atomic_write
+    from vae_augment.files.writing import atomic_write
 
     config = FitConfig(preset=preset)
 

@@ -57,10 +57,10 @@ def explore(
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank
-    from vae_augment.exploration_folder import check
-    from vae_augment.fit_data import load_images
-    from vae_augment.report.exploration import explore as run
-    from vae_augment.report.exploration import planned
+    from vae_augment.data.loading import load_images
+    from vae_augment.exploring.exploration import explore as run
+    from vae_augment.exploring.exploration import planned
+    from vae_augment.exploring.folder import check
 
     loaded = VAEBank.load(bank)
     parts = None if only is None else [part.strip() for part in only.split(",")]

@@ -136,15 +136,15 @@ def _fit_and_write(
     resume: bool,
     tensorboard: Path | None,
 ) -> VAEBank:
-    from vae_augment.checkpoint import discard
+    from vae_augment.bank.shown_images import COLUMNS
     from vae_augment.data import subsample
-    from vae_augment.files import atomic_write, sweep
-    from vae_augment.fit_data import load_images
+    from vae_augment.data.loading import load_images
+    from vae_augment.data.source import Source
+    from vae_augment.files.writing import atomic_write, sweep
     from vae_augment.fitting import fit as fit_bank
     from vae_augment.fitting import fit_key
+    from vae_augment.fitting.checkpoint import discard
     from vae_augment.report.contact_sheet import contact_sheet_png
-    from vae_augment.shown_images import COLUMNS
-    from vae_augment.source import Source
 
     dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
     unfinished, sheet = out.with_name(f"{out.name}.unfinished"), out.with_suffix(".png")

@@ -35,7 +35,7 @@ def generate(
 
     from vae_augment.bank import VAEBank
     from vae_augment.exporting import counts_per_class, export
-    from vae_augment.training import choose_device
+    from vae_augment.model.devices import choose_device
 
     loaded = VAEBank.load(bank, device=choose_device(device))
     total = sum(counts_per_class(len(loaded.classes), per_class=per_class, count=count))

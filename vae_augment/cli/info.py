@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def info(bank: Path) -> None:
     """Say what a bank holds and how its fit went."""
     from vae_augment.bank import VAEBank
-    from vae_augment.reproduction import reproduction
+    from vae_augment.report.reproduction import reproduction
 
     loaded = VAEBank.load(bank)
     channels, height, width = loaded.image_shape
@@ -41,7 +41,7 @@ def info(bank: Path) -> None:
 
 
 def _quality(figures: dict[str, Any]) -> str:
-    from vae_augment.quality import Quality
+    from vae_augment.fitting.quality import Quality
 
     try:
         return str(Quality.from_dict(figures))

@@ -55,12 +55,12 @@ def morph(
     check_apart({"--out": out, "--animation": animation}, {"BANK": bank, "A": a, "B": b})
     check_png("--out", out)
     from vae_augment.bank import VAEBank
-    from vae_augment.files import atomic_write
-    from vae_augment.mixed import single_thread
-    from vae_augment.morphing import morph_codes, shares_start
-    from vae_augment.report.animation import FPS
-    from vae_augment.report.animation import animation as animated
-    from vae_augment.report.strip import strip_png
+    from vae_augment.exploring.animation import FPS
+    from vae_augment.exploring.animation import animation as animated
+    from vae_augment.exploring.morphing import morph_codes, shares_start
+    from vae_augment.exploring.strip import strip_png
+    from vae_augment.files.writing import atomic_write
+    from vae_augment.model.devices import single_thread
 
     loaded = VAEBank.load(bank)
     with single_thread():  # the same bytes on any number of them
@@ -88,7 +88,7 @@ def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_po
         raise ValueError("--fps and --ping-pong are of an animation: name its file by --animation.")
     if animation is not None:
         check_file("--animation", animation)
-    from vae_augment.report.animation import FORMATS, check_animation
+    from vae_augment.exploring.animation import FORMATS, check_animation
 
     if out.suffix.lower() in FORMATS:
         raise ValueError(f"--out is the strip, a PNG, got {out}: name an animation's file by --animation.")
@@ -131,7 +131,7 @@ def _label(bank: VAEBank, text: str) -> int | None:
 
 def _label_of_folder(bank: VAEBank, file: Path) -> int | None:
     """Of the class that the folder of a file is named after, as `generate` names folders or by its own name."""
-    from vae_augment.matching import namings
+    from vae_augment.bank.matching import namings
 
     folder = Path(os.path.abspath(file)).parent.name
     return next((labels[folder] for labels in namings(bank) if folder in labels), None)
@@ -155,10 +155,10 @@ def _code_of_file(bank: VAEBank, side: str, file: Path, label: int, resize: bool
     """The posterior mean of an image file, which is read as those of a dataset are."""
     import torch
 
-    from vae_augment.bank_images import source_for
-    from vae_augment.data.image_files import ImageFiles
-    from vae_augment.fit_data import load_images
-    from vae_augment.image_file import MAX_PIXELS
+    from vae_augment.bank.bank_images import source_for
+    from vae_augment.data.loading import load_images
+    from vae_augment.data.readers.image_files import ImageFiles
+    from vae_augment.images.image_file import MAX_PIXELS
 
     try:
         source = source_for(bank, ImageFiles([(str(file), label)], [], file.parent, MAX_PIXELS), resize=resize)

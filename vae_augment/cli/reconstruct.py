@@ -12,7 +12,7 @@ from vae_augment.cli.paths import check_new_folder
 from vae_augment.printable import shortened
 
 if TYPE_CHECKING:
-    from vae_augment.codec import Reconstruction
+    from vae_augment.exporting.codec import Reconstruction
 
 
 @click.command()
@@ -30,7 +30,7 @@ def reconstruct(bank: Path, out: Path, overwrite: bool, **data: Any) -> None:
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank
-    from vae_augment.codec import reconstruct_to_folder
+    from vae_augment.exporting.codec import reconstruct_to_folder
 
     loaded = VAEBank.load(bank)
     source = open_bank_data(loaded, **data).source

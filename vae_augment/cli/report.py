@@ -11,7 +11,7 @@ from vae_augment.cli.bank_data import bank_data_options, open_bank_data
 from vae_augment.cli.paths import check_apart, check_file, check_not_data
 
 if TYPE_CHECKING:
-    from vae_augment.evaluation_result import Evaluation
+    from vae_augment.evaluation.result import Evaluation
 
 PER_CLASS = 200  # images read: more than the page shows
 
@@ -37,8 +37,8 @@ def report(
     check_file("--out", out)
     check_apart({"--out": out}, {"BANK": bank, "--data": data, "--evaluation": evaluation})
     from vae_augment.bank import VAEBank
-    from vae_augment.files import atomic_write
-    from vae_augment.fit_data import load_images
+    from vae_augment.data.loading import load_images
+    from vae_augment.files.writing import atomic_write
     from vae_augment.report.page import report_html
 
     loaded = VAEBank.load(bank)
@@ -55,8 +55,8 @@ def report(
 
 def _evaluation(path: Path) -> Evaluation:
     """Raises FileNotFoundError or ValueError if there is none at the path."""
-    from vae_augment.evaluation_result import Evaluation
-    from vae_augment.metadata import MAX_BYTES
+    from vae_augment.evaluation.result import Evaluation
+    from vae_augment.files.untrusted_json import MAX_BYTES
 
     if not path.is_file():
         raise FileNotFoundError(f"--evaluation: no file at {path}. `vae-augment evaluate --json` writes one.")

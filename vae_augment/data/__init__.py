@@ -1,4 +1,4 @@
-"""Open a dataset by name or by path."""
+"""Anybody's dataset, opened by name or path, seen raw, its transforms set aside."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vae_augment.data.arrays import open_npy, open_npz
-from vae_augment.data.arrow_tables import is_table_folder, open_parquet, open_table_folder
-from vae_augment.data.class_folders import open_folder
 from vae_augment.data.examined import Examined, examine
-from vae_augment.data.listed_files import open_csv
 from vae_augment.data.opened import SAMPLE_SOURCE, OpenedData, Problem
+from vae_augment.data.readers.arrays import open_npy, open_npz
+from vae_augment.data.readers.arrow_tables import is_table_folder, open_parquet, open_table_folder
+from vae_augment.data.readers.class_folders import open_folder
+from vae_augment.data.readers.download import DEFAULT_TIMEOUT
+from vae_augment.data.readers.listed_files import open_csv
+from vae_augment.data.readers.torchvision_names import open_known, places, unknown
+from vae_augment.data.readers.torchvision_table import KNOWN
 from vae_augment.data.subsample import subsample
-from vae_augment.data.torchvision_names import open_known, places, unknown
-from vae_augment.data.torchvision_table import KNOWN
-from vae_augment.download import DEFAULT_TIMEOUT
-from vae_augment.image_file import MAX_PIXELS, MOST_PIXELS
+from vae_augment.images.image_file import MAX_PIXELS, MOST_PIXELS
 
 __all__ = [
     "KNOWN",

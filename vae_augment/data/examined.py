@@ -12,13 +12,13 @@ from PIL import Image
 from torch.utils.data import Subset
 from tqdm import tqdm
 
-from vae_augment import raw
 from vae_augment.config import FitConfig
-from vae_augment.data.image_files import EncodedImages, ImageFiles
+from vae_augment.data.loading import common_shape
 from vae_augment.data.opened import OpenedData, Problem
-from vae_augment.fit_data import common_shape
-from vae_augment.labelled_images import LabelledImages
-from vae_augment.source import Source
+from vae_augment.data.readers.image_files import EncodedImages, ImageFiles
+from vae_augment.data.source import Source
+from vae_augment.images import conversion
+from vae_augment.images.labelled_images import LabelledImages
 
 LISTED = 3  # sizes or modes of a class
 
@@ -148,10 +148,10 @@ def _read(dataset: Any, index: int) -> tuple[Any, bool]:
 
 def _looked_at(image: Any) -> tuple[int, int, str]:
     """Width, height and mode of an image. Raises if it cannot be used."""
-    pixels = raw.as_tensor(image)
+    pixels = conversion.as_tensor(image)
     if pixels.is_floating_point() and not bool(torch.isfinite(pixels).all()):
         raise ValueError("it holds values that are not finite.")
-    height, width = raw.size_of(image)
+    height, width = conversion.size_of(image)
     mode = image.mode if isinstance(image, Image.Image) else f"{image.dtype}, {len(pixels)} channels"
     return width, height, mode
 

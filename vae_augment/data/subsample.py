@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Subset
 
+from vae_augment.data.source import Source
 from vae_augment.seeding import generator
-from vae_augment.source import Source
 
 logger = logging.getLogger(__name__)
 

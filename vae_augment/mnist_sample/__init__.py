@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vae_augment.labelled_images import LabelledImages
+from vae_augment.images.labelled_images import LabelledImages
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

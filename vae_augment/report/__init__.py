@@ -1,1 +1,1 @@
-"""Pictures of a bank for people to look at."""
+"""One HTML page of a bank: contact sheets, plots and a live decoder."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from PIL import Image
 
 from vae_augment.bank import VAEBank
-from vae_augment.fit_data import FitData
-from vae_augment.shown_images import shown_images
-from vae_augment.tiles import TILE, Block, drawable, font, png, side_by_side
+from vae_augment.bank.shown_images import shown_images
+from vae_augment.data.loading import FitData
+from vae_augment.images.tiles import TILE, Block, drawable, font, png, side_by_side
 
 MAX_ROWS = 100  # classes shown
 

@@ -1,7 +1,7 @@
 """The decoders of a bank's classes for a page, where decoder.js works with them.
 
 Numbers are those that the bank keeps, in base64 of little-endian bytes: a byte for each of a class's weights beside a
-start that classes share, or two bytes for each where there is none (see `vae_augment.stored`).
+start that classes share, or two bytes for each where there is none (see `vae_augment.bank.packed_weights`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.model import VAE
-from vae_augment.stored import Stored, sizes
+from vae_augment.bank.packed_weights import Stored, sizes
+from vae_augment.model.vae import VAE
 
 PREFIX = "decoder."
 

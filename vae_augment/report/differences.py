@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from vae_augment.evaluation_result import Evaluation
+from vae_augment.evaluation.result import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,15 +12,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vae_augment.bank import VAEBank
 from vae_augment.data import SAMPLE_SOURCE
-from vae_augment.evaluation_result import Evaluation
-from vae_augment.fit_data import FitData
+from vae_augment.data.loading import FitData
+from vae_augment.evaluation.result import Evaluation
+from vae_augment.images.colours import class_colours
 from vae_augment.printable import shortened
 from vae_augment.report.decoder_payload import decoder_payload, decoder_script, payload_bytes
 from vae_augment.report.page_map import Map, base64_floats, page_map
 from vae_augment.report.page_pictures import pictures
 from vae_augment.report.page_words import evaluation_of, policy_of, quality_of
-from vae_augment.report.plots import class_colours, has_curves, learning_curves, page_style, svg
-from vae_augment.reproduction import data_option, reproduction
+from vae_augment.report.plots import has_curves, learning_curves, page_style, svg
+from vae_augment.report.reproduction import data_option, reproduction
 
 DECODER_BYTES = 8_000_000  # of all classes that can be decoded in the page
 SLIDERS = 8  # shown at first
@@ -46,7 +47,7 @@ def report_html(
 
     Args:
         bank: a fitted bank, on the CPU.
-        data: images of the bank's classes at its size (see `vae_augment.bank_images`), for pictures beside real ones.
+        data: images of the bank's classes at its size (`vae_augment.bank.bank_images`), for pictures beside real ones.
             None: pictures are of generated images, and the map is of the codes that the bank keeps.
         evaluation: what `evaluate` found; None: the page says how to find it.
         seed: of the choice of images, and of what is drawn.

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.fit_data import FitData
-from vae_augment.latent_map import latent_maps
+from vae_augment.data.loading import FitData
+from vae_augment.exploring.maps import latent_maps
 from vae_augment.printable import shortened
 from vae_augment.report.embedded import data_uri, shrunk, tiled
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.fit_data import FitData
+from vae_augment.bank.shown_images import COLUMNS, shown_images
+from vae_augment.data.loading import FitData
 from vae_augment.printable import shortened
 from vae_augment.report.embedded import data_uri, shrunk, tiled
-from vae_augment.shown_images import COLUMNS, shown_images
 
 MOST_SHEETS = 100  # classes
 MANY = 20  # classes, of more of which images are kept smaller

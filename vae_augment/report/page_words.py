@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from vae_augment.bank import VAEBank
-from vae_augment.evaluation_result import Evaluation
-from vae_augment.policy import Policy
-from vae_augment.quality import Quality
+from vae_augment.bank.policy import Policy
+from vae_augment.evaluation.result import Evaluation
+from vae_augment.fitting.quality import Quality
 from vae_augment.report.differences import differences_figure
 from vae_augment.report.plots import INK, LINES, page_style, svg
 

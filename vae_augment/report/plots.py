@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -12,28 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vae_augment.bank import VAEBank
-from vae_augment.learning_curve import POINTS, ends
+from vae_augment.bank.content import POINTS
+from vae_augment.fitting.learning_curve import ends
+from vae_augment.images.colours import PALETTE, class_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours that people who confuse red and green can tell apart (Okabe and Ito 2008), readable on white and on black.
-PALETTE = ("#0b78b8", "#d55e00", "#009e73", "#cc5f9f", "#b8860b", "#3aa0d8", "#7b61c9", "#8c6d46", "#c4392b", "#6b7a8f")
 # What is drawn in these becomes the page's own.
 INK, LINES, PAPER = "#010101", "#020202", "#030303"
 ON_PAGE = {INK: "var(--ink)", LINES: "var(--line)", PAPER: "var(--paper)"}
-
-
-def class_colours(classes: int) -> list[str]:
-    """A colour for each class: ten that are easy to tell apart, or for more of them a walk around the hues."""
-    if classes <= len(PALETTE):
-        return list(PALETTE[:classes])
-    colours = []
-    for place in range(classes):
-        red, green, blue = colorsys.hls_to_rgb(place / classes, 0.42 + 0.12 * (place % 2), 0.6)
-        colours.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
-    return colours
 
 
 @contextmanager

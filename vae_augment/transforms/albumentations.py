@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from vae_augment import bank_file
 from vae_augment.bank import VAEBank
+from vae_augment.bank.file import serialize
 from vae_augment.seeding import derive
 from vae_augment.transforms.jittering import (
     fitted,
@@ -172,7 +172,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
     def get_transform_init_args(self) -> dict[str, Any]:
         """Arguments as plain values. The bytes of a bank are made once: ReplayCompose asks at every call."""
         if self._path is None and self._inline is None:
-            data = base64.b64encode(bank_file.serialize(self.bank.content)).decode("ascii")
+            data = base64.b64encode(serialize(self.bank.content)).decode("ascii")
             self._inline = {INLINE_KEY: data}
         scale_range = None if self.scale_range is None else list(self.scale_range)
         return {"bank": self._path or self._inline, "scale_range": scale_range, "label_key": self.label_key}

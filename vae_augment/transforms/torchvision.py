@@ -16,9 +16,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2._utils import _parse_labels_getter
 from torchvision.transforms.v2.functional import is_pure_tensor
 
-from vae_augment import raw
 from vae_augment.bank import VAEBank
-from vae_augment.images import to_float
+from vae_augment.images import conversion
+from vae_augment.images.tensors import to_float
 from vae_augment.transforms.jittering import (
     fitted,
     jitter,
@@ -102,9 +102,9 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         """One image or batch of images, with `params` (rows, chosen, noise) drawn for the whole sample."""
         if isinstance(inpt, PIL.Image.Image):
             # Only images deeper than 8 bits need a range: the bank's, or what their own values suggest.
-            value_range = self.bank.value_range or raw.value_range_of([inpt])
-            pixels = to_float(raw.to_tensor(inpt, value_range))
-            return raw.like(self._jittered(pixels, params), inpt, value_range)
+            value_range = self.bank.value_range or conversion.value_range_of([inpt])
+            pixels = to_float(conversion.to_tensor(inpt, value_range))
+            return conversion.like(self._jittered(pixels, params), inpt, value_range)
         made = self._jittered(inpt.detach().as_subclass(Tensor), params)
         return made if is_pure_tensor(inpt) else tv_tensors.wrap(made, like=inpt)
 

@@ -27,8 +27,9 @@ from tests.benchmarks.digit_features import distance_of
 from tests.benchmarks.peers.environment import peer_python, settings
 from tests.benchmarks.speed.measured import data_folder, in_child, peak_megabytes
 from vae_augment import FitConfig, fit
-from vae_augment.exporting import BLOCK, encode_pngs
-from vae_augment.files import write_quickly
+from vae_augment.exporting import BLOCK
+from vae_augment.files.writing import write_quickly
+from vae_augment.images.png import encode_pngs
 from vae_augment.mnist_sample import MNISTSample
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "pythae_generate.py"

@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from vae_augment import VAEBank
-from vae_augment.arms import InMemory
+from vae_augment.evaluation.arms import InMemory
 
 
 class Pooled(Dataset[Any]):

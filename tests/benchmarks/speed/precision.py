@@ -17,8 +17,9 @@ import torch
 from tests.benchmarks.speed.measured import in_turns, ratio
 from tests.benchmarks.speed.training import Task
 from tests.benchmarks.usefulness import images_of
-from vae_augment import FitConfig, fit, training
-from vae_augment.arms import InMemory
+from vae_augment import FitConfig, fit
+from vae_augment.evaluation.arms import InMemory
+from vae_augment.fitting import training
 
 HELD_OUT, SEEDS = 240, 2
 FEWER = 0.75  # of the steps

@@ -19,7 +19,7 @@ from torchvision.datasets import MNIST
 from tests.benchmarks.digit_features import distance_of
 from tests.benchmarks.speed.measured import data_folder, in_child, peak_megabytes
 from vae_augment import VAEBank, fit
-from vae_augment.arms import InMemory
+from vae_augment.evaluation.arms import InMemory
 
 CLASSES, IMAGES = (10, 100, 1_000), (5_000, 20_000, 60_000)
 

@@ -51,7 +51,8 @@ def child() -> None:
     from torchvision.datasets import MNIST
     from torchvision.transforms import ToTensor
 
-    from vae_augment import FitConfig, VAEAugmentedDataset, bank_cache
+    from vae_augment import FitConfig, VAEAugmentedDataset
+    from vae_augment.wrapper import bank_cache
 
     # a bank that is fitted for a moment: how long it was trained does not change how long it takes to open
     bank_cache.FitConfig = lambda: FitConfig(steps=20)

@@ -21,9 +21,11 @@ from torch import Tensor
 from torch.func import vmap
 
 from tests.benchmarks.speed.measured import data_folder, in_turns, ratio
-from vae_augment import FitConfig, fit, model, training
+from vae_augment import FitConfig, fit
+from vae_augment.fitting import training
 from vae_augment.mnist_sample import MNISTSample
-from vae_augment.model import VAE, Params, stack
+from vae_augment.model import vae as model
+from vae_augment.model.vae import VAE, Params, stack
 
 CLASSES, BATCH, STEPS = 10, 128, 4
 GREY, COLOUR = (1, 28, 28), (3, 64, 64)

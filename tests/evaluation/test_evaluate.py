@@ -1,0 +1,321 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import Shapes
+from vae_augment import FitConfig, evaluate, evaluation
+from vae_augment.evaluation import rounds
+from vae_augment.evaluation.arms import SOURCES
+from vae_augment.evaluation.intervals import Difference, paired_difference
+from vae_augment.exceptions import DataWarning
+
+TINY = FitConfig(steps=2, width=8, latent_dim=2, batch_size=4)
+ALL_ARMS = ("none", "classical", *(a for s in SOURCES[1:] for a in (s, f"{s}+classical")))
+USUAL = ("none", "classical", "ours", "ours+classical")
+
+
+def quick(dataset=None, **options):
+    options = {"config": TINY, "steps": 3, "seeds": 2, "progress": False, **options}
+    return evaluate(dataset or Shapes(12), **options)
+
+
+@pytest.fixture(scope="module")
+def result():
+    """All arms over three rounds, with their classifiers trained for long enough to differ."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounds, "TEXTBOOK", replace(TINY, sharing="none", policy="none"))
+        return quick(arms=ALL_ARMS, seeds=3, steps=6)
+
+
+def distinct(per_class):
+    """Shapes no two of which are alike."""
+    dataset = Shapes(per_class)
+    places = np.arange(len(dataset))
+    dataset.data[:, 0, 0], dataset.data[:, 0, 1] = places % 256, places // 256
+    return dataset
+
+
+def row(result, arm):
+    return next(row for row in result.rows if row["arm"] == arm)
+
+
+def pretend(monkeypatch, accuracy, only=None):
+    """Classifiers are not trained; each arm has these accuracies, in percent, in its rounds (of a class `only`)."""
+    rounds = {arm: iter(values) for arm, values in accuracy.items()}
+    running = []
+
+    def batches(arm, *given, **options):
+        running.append(arm)
+        yield from ()
+
+    def train(model, batches, **options):
+        next(batches, None)
+        return model
+
+    def predict(model, images):
+        labels = held[-1].targets
+        mine = torch.ones_like(labels, dtype=torch.bool) if only is None else labels == only
+        wrong = mine & (mine.cumsum(0) > round(next(rounds[running[-1]]) / 100 * int(mine.sum())))
+        return torch.where(wrong, (labels + 1) % (int(labels.max()) + 1), labels)
+
+    def split(self, round_):
+        held.append(split_(self, round_)[1])
+        return split_(self, round_)
+
+    held, split_ = [], rounds.Study.split
+    monkeypatch.setattr(evaluation, "batches", batches)
+    monkeypatch.setattr(evaluation, "train_classifier", train)
+    monkeypatch.setattr(evaluation, "predict", predict)
+    monkeypatch.setattr(rounds.Study, "split", split)
+    monkeypatch.setattr(rounds.Study, "banks", lambda *given: {})
+
+
+def pretended(monkeypatch, accuracy, dataset=None, **options):
+    pretend(monkeypatch, accuracy)
+    rounds = len(next(iter(accuracy.values())))
+    return quick(dataset or distinct(200), per_class=100, arms=tuple(accuracy), seeds=rounds, **options)
+
+
+# ---- the figures ----
+
+
+def test_there_is_a_row_an_arm_with_its_figures(result):
+    assert [r["arm"] for r in result.rows] == list(ALL_ARMS)
+    for r in result.rows:
+        assert set(r) == {
+            "arm", "accuracy", "balanced_accuracy", "recall", "rounds", "over_none", "over_classical"
+        }  # fmt: skip
+        assert len(r["rounds"]) == 3
+        assert r["accuracy"] == pytest.approx(sum(r["rounds"]) / 3, abs=1e-3)
+        assert list(r["recall"]) == list(Shapes.classes)
+        assert sum(r["recall"].values()) / 3 == pytest.approx(r["balanced_accuracy"], abs=1e-3)
+        assert all(0 <= r[name] <= 100 for name in ("accuracy", "balanced_accuracy"))
+    assert len({tuple(r["rounds"]) for r in result.rows}) > 3  # they are not all the same classifier
+
+
+def test_differences_are_paired_and_corrected_for_rounds_that_share_images(result):
+    assert (row(result, "none")["over_none"], row(result, "classical")["over_classical"]) == (None, None)
+    for arm in ALL_ARMS:
+        for over in {"none", "classical"} - {arm}:
+            pairs = zip(row(result, arm)["rounds"], row(result, over)["rounds"], strict=True)
+            wanted = paired_difference([a - b for a, b in pairs], overlap=1 / 3)
+            assert row(result, arm)[f"over_{over}"] == pytest.approx(wanted.to_dict())
+            assert result.difference(arm, over).mean == pytest.approx(wanted.mean, abs=1e-3)
+    assert result.difference("none", "none") is None
+    assert result.difference("elsewhere", "none") is None
+
+
+def test_the_setup_says_how_it_was_measured_without_a_time_or_a_path(result):
+    assert result.setup == {
+        "images": 27,
+        "images_per_class": [9, 9],
+        "held_out": 9,
+        "classes": 3,
+        "image_shape": [1, 12, 12],
+        "rounds": 3,
+        "steps": 6,
+        "seed": 0,
+        "sampling_strategy": None,
+        "not_measured": [],
+        "test_images_in_dataset": 0,
+    }
+    assert result.metric == "accuracy"
+
+
+def test_json_holds_all_of_it(result):
+    text = result.to_json()
+    assert text.endswith("}\n")
+    content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert content == {"verdict": result.verdict, "metric": result.metric, "setup": result.setup, "rows": result.rows}
+
+
+def test_the_text_is_a_table_and_the_verdict(result):
+    lines = str(result).splitlines()
+    assert lines[0].split() == ["arm", "accuracy", "%", "balanced", "%", "over", "none", "over", "classical"]
+    assert [line.split()[0] for line in lines[2 : 2 + len(ALL_ARMS)]] == list(ALL_ARMS)
+    assert lines[-2] == "Differences are of accuracy, in points, with 95 % intervals over 3 rounds."
+    assert lines[-1] == result.verdict
+    assert str(result.difference("ours", "none")) in lines[2 + ALL_ARMS.index("ours")]
+
+
+def test_it_is_a_function_of_its_arguments_and_draws_from_no_global_generator():
+    texts, before = [], torch.get_rng_state()
+    for torch_seed, seed in ((1, 0), (2, 0), (1, 1)):
+        torch.manual_seed(torch_seed)
+        start = torch.get_rng_state()
+        texts.append(quick(steps=5, seed=seed).to_json())
+        assert torch.equal(torch.get_rng_state(), start)
+    torch.set_rng_state(before)
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_an_arms_figures_do_not_depend_on_the_other_arms(result):
+    alone = quick(arms=["ours", "none"], seeds=3, steps=6)
+    for arm in ("ours", "none"):
+        assert row(alone, arm)["rounds"] == row(result, arm)["rounds"]
+    assert row(alone, "ours")["over_none"] == row(result, "ours")["over_none"]
+
+
+def test_an_arm_named_twice_is_run_once():
+    assert quick(arms=["none", "classical", "none"]).to_json() == quick(arms=["none", "classical"]).to_json()
+
+
+@pytest.mark.filterwarnings("ignore:3 of the 300 test images are in dataset too")
+def test_all_rounds_of_given_test_images_share_what_their_choice_adds(monkeypatch):
+    accuracy = {"none": [50.0, 50.0], "ours": [60.0, 60.0]}
+    pretend(monkeypatch, accuracy)
+    given = quick(Shapes(9), test=Shapes(100, seed=1), arms=tuple(accuracy))
+    change = torch.zeros(300, dtype=torch.float64)
+    change[:30] = 100
+    wanted = paired_difference([10.0, 10.0], image_variance=change.var().item() / 300)
+    assert given.difference("ours", "none") == Difference(**wanted.to_dict())
+    pretend(monkeypatch, accuracy)
+    # the same labels in each round, but not the same images
+    drawn = quick(distinct(200), per_class=100, arms=tuple(accuracy))
+    assert drawn.difference("ours", "none") == Difference(10.0, 10.0, 10.0)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_it_trains_where_gradients_are_switched_off(context):
+    expected = quick(arms=("classical", "ours"), seeds=1).to_json()
+    with context():
+        assert quick(arms=("classical", "ours"), seeds=1).to_json() == expected
+
+
+# ---- unequal classes ----
+
+
+def test_balanced_accuracy_decides_where_classes_are_unequal(monkeypatch):
+    uneven = torch.utils.data.Subset(distinct(100), [*range(100), *range(100, 120), *range(200, 300)])
+    pretend(monkeypatch, {"none": [80.0] * 3, "ours": [0.0, 20.0, 40.0]}, only=1)
+    found = quick(uneven, arms=("none", "ours"), seeds=3)
+    assert found.metric == "balanced_accuracy"
+    assert row(found, "ours")["rounds"] == pytest.approx([100 * (2 + r) / 3 for r in (0.0, 0.2, 0.4)], abs=1e-3)
+    assert row(found, "ours")["recall"] == pytest.approx({"across": 100, "down": 20, "slanted": 100})
+    assert row(found, "none")["accuracy"] == pytest.approx(100 * 54 / 55, abs=1e-3)
+    assert found.difference("ours", "none").mean == pytest.approx(-20, abs=1e-3)
+    assert "balanced accuracy" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "said"),
+    [
+        ((40, 9, 40), {}, True),
+        ((40, 9, 40), {"arms": ("none", "ours+classical")}, True),
+        ((40, 9, 40), {"arms": ("none", "mixup")}, False),
+        ((40, 9, 40), {"sampling_strategy": "not majority"}, False),
+        ((40, 40, 40), {}, False),
+    ],
+)
+def test_a_strategy_is_recommended_where_classes_are_unequal_and_none_is_given(counts, options, said):
+    images = [40 * label + i for label, count in enumerate(counts) for i in range(count)]
+    found = quick(torch.utils.data.Subset(distinct(40), images), **{"arms": ("none", "ours"), "seeds": 1, **options})
+    note = "Classes are unequal (7 to 30 images): try sampling_strategy='not majority' too."
+    assert (note in str(found).splitlines()) == said
+
+
+def test_the_choice_of_test_images_of_unequal_classes_is_that_of_each_class(monkeypatch):
+    uneven = torch.utils.data.Subset(distinct(100), [*range(100), *range(100, 120), *range(200, 300)])
+    pretend(monkeypatch, {"none": [100.0] * 2, "ours": [50.0] * 2}, only=1)
+    found = quick(uneven, test=Shapes(10, seed=1), arms=("none", "ours"))
+    change = torch.tensor([0.0] * 5 + [-100.0] * 5, dtype=torch.float64)
+    wanted = paired_difference([-50 / 3] * 2, image_variance=change.var().item() / 10 / 9)
+    assert vars(found.difference("ours", "none")) == pytest.approx(vars(wanted), abs=1e-3)
+
+
+def test_balanced_accuracy_decides_where_per_class_leaves_unequal_classes_to_test_on(monkeypatch):
+    uneven = torch.utils.data.Subset(distinct(100), [*range(100), *range(100, 120), *range(200, 300)])
+    pretend(monkeypatch, {"none": [80.0] * 2, "ours": [0.0, 20.0]}, only=1)
+    found = quick(uneven, arms=("none", "ours"), per_class=10)
+    assert found.metric == "balanced_accuracy"
+    assert row(found, "ours")["rounds"] == pytest.approx([100 * (2 + r) / 3 for r in (0.0, 0.2)], abs=1e-3)
+
+
+def test_a_class_of_one_image_is_trained_on_and_its_recall_is_not_known():
+    dataset = torch.utils.data.Subset(Shapes(12), [*range(12), 12, *range(24, 36)])
+    with pytest.warns(DataWarning, match="no image is left to test on of 'down': not measured"):
+        found = quick(dataset, arms=USUAL)
+    assert [r["recall"]["down"] for r in found.rows] == [None] * 4
+    assert all(isinstance(r["balanced_accuracy"], float) for r in found.rows)
+    assert json.loads(found.to_json())["rows"] == found.rows
+
+
+def test_labels_may_be_any_integers_and_figures_are_the_same():
+    class Nameless(Shapes):
+        classes = class_to_idx = None
+
+    dataset = Nameless(12)
+    dataset.targets = [(-5, 3, 70)[label] for label in dataset.targets]
+    found, wanted = quick(dataset), quick()
+    assert list(found.rows[0]["recall"]) == ["-5", "3", "70"]
+    assert [r["rounds"] for r in found.rows] == [r["rounds"] for r in wanted.rows]
+
+
+def test_the_dataset_is_not_changed_and_its_transforms_are_not_seen():
+    def fail(image):
+        raise AssertionError("a transform was applied")
+
+    dataset = Shapes(12, transform=fail, target_transform=fail)
+    before, pixels = dict(vars(dataset)), dataset.data.copy()
+    assert quick(dataset, arms=["none"]).to_json() == quick(Shapes(12), arms=["none"]).to_json()
+    assert vars(dataset) == before
+    assert (dataset.data == pixels).all()
+
+
+# ---- the classifier ----
+
+
+def linear(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+
+
+def test_the_callers_classifier_is_made_for_each_arm_and_round():
+    made = []
+
+    def factory(shape, classes):
+        made.append((shape, classes))
+        return linear(shape, classes)
+
+    found = quick(arms=["none", "classical"], classifier=factory)
+    assert made == [((1, 12, 12), 3)] * 4
+    assert found.to_json() != quick(arms=["none", "classical"]).to_json()
+
+
+def test_a_classifier_that_is_made_once_is_refused():
+    model = linear((1, 12, 12), 3)
+    with pytest.raises(ValueError, match="classifier must make a new module each time it is called"):
+        quick(arms=["none", "classical"], classifier=lambda shape, classes: model)
+
+
+# ---- wrong arguments ----
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"arms": ["none", "mine"]}, ValueError, "an arm must be one of 'none', .*, got 'mine'"),
+        ({"arms": []}, ValueError, r"arms not empty, got .*\(\)"),
+        ({"seeds": 0}, ValueError, "seeds and steps must be at least 1 .* got 0"),
+        ({"steps": 0}, ValueError, "seeds and steps must be at least 1 .* got 2, 0"),
+        ({"per_class": 0}, ValueError, r"per_class must be at least 1, got 0\."),
+        ({"per_class": 12}, ValueError, "no image is left to test on: use a smaller per_class, or give test data"),
+        ({"dataset": Shapes(1)}, ValueError, "no image is left to test on"),
+        ({"sampling_strategy": "most"}, ValueError, "most"),
+        ({"device": "tpu9"}, ValueError, "device must be 'auto' or one that torch can use here, got 'tpu9'"),
+        ({"classifier": lambda shape, classes: "cnn"}, TypeError, "classifier must make a torch.nn.Module, got str"),
+        ({"dataset": torch.utils.data.Subset(Shapes(), range(9))}, ValueError, r"at least two classes .* \['across'\]"),
+        ({"dataset": iter([])}, TypeError, r"dataset must have len\(\) and indices"),
+    ],
+)
+def test_wrong_arguments_are_told_before_a_bank_is_fitted(monkeypatch, options, error, message):
+    def fail(*given, **options):
+        raise AssertionError("a bank was fitted")
+
+    if "classifier" not in options:
+        monkeypatch.setattr(rounds, "fit", fail)
+    with pytest.raises(error, match=message):
+        quick(**options)

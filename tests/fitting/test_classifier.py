@@ -1,0 +1,232 @@
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import Shapes
+from vae_augment.fitting.classifier import (
+    LARGE_SIDE,
+    PREDICT_BLOCK,
+    SmallCNN,
+    features,
+    new_classifier,
+    predict,
+    train_classifier,
+)
+
+CPU = torch.device("cpu")
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def images_and_labels(per_class=10, seed=0):
+    data = Shapes(per_class, seed=seed)
+    return torch.from_numpy(data.data)[:, None], torch.tensor(data.targets)
+
+
+def batches(seed=0, size=16):
+    images, labels = images_and_labels()
+    draws = gen(seed)
+    while True:
+        chosen = torch.randint(len(labels), (size,), generator=draws)
+        yield images[chosen].float() / 255, labels[chosen]
+
+
+def small(seed=0, shape=(1, 12, 12), classes=3):
+    return new_classifier(None, shape, classes, seed, CPU)
+
+
+def trained(steps=4, seed=0, model=None, **options):
+    return train_classifier(model or small(), batches(), steps=steps, seed=seed, **options)
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+class Dropping(nn.Module):
+    """Draws from the global generator, in `__init__` and in each step."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.shape = shape
+        self.layers = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+# ---- the model ----
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 8, 8),
+        (3, 12, 12),
+        (1, 28, 28),
+        (3, 9, 40),
+        (3, 41, 41),
+        (1, 8, 41),
+        (3, 128, 13),
+        (3, 50, 16),
+        (1, 128, 128),
+    ],
+)
+@pytest.mark.parametrize("classes", [2, 7])
+def test_any_shape_that_a_bank_has_gives_logits_and_features(shape, classes):
+    model = small(shape=shape, classes=classes)
+    x = torch.rand(3, *shape, generator=gen())
+    assert model(x).shape == (3, classes)
+    assert model.features(x).shape == (3, 64)
+    assert model(x).isfinite().all()
+
+
+def test_large_images_cost_less_than_four_times_as_many_weights():
+    below, above = (sum(p.numel() for p in small(shape=(3, n, n)).parameters()) for n in (LARGE_SIDE, LARGE_SIDE + 1))
+    assert above < below
+
+
+def test_a_classifier_is_a_function_of_its_seed_alone():
+    torch.manual_seed(1)
+    first = weights(small(seed=3))
+    torch.manual_seed(2)
+    assert torch.equal(weights(small(seed=3)), first)
+    assert not torch.equal(weights(small(seed=4)), first)
+
+
+@pytest.mark.parametrize("factory", [None, Dropping])
+def test_making_and_training_one_leaves_the_global_generator_alone(factory):
+    before = torch.get_rng_state()
+    trained(model=new_classifier(factory, (1, 12, 12), 3, 0, CPU))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_callers_factory_is_given_the_shape_and_the_number_of_classes():
+    model = new_classifier(Dropping, (2, 9, 10), 5, 0, CPU)
+    assert isinstance(model, Dropping)
+    assert (model.shape, model.layers[-1].out_features) == ((2, 9, 10), 5)
+
+
+class Lazy(nn.Module):
+    """Learns its sizes from its first batch; its batch normalisation must not learn more from it than that."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.batches = []
+        self.layers = nn.Sequential(
+            nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Dropout(), nn.Flatten(), nn.LazyLinear(classes)
+        )
+
+    def forward(self, x):
+        self.batches.append((tuple(x.shape), self.training, torch.is_grad_enabled()))
+        return self.layers(x)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_a_factory_may_use_lazy_modules():
+    before = torch.get_rng_state()
+    first, again, other = (new_classifier(Lazy, (1, 12, 12), 3, seed, CPU) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.batches == [((2, 1, 12, 12), False, False)]
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+    assert (first.training, first.layers[1].running_mean.tolist()) == (True, [0.0] * 4)
+    assert not torch.equal(weights(trained(model=first)), weights(again))
+    images, _ = images_and_labels()
+    assert predict(first, images).shape == (30,)
+
+
+def test_a_factory_without_lazy_modules_is_not_run_for_its_sizes():
+    class Refusing(Dropping):
+        def forward(self, x):
+            raise AssertionError("it was run")
+
+    assert isinstance(new_classifier(Refusing, (1, 12, 12), 3, 0, CPU), Refusing)
+
+
+@pytest.mark.parametrize(("made", "came"), [(None, "NoneType"), (3, "int"), (Dropping, "type")])
+def test_a_factory_that_makes_no_module_is_told(made, came):
+    with pytest.raises(TypeError, match=rf"classifier must make a torch.nn.Module, got {came}\."):
+        new_classifier(lambda shape, classes: made, (1, 12, 12), 3, 0, CPU)
+
+
+# ---- its training ----
+
+
+def test_training_learns_what_can_be_learned():
+    model = trained(steps=60)
+    images, labels = images_and_labels(per_class=20, seed=5)
+    assert (predict(model, images) == labels).double().mean() > 0.9
+    assert (predict(small(), images) == labels).double().mean() < 0.7
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 10])
+def test_any_number_of_steps_is_taken_exactly_and_no_batch_more_is_read(steps):
+    counted, given = [], batches()
+    train_classifier(small(), (next(given) for _ in range(steps)), steps=steps, on_step=lambda: counted.append(1))
+    assert len(counted) == steps
+    model = small()
+    before = weights(model)
+    assert not torch.equal(weights(trained(steps, model=model)), before)
+    assert not model.training
+
+
+def test_training_is_a_function_of_weights_batches_and_seed():
+    assert torch.equal(weights(trained()), weights(trained()))
+    first, again, other = (
+        weights(trained(model=new_classifier(Dropping, (1, 12, 12), 3, 0, CPU), seed=seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_probabilities_of_one_class_train_as_its_label_does():
+    hard = trained()
+    soft = train_classifier(small(), ((x, nn.functional.one_hot(y, 3).float()) for x, y in batches()), steps=4)
+    torch.testing.assert_close(weights(soft), weights(hard), rtol=0, atol=1e-5)
+
+
+class Viewing(nn.Module):
+    """As many models do: it takes its input and its features to lie in memory as they usually do."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.convolution, self.head = nn.Conv2d(shape[0], 4, 3, padding=1), nn.Linear(4 * shape[1] * shape[2], classes)
+
+    def forward(self, x):
+        assert x.view(len(x), -1).shape == (len(x), x[0].numel())
+        return self.head(self.convolution(x).view(len(x), -1))
+
+
+def test_the_callers_model_may_view_its_tensors():
+    x, y = torch.rand(8, 3, 12, 12, generator=gen()), torch.arange(8) % 3
+    model = new_classifier(Viewing, (3, 12, 12), 3, 0, CPU)
+    train_classifier(model, iter([(x.contiguous(memory_format=torch.channels_last), y)] * 2), steps=2)
+    assert predict(model, (x * 255).to(torch.uint8)).shape == (8,)
+
+
+# ---- its answers ----
+
+
+def test_predictions_are_the_largest_logits_in_order_whatever_the_block():
+    model = trained()
+    images = torch.randint(256, (PREDICT_BLOCK + 7, 1, 12, 12), dtype=torch.uint8, generator=gen(9))
+    predicted = predict(model, images)
+    assert (predicted.dtype, predicted.shape) == (torch.int64, (len(images),))
+    with torch.no_grad():
+        expected = torch.cat([model(image[None].float() / 255) for image in images])
+    sure = expected.topk(2).values.diff(dim=1)[:, 0].abs() > 1e-4
+    assert sure.sum() > 400
+    assert torch.equal(predicted[sure], expected.argmax(1)[sure])
+    assert torch.equal(predict(model, images.float() / 255), predicted)
+
+
+def test_features_of_bytes_and_floats_are_the_same():
+    model = trained()
+    assert isinstance(model, SmallCNN)
+    images, _ = images_and_labels()
+    found = features(model, images)
+    assert (found.dtype, found.shape, found.requires_grad) == (torch.float32, (30, 64), False)
+    assert torch.equal(features(model, images.float() / 255), found)

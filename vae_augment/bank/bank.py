@@ -1,0 +1,277 @@
+"""VAEBank: what people do with a fitted bank."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vae_augment.bank.class_models import ClassModels
+from vae_augment.bank.content import ClassInfo, find_all, without_quality
+from vae_augment.bank.file import read, serialize
+from vae_augment.bank.notebook import card
+from vae_augment.bank.packed_weights import join
+from vae_augment.config import FitConfig
+from vae_augment.files.writing import atomic_write
+from vae_augment.images.tensors import to_float, to_uint8
+from vae_augment.images.tiles import TILE, Block, drawable, font, side_by_side
+from vae_augment.model.latent import concatenate
+from vae_augment.seeding import generator
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SHOWN = 20  # classes of a picture in a notebook
+
+
+class VAEBank(ClassModels):
+    """One VAE per class of a dataset, made by `fit` or `VAEBank.load`.
+
+    Below, `images` are uint8, or float in [0, 1], [B, C, H, W]; another height and width than the bank's is resized.
+    `labels` are int64 [B], mixed in any order. Each class is computed once a call, and results keep the order of the
+    batch. Randomness comes from `generator` (a CPU one), or from torch's global one.
+
+    Example:
+        >>> bank = VAEBank.load("mnist.safetensors")
+        >>> images = bank.sample(torch.tensor([3, 1, 3]))  # uint8 [3, 1, 28, 28]
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of their labels."""
+        return tuple(info.name for info in self.class_infos)
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The dataset's integer label of each class name."""
+        return {info.name: info.label for info in self.class_infos}
+
+    @property
+    def class_infos(self) -> tuple[ClassInfo, ...]:
+        """Each class's name, label and how its fit went."""
+        return self.content.class_infos
+
+    @property
+    def config(self) -> FitConfig:
+        return self.content.config
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it was fitted on: "name", "source" and "fingerprint"."""
+        return self.content.data
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """What was black and white in the images it was fitted on; None for bytes."""
+        return self.content.value_range
+
+    def __repr__(self) -> str:
+        channels, height, width = self.image_shape
+        return (
+            f"VAEBank({len(self.classes)} classes, images {channels}x{height}x{width}, "
+            f"latent_dim={self.latent_dim}, data={self.data.get('name')!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        channels, height, width = self.image_shape
+        policy, count = self.policy, len(self.classes)
+        facts = [
+            ("data", f"{self.data.get('name')} ({self.data.get('source')}), {self.data.get('images')} images"),
+            ("images", f"{channels} x {height} x {width}, {self.latent_dim} latent dimensions"),
+            ("policy", f"p_jitter {policy.p_jitter:g}, p_generate {policy.p_generate:g}: {policy.origin}"),
+        ]
+        rows = [(i.name, i.label, i.images, f"{i.rmse:.4f}", f"{i.kl:.1f}", i.status) for i in self.class_infos]
+        headers = ("class", "label", "images", "RMSE", "KL (nats)", "status")
+        title = f"VAEBank of {count} class{'es' * (count != 1)}"
+        return card(title, facts, headers, rows, self.show(), "Generated images, a row for each class")
+
+    def show(self, images: int = 8, *, seed: int = 0) -> Image.Image:
+        """A picture of generated images, a row for each of the first twenty classes; a notebook shows it.
+
+        Args:
+            images: of each class.
+            seed: of the draws; torch's global generator is left alone.
+        """
+        if images < 1:
+            raise ValueError(f"images must be at least 1, got {images}.")
+        letters, infos = font(), self.class_infos[:SHOWN]
+        random = generator(seed, "show")
+        rows = [self.sample(torch.full((images,), info.label), generator=random).cpu() for info in infos]
+        names = [drawable(info.name, letters) for info in infos]
+        return side_by_side([Block("generated", rows, names)], max(TILE, *self.image_shape[1:]))
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance of each image under its class's VAE, float32 [B, L] each."""
+        rows = self._rows(labels, len(images))
+        return self.encode_rows(self._checked(images), rows)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Images of latents [B, L]: float32 [B, C, H, W] in [0, 1]."""
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ValueError(f"z must be [B, {self.latent_dim}], got {list(z.shape)}.")
+        return self.decode_rows(z.to(self.device, torch.float32), self._rows(labels, len(z)))
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Each image encoded to its posterior mean and decoded: float32 [B, C, H, W] in [0, 1], the bank's size."""
+        return self.decode(self.encode(images, labels)[0], labels)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        labels: Tensor,
+        *,
+        method: str | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """New images, one of each label: uint8 [B, C, H, W].
+
+        Args:
+            labels: int64 [B].
+            method: "exemplar", "gaussian" or "prior" (see vae_augment.model.latent); None: the policy's.
+            temperature: 1 draws as the method is defined, less draws closer to its centres.
+            generator: a CPU generator; None: torch's global one.
+
+        Raises:
+            ValueError: an unknown method or label, or a temperature below 0.
+        """
+        rows = self._rows(labels)
+        noise = torch.randn(len(rows), self.latent_dim, generator=generator)
+        chosen = torch.rand(len(rows), generator=generator)
+        return self.decode_rows(self.draw(rows, noise, chosen, method, temperature), rows, as_bytes=True)
+
+    @torch.no_grad()
+    def jitter(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        scale: float | None = None,
+        keep_detail: bool | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Images moved in latent space along the variation of their class: uint8, of the images' shape.
+
+        Args:
+            images: [B, C, H, W]; where they are not of the bank's size, the decoded image or difference is resized.
+            labels: int64 [B].
+            scale: how far, in standard deviations of the class's spread; None: the policy's.
+            keep_detail: True adds D(z') - D(z) to the image, so that what the VAE blurs is kept; False decodes z'.
+                None: the policy's, and True for images larger than the bank's.
+            generator: a CPU generator; None: torch's global one.
+
+        Raises:
+            ValueError: an unknown label, images that do not fit, or a scale below 0.
+        """
+        rows = self._rows(labels, len(images))
+        noise = torch.randn(len(rows), self.latent_dim, generator=generator)
+        return to_uint8(self.move(self._checked(images), rows, noise, scale, keep_detail))
+
+    @torch.no_grad()
+    def interpolate(self, images_a: Tensor, images_b: Tensor, labels: Tensor, *, t: float | Tensor) -> Tensor:
+        """Images on the straight line between the codes of two images of a class: uint8 [B, C, H, W].
+
+        Args:
+            images_a: the images at t = 0.
+            images_b: the images at t = 1.
+            labels: int64 [B], of both.
+            t: one number, or one for each pair [B].
+        """
+        weight = torch.as_tensor(t, dtype=torch.float32, device=self.device)
+        if weight.shape not in ((), (len(labels),)):
+            raise ValueError(f"t must be a number or [B] with B = {len(labels)}, got {list(weight.shape)}.")
+        z_a, z_b = self.encode(images_a, labels)[0], self.encode(images_b, labels)[0]
+        return to_uint8(self.decode(z_a + weight.reshape(-1, 1) * (z_b - z_a), labels))
+
+    # ---- other banks from this one ----
+
+    def subset(self, classes: Sequence[str | int]) -> VAEBank:
+        """A bank of some classes, by name or integer label; they keep labels and weights."""
+        return VAEBank(self.content.pick(find_all(self.class_infos, classes)), self.device)
+
+    @classmethod
+    def merge(cls, bank_a: VAEBank, bank_b: VAEBank) -> VAEBank:
+        """A bank of the classes of both, in label order; all else is bank_a's, but for quality figures.
+
+        Raises:
+            ValueError: they model images of different shapes, or share a class name or label.
+        """
+        if bank_a.vae != bank_b.vae:
+            raise ValueError(
+                f"banks to merge must have one image_shape, latent_dim and width, got {bank_a.vae} and {bank_b.vae}."
+            )
+        a, b = bank_a.content, bank_b.content
+        infos = (*a.class_infos, *b.class_infos)
+        sampled = a.policy.method != "exemplar" or bool(b.stats.counts.all())
+        both = replace(
+            a,
+            policy=a.policy if sampled else replace(a.policy, method="gaussian"),
+            weights=join([a.weights, b.weights]),
+            stats=concatenate([a.stats, b.stats]),
+            curves=torch.cat([a.curves, b.curves]),
+            class_infos=infos,
+            data=without_quality(a.data),
+        )
+        return cls(both.pick(sorted(range(len(infos)), key=lambda row: infos[row].label)), bank_a.device)
+
+    def to(self, device: torch.device | str) -> VAEBank:
+        """The same bank on another device."""
+        return VAEBank(self.content, device)
+
+    def with_policy(self, **changes: Any) -> VAEBank:
+        """The same bank with fields of its policy replaced: `p_jitter=0.3`, which then holds for all classes."""
+        fresh = {"tiers": ()} if changes.keys() & {"p_generate", "p_jitter"} else {}
+        return VAEBank(replace(self.content, policy=replace(self.policy, **{**fresh, **changes})), self.device)
+
+    def with_data(self, **changes: Any) -> VAEBank:
+        """The same bank with entries of `data` replaced, for example `name="mnist"`."""
+        return VAEBank(replace(self.content, data={**self.data, **changes}), self.device)
+
+    def save(self, path: str | Path) -> None:
+        """Write the bank to one file, atomically. Raises ValueError if a weight is not finite."""
+        atomic_write(path, serialize(self.content))
+
+    @classmethod
+    def load(
+        cls, path: str | Path, classes: Sequence[str | int] | None = None, device: torch.device | str = "cpu"
+    ) -> VAEBank:
+        """Read a bank, or some of its classes by name or label without reading the others.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no bank, is damaged or too new, or lacks a class asked for.
+        """
+        return cls(read(path, classes), device)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file that `save` writes, in hexadecimal."""
+        return hashlib.sha256(serialize(self.content)).hexdigest()
+
+    def _rows(self, labels: Tensor, expected: int | None = None) -> Tensor:
+        """Class positions, on the bank's device, of int64 labels [B]."""
+        labels = torch.as_tensor(labels)
+        if labels.ndim != 1 or labels.is_floating_point():
+            raise ValueError(f"labels must be int64 [B], got {labels.dtype} {list(labels.shape)}.")
+        if expected is not None and len(labels) != expected:
+            raise ValueError(f"labels must have one entry an image, got {len(labels)} for {expected}.")
+        unknown = sorted(set(labels.tolist()) - set(self.row_of))
+        if unknown:
+            raise ValueError(f"labels must be among the bank's {sorted(self.row_of)}, got {unknown[0]}.")
+        return torch.tensor([self.row_of[label] for label in labels.tolist()], dtype=torch.long, device=self.device)
+
+    def _checked(self, images: Tensor) -> Tensor:
+        """Images as float32 on the bank's device."""
+        channels = self.image_shape[0]
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise ValueError(f"images must be [B, {channels}, H, W], got {list(images.shape)}.")
+        return to_float(images.to(self.device))

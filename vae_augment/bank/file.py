@@ -1,0 +1,159 @@
+"""The one safetensors file that holds a bank. The format is specified in docs/file_format.md.
+
+A file is untrusted input: nothing in it is executed or imported, and its tensors' sizes are checked against what its
+metadata declares before any is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_augment.bank.content import BankContent, Start, find_all, without_quality
+from vae_augment.bank.metadata import Declared
+from vae_augment.bank.packed_weights import LARGEST, Stored
+from vae_augment.bank.tensor_file import Kind, require_finite, serialized
+from vae_augment.files.class_names import check_names
+from vae_augment.model.latent import LatentStats, check_method
+
+BANK = Kind("vae-augment-bank", 3, "bank", ".safetensors", "vae-augment fit", "fit the bank again")
+# Images of smaller numbers do not overflow; a class with larger ones is tried out when it is read.
+ORDINARY_WEIGHT, ORDINARY_CODE = 16.0, 1e5
+FAR, TRIED = 8.0, 8  # standard deviations at which it is tried, and in how many directions
+
+
+def serialize(content: BankContent) -> bytes:
+    """The file's bytes, the same for the same content.
+
+    Raises ValueError if a number is not finite, or for names of classes that could not be read again.
+    """
+    check_names(info.name for info in content.class_infos)
+    weights = content.weights
+    tensors = {"class.weights": weights.values}
+    if weights.tuned:
+        tensors |= {"class.steps": weights.steps, "class.base": weights.base}
+    if len(weights.bases):
+        tensors["base.weights"] = weights.bases
+    tensors |= {f"latent.{name}": tensor for name, tensor in content.stats.tensors().items()}
+    tensors["class.curve"] = content.curves
+    if content.start is not None:
+        tensors |= {"start.pooled": content.start.pooled, "start.curve": content.start.curve}
+    for name, tensor in tensors.items():
+        require_finite(name, tensor, "bank")
+    metadata = {
+        "format": BANK.format,
+        "version": BANK.version,
+        "image_shape": list(content.vae.image_shape),
+        "latent_dim": content.vae.latent_dim,
+        "width": content.vae.width,
+        "exemplars": content.stats.exemplars.shape[1],
+        "tuned": weights.tuned,
+        "bases": len(weights.bases),
+        "classes": [asdict(info) for info in content.class_infos],
+        "config": content.config.to_dict(),
+        "policy": content.policy.to_dict(),
+        "data": content.data,
+        "value_range": content.value_range,
+        "start_steps": None if content.start is None else content.start.steps,
+    }
+    return serialized(tensors, metadata)
+
+
+def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankContent:
+    """The content of a bank file, or of some of its classes without reading the others.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no bank, is damaged, or was written by a newer version; or it lacks a class asked for.
+    """
+    path = Path(path)
+    with BANK.opened(path) as (file, text):
+        return _read_tensors(path, file, BANK.declared(path, text, Declared.of), classes)
+
+
+def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[str | int] | None) -> BankContent:
+    BANK.check_tensors(path, file, declared.tensors())
+    infos = declared.infos
+    rows = list(range(len(infos))) if classes is None else find_all(infos, classes)
+
+    def load(name: str) -> Tensor:
+        if not name.startswith(("class.", "latent.")) or len(rows) == len(infos):
+            tensor: Tensor = file.get_tensor(name)
+        else:
+            part = file.get_slice(name)
+            tensor = torch.cat([part[row : row + 1] for row in rows])
+        try:
+            require_finite(name, tensor, "bank")
+        except ValueError as error:
+            raise BANK.damaged(path, error) from None
+        return tensor
+
+    stats = LatentStats(*(load(f"latent.{name}") for name in ("mean", "cov", "exemplars", "counts")))
+    if len(rows) and not bool(((stats.counts >= 0) & (stats.counts <= declared.exemplars)).all()):
+        raise BANK.damaged(path, "latent.counts is out of range")
+    if not stats.usable():
+        raise BANK.damaged(path, "a matrix in latent.cov is no covariance")
+    weights = _weights(declared, load)
+    if not bool(((weights.base >= 0) & (weights.base < declared.bases)).all()):
+        raise BANK.damaged(path, "class.base is out of range")
+    try:
+        check_method(stats.counts, declared.policy.method)
+        _check_images(weights, stats)
+    except ValueError as error:
+        raise BANK.damaged(path, error) from None
+    start = None
+    if declared.start_steps is not None:
+        start = Start(weights.start(), load("start.pooled"), declared.start_steps, load("start.curve"))
+    return BankContent(
+        declared.vae,
+        weights,
+        stats,
+        load("class.curve"),
+        tuple(infos[row] for row in rows),
+        declared.config,
+        declared.policy,
+        declared.data if len(rows) == len(infos) else without_quality(declared.data),
+        start,
+        declared.value_range,
+    )
+
+
+def _weights(declared: Declared, load: Callable[[str], Tensor]) -> Stored:
+    values = load("class.weights")
+    bases = load("base.weights") if declared.bases else torch.zeros(0, values.shape[1]).half()
+    if declared.tuned:
+        return Stored(declared.vae, values, load("class.steps"), load("class.base"), bases)
+    return Stored(declared.vae, values, torch.zeros(len(values), 0), torch.zeros(0, dtype=torch.long), bases)
+
+
+@torch.no_grad()
+def _check_images(weights: Stored, stats: LatentStats) -> None:
+    """Raise if numbers that are finite themselves give images that are not."""
+    draws, vae = torch.Generator().manual_seed(0), weights.vae
+    noise = FAR * torch.randn(TRIED, vae.latent_dim, generator=draws)
+    images = torch.cat([torch.rand(1, *vae.image_shape, generator=draws), torch.zeros(1, *vae.image_shape)])
+    images = torch.cat([images, torch.ones_like(images[:1])])
+    for row in _extraordinary(weights, stats):
+        own, params = stats.pick([row]), weights.params([row])
+        far = own.spread(torch.zeros(TRIED, dtype=torch.long), noise)
+        exemplars = own.exemplars[0].float()
+        largest = exemplars.abs().sum(1).topk(min(TRIED, len(exemplars))).indices
+        codes = torch.cat([vae.encode(params, images[None])[0][0], own.mean, exemplars[largest]])
+        z = torch.cat([noise, codes, *(code + far for code in codes)])
+        if not bool(torch.isfinite(vae.decode(params, z[None])).all()):
+            raise ValueError("its weights or latent statistics are so large that images overflow")
+
+
+def _extraordinary(weights: Stored, stats: LatentStats) -> list[int]:
+    """Classes with weights or codes of a size that no fit is known to give."""
+    if weights.tuned:
+        largest = weights.steps.amax(1) * LARGEST + weights.bases.abs().amax(1).float()[weights.base]
+    else:
+        largest = torch.stack([values.abs().max().float() for values in weights.values])
+    codes = torch.maximum(stats.mean.abs().amax(1), stats.cov.abs().amax((1, 2)).sqrt())
+    return (~((largest <= ORDINARY_WEIGHT) & (codes <= ORDINARY_CODE))).nonzero()[:, 0].tolist()

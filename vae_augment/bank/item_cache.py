@@ -1,0 +1,81 @@
+"""What is worked out once for each item of a dataset and shared by all workers: codes, and reconstructions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_augment.data.pixel_cache import room
+
+MOST_BYTES = 32 * 2**20  # a table
+TOGETHER = 32  # items of a class that are encoded in one pass
+
+
+class Table:
+    """Rows of numbers that are not known at first.
+
+    It lives in shared memory, without a lock: a row is a function of its item alone, so whoever writes one writes the
+    same, and a row that is half written still holds NaN and counts as not known.
+
+    Args:
+        count: N items.
+        width: numbers of each.
+        dtype: of the numbers.
+        kept: False forgets everything, for items that are not the same each time they are read.
+    """
+
+    def __init__(self, count: int, width: int, *, dtype: torch.dtype = torch.float32, kept: bool = True) -> None:
+        size = count * width * dtype.itemsize
+        kept = kept and room(size, MOST_BYTES)
+        self._step = 1 if width < 1000 else 61  # long rows are written in order, so no gap falls between these
+        self._rows = torch.full((count if kept else 0, width), torch.nan, dtype=dtype).share_memory_()
+
+    @property
+    def kept(self) -> bool:
+        return len(self._rows) > 0
+
+    def get(self, items: Tensor) -> Tensor:
+        """Rows [B, width] of items [B]; NaN throughout where one is not known."""
+        if not self.kept:
+            return torch.full((len(items), self._rows.shape[1]), torch.nan, dtype=self._rows.dtype)
+        found: Tensor = self._rows[items]
+        found[found[:, :: self._step].isnan().any(1)] = torch.nan
+        return found
+
+    def put(self, items: Tensor, rows: Tensor) -> None:
+        if self.kept:
+            self._rows[items] = rows.to(self._rows.dtype)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._rows.share_memory_()
+
+
+class Codes(Table):
+    """Posterior means [L] of items.
+
+    Args:
+        rows: int64 [N], the class position of each item.
+        latent_dim: L.
+        kept: as in `Table`.
+        together: a code that is missing is worked out with its neighbours', for items that are quickly read.
+    """
+
+    def __init__(self, rows: Tensor, latent_dim: int, *, kept: bool = True, together: bool = False) -> None:
+        super().__init__(len(rows), latent_dim, kept=kept)
+        self._order = rows.argsort(stable=True) if self.kept and together else None  # class by class
+        if self._order is not None:
+            self._place = torch.empty_like(self._order)
+            self._place[self._order] = torch.arange(len(rows))
+            self._first = torch.searchsorted(rows[self._order], torch.arange(int(rows.max()) + 2))  # of each class
+
+    def neighbours(self, item: int, row: int) -> Tensor | None:
+        """The items that are encoded together with one of class position `row`, itself included; None: it is alone."""
+        if self._order is None:
+            return None
+        start, end = self._first[row : row + 2].tolist()
+        first = int(self._place[item])
+        first -= (first - start) % TOGETHER
+        return self._order[first : min(first + TOGETHER, end)]

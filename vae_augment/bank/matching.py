@@ -1,0 +1,79 @@
+"""A bank and a dataset, matched: which of its classes is which of the bank's."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import torch
+from torch import Tensor
+
+from vae_augment.bank.bank import VAEBank
+from vae_augment.data.source import Source, listed
+from vae_augment.exceptions import DataWarning, LeakageWarning, warn
+from vae_augment.files.writing import folder_names
+
+
+def warn_of_other_data(bank: VAEBank, source: Source) -> None:
+    """Results look better than they are if the bank has seen images that they are measured on."""
+    fitted_on = bank.data.get("fingerprint")
+    if fitted_on is not None and fitted_on != source.fingerprint():
+        warn(
+            f"the bank was fitted on other data ({bank.data.get('name')}, {bank.data.get('images')} images) than "
+            f"base_ds ({len(source)}). Results on held-out images that it was fitted on look better than they are. "
+            "Fit a bank on base_ds alone: VAEAugmentedDataset(base_ds) does.",
+            LeakageWarning,
+        )
+
+
+def rows_of(bank: VAEBank, source: Source) -> Tensor:
+    """The bank's class position of each base item [N]; bank and base are matched by integer label, or by name."""
+    if lacking := source.lacking_in(bank.class_to_idx):
+        what, has = lacking
+        raise ValueError(f"the bank has no class {what} of base_ds; it has {has}. Fit a bank on this dataset.")
+    warn_of_other_names(bank, source, "base_ds")
+    values, inverse = source.labels.unique(return_inverse=True)
+    return torch.tensor([bank.row_of[label] for label in values.tolist()])[inverse]
+
+
+def number_by_name(bank: VAEBank, source: Source) -> None:
+    """Number a dataset's classes as a bank does: by their names, where the dataset has names.
+
+    Folders of classes are numbered in the order of their names, so that where the first is missing all numbers are
+    other ones. Only where not one name is the bank's, but all its labels are there, do classes go by label, with a
+    warning.
+
+    Raises:
+        ValueError: a class that the bank lacks.
+    """
+    known, names = bank.class_to_idx, set(source.classes.values())
+    for naming in namings(bank) if source.has_names else ():
+        if names <= set(naming):
+            source.number_as(naming, by_name=True)
+            return
+    source.number_as(known)
+    if lacking := source.lacking_in(known):
+        raise ValueError(f"the bank has no class {lacking[0]}; it has {lacking[1]}.")
+    others = sorted(names - set(known)) if source.has_names else []
+    if others and (len(others) < len(names) or set(source.classes) != set(known.values())):
+        raise ValueError(f"the bank has no class {others[0]!r}; it has {listed(known)}.")
+    warn_of_other_names(bank, source, "the data")
+
+
+def namings(bank: VAEBank) -> list[dict[str, int]]:
+    """The label of each class by what it may be called: by its name; by that of its folder, as `generate` writes it."""
+    found = [bank.class_to_idx]
+    with suppress(ValueError):  # names that no folder can have
+        found.append(dict(zip(folder_names(bank.classes), bank.class_to_idx.values(), strict=True)))
+    return found
+
+
+def warn_of_other_names(bank: VAEBank, source: Source, whose: str) -> None:
+    """Of a class that is named otherwise in the bank; `whose` is what to call the dataset."""
+    for info in bank.class_infos if source.has_names else ():
+        name = source.classes.get(info.label, info.name)
+        if name != info.name:
+            warn(
+                f"label {info.label} is {info.name!r} in the bank and {name!r} in {whose}; going by the label.",
+                DataWarning,
+            )
+            break

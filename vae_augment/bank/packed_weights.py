@@ -1,0 +1,146 @@
+"""The weights of a bank's classes as memory and files keep them: one byte each, beside a start that classes share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vae_augment.model.devices import half
+from vae_augment.model.vae import VAE, Params
+
+LARGEST = 127  # of a signed byte
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Weights of K classes, each with all tensors of `VAE.shapes` flattened and joined in that order: P numbers.
+
+    A class that was tuned from a start is kept as its difference from it, in steps of a 127th of the largest one of
+    the tensor. Others are kept in half precision.
+
+    Args:
+        vae: the shapes.
+        values: int8 [K, P], differences in steps; or float16 [K, P], the weights themselves.
+        steps: float32 [K, T], the step of each of the T tensors; for float16 values [K, 0].
+        base: int64 [K], the start of each class, a row of `bases`; for float16 values [0].
+        bases: float16 [S, P].
+    """
+
+    vae: VAE
+    values: Tensor
+    steps: Tensor
+    base: Tensor
+    bases: Tensor
+
+    @classmethod
+    def pack(cls, vae: VAE, params: Params, start: Params | None) -> Stored:
+        """Weights of K classes as they are kept; they are rounded. `start` (K = 1) is in half precision already."""
+        flat = flatten(vae, params)
+        if start is None:
+            return cls.unpacked(vae, half(flat), torch.zeros(len(flat), 0), None)
+        parts = (flat - flatten(vae, start)).split(sizes(vae), dim=1)
+        steps = torch.stack([part.abs().amax(1) / LARGEST for part in parts], dim=1)
+        values = [
+            (part / step.clamp_min(1e-30)).round().to(torch.int8)
+            for part, step in zip(parts, steps.split(1, dim=1), strict=True)
+        ]
+        return cls.unpacked(vae, torch.cat(values, dim=1), steps, start)
+
+    @classmethod
+    def unpacked(cls, vae: VAE, values: Tensor, steps: Tensor, start: Params | None) -> Stored:
+        """From the numbers that `pack` gave for the same start."""
+        if start is None:
+            return cls(vae, values, steps, torch.zeros(0, dtype=torch.long), torch.zeros(0, values.shape[1]).half())
+        return cls(vae, values, steps, torch.zeros(len(values), dtype=torch.long), half(flatten(vae, start)))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether differences are kept."""
+        return self.values.dtype == torch.int8
+
+    def params(self, rows: slice | Sequence[int] = slice(None), prefix: str = "") -> Params:
+        """The weights of some classes, or those whose names begin in a way: float32, class axis first."""
+        whole, first = {}, 0
+        for place, (name, shape) in enumerate(self.vae.shapes.items()):
+            last = first + math.prod(shape)
+            if name.startswith(prefix):
+                part = self.values[rows, first:last].float()
+                if self.tuned:
+                    part = part.mul_(self.steps[rows, place, None]).add_(self.bases[self.base[rows], first:last])
+                whole[name] = part.view(-1, *shape)
+            first = last
+        return whole
+
+    def alike(self) -> Tensor:
+        """For each class the first with the very same weights, where they are its start's own: int64 [K]."""
+        own = torch.arange(len(self))
+        if not self.tuned:
+            return own
+        for base in range(len(self.bases)):
+            same = ((self.base == base) & ~self.steps.any(1)).nonzero()[:, 0]
+            own[same] = same[:1]
+        return own
+
+    def start(self, row: int = 0) -> Params:
+        """A start, float32 (K = 1)."""
+        return unflatten(self.vae, self.bases[row : row + 1].float())
+
+    def pick(self, rows: Sequence[int]) -> Stored:
+        rows = list(rows)
+        base = self.base[rows] if self.tuned else self.base
+        return replace(self, values=self.values[rows], steps=self.steps[rows], base=base)
+
+
+def join(parts: Sequence[Stored]) -> Stored:
+    """Weights of one shape joined along the class axis. Each keeps every bit, unless only some are differences."""
+    if len(parts) == 1:
+        return parts[0]
+    if not all(part.tuned for part in parts):
+        whole = [half(flatten(part.vae, part.params())) if part.tuned else part.values for part in parts]
+        return replace(
+            parts[0],
+            values=torch.cat(whole),
+            steps=torch.zeros(sum(map(len, parts)), 0),
+            base=torch.zeros(0, dtype=torch.long),
+        )
+    bases: list[Tensor] = []
+    places = []
+    for part in parts:
+        known = [next((i for i, base in enumerate(bases) if torch.equal(base, own)), None) for own in part.bases]
+        for row, place in enumerate(known):
+            if place is None:
+                known[row] = len(bases)
+                bases.append(part.bases[row])
+        places.append(torch.tensor(known)[part.base])
+    values, steps = torch.cat([part.values for part in parts]), torch.cat([part.steps for part in parts])
+    return Stored(parts[0].vae, values, steps, torch.cat(places), torch.stack(bases))
+
+
+def sizes(vae: VAE) -> list[int]:
+    """Numbers in each tensor of a class."""
+    return [math.prod(shape) for shape in vae.shapes.values()]
+
+
+def flatten(vae: VAE, params: Params) -> Tensor:
+    """Tensors [K, *shape] as one [K, P]."""
+    return torch.cat(
+        [params[name].flatten(1) if shape else params[name][:, None] for name, shape in vae.shapes.items()], 1
+    )
+
+
+def unflatten(vae: VAE, flat: Tensor) -> Params:
+    """The inverse of `flatten`, without a copy."""
+    parts = flat.split(sizes(vae), dim=1)
+    return {n: part.view(-1, *shape) for (n, shape), part in zip(vae.shapes.items(), parts, strict=True)}
+
+
+def halved(vae: VAE, params: Params) -> Params:
+    """Weights rounded to half precision, and in single again."""
+    return unflatten(vae, half(flatten(vae, params)).float())

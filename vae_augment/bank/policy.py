@@ -1,0 +1,127 @@
+"""How often and how strongly to augment: data that a bank carries, not opinion in the wrapper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from statistics import median
+from typing import Any
+
+from vae_augment.images.moves import MOVES, Moves, default_moves
+from vae_augment.model.latent import SAMPLERS
+
+MAX_SCALE = 1000  # standard deviations
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the wrapper and the bank do where their caller says nothing.
+
+    Args:
+        p_generate: probability that an item is a newly generated image of its class.
+        p_jitter: probability that an item is a latent-jittered version of itself.
+        scale: jitter in units of the class's spread in latent space.
+        keep_detail: add the decoded difference to the image, instead of decoding it anew.
+        method: the sampler of generated images.
+        moves: a name in `vae_augment.images.moves.MOVES`; the wrapper moves an image by them once it is jittered.
+        origin: where the values come from, for people to read.
+        tiers: (images at most, p_generate, p_jitter) of classes with other probabilities, the rarest first.
+    """
+
+    p_generate: float
+    p_jitter: float
+    scale: float = 0.8
+    keep_detail: bool = False
+    method: str = "exemplar"
+    moves: str = "none"
+    origin: str = ""
+    tiers: tuple[tuple[int, float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = (self.p_generate, self.p_jitter, self.scale, *(number for tier in self.tiers for number in tier))
+        if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
+            raise ValueError(f"p_generate, p_jitter and scale must be numbers, got {numbers}")
+        for p_generate, p_jitter in ((self.p_generate, self.p_jitter), *(tier[1:] for tier in self.tiers)):
+            if not (p_generate >= 0 <= p_jitter and p_generate + p_jitter <= 1):
+                raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {(p_generate, p_jitter)}")
+        if not 0 <= self.scale <= MAX_SCALE:
+            raise ValueError(f"scale must be a finite number of at least 0, and at most {MAX_SCALE}, got {self.scale}")
+        if not isinstance(self.keep_detail, bool) or self.method not in tuple(SAMPLERS):
+            raise ValueError(f"keep_detail {self.keep_detail!r} or method {self.method!r} is not known")
+        if self.moves not in tuple(MOVES):
+            raise ValueError(f"moves must be one of {', '.join(map(repr, MOVES))}, got {self.moves!r}")
+        if not isinstance(self.origin, str):
+            raise ValueError(f"origin must be a text, got {self.origin!r}")
+
+    @property
+    def mover(self) -> Moves | None:
+        return MOVES[self.moves]
+
+    def shares(self, images: int) -> tuple[float, float]:
+        """p_generate and p_jitter of a class of so many images."""
+        tier = next((tier for tier in self.tiers if images <= tier[0]), None)
+        return (self.p_generate, self.p_jitter) if tier is None else tier[1:]
+
+    @property
+    def off(self) -> bool:
+        """Whether it augments nothing."""
+        return not any(share for tier in ((0, self.p_generate, self.p_jitter), *self.tiers) for share in tier[1:])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "tiers": [list(tier) for tier in self.tiers]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Policy:
+        if not isinstance(values, dict):
+            raise ValueError(f"a policy must be a dict, got {type(values).__name__}")
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown policy options: {', '.join(unknown)}")
+        tiers = values.get("tiers", ())
+        if not isinstance(tiers, (list, tuple)) or not all(isinstance(t, (list, tuple)) and len(t) == 3 for t in tiers):
+            raise ValueError("tiers must be a list of (images, p_generate, p_jitter)")
+        tiers = tuple((images, p_generate, p_jitter) for images, p_generate, p_jitter in tiers)
+        return cls(**{**values, "tiers": tiers})
+
+
+# (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).
+DEFAULTS = ((20, 0.0, 0.85, 0.4), (100, 0.0, 0.5, 0.4), (1_000, 0.0, 0.25, 0.4), (float("inf"), 0.05, 0.1, 0.8))
+NATURAL_SCALE, NATURAL_MOST = 0.8, 0.75  # scale, and the largest p_jitter, for photographs
+VERY_UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and images of a typical one
+
+
+def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
+    """The default for a dataset's size and kind, the same for rare and for common classes.
+
+    Many images in very unequal classes are moved affinely, as people move them, and not bent: balanced accuracy falls
+    beside classical augmentation where they are bent, since a rare class comes to be known by its bends, and more so
+    where `sampling_strategy` adds to it (docs/what_helps.md).
+
+    Args:
+        counts: images of each class.
+        channels: that tell something (`vae_augment.images.moves.colour_channels`); three or more are taken for colour
+            photographs, fewer for drawings.
+        method: the sampler that the bank can serve.
+    """
+    typical, natural = median(counts), channels >= 3
+    fewest, most = min(counts), max(counts)
+    _, p_generate, p_jitter, scale = next(row for row in DEFAULTS if typical <= row[0])
+    moves = default_moves(typical, channels)
+    size = f"about {typical:.0f} a class"
+    if typical > ENOUGH and most >= VERY_UNEQUAL * fewest:
+        moves = "colour" if natural else "affine"
+        size = f"{fewest} to {most} a class, which sampling_strategy='not majority' would even out"
+    return Policy(
+        0.0 if natural or moves != "none" else p_generate,
+        min(p_jitter, NATURAL_MOST) if natural else p_jitter,
+        NATURAL_SCALE if natural else scale,
+        keep_detail=natural or moves != "none",
+        method=method,
+        moves=moves,
+        origin=f"default for {'colour' if natural else 'grey'} images, {size}",
+    )
+
+
+def silent_policy(method: str) -> Policy:
+    """Augments nothing unless asked to."""
+    return Policy(0.0, 0.0, method=method, origin="switched off (policy='none')")

@@ -1,0 +1,78 @@
+"""Hugging Face `datasets`: their transform is a function of batches, set aside by `with_format`.
+
+The library itself is never imported: a dataset is known by its class.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vae_augment.data.items import IMAGE_KEYS, LABEL_KEYS, Sample, key_of
+from vae_augment.data.raw_dataset import Leaf
+
+
+def is_huggingface(dataset: Any) -> bool:
+    return type(dataset).__module__.split(".")[0] == "datasets" and hasattr(dataset, "with_format")
+
+
+class HuggingFaceLeaf(Leaf):
+    """A `datasets.Dataset` with an image column and a label column.
+
+    A function given by `set_transform` or `with_transform` is set aside. Other formats, "torch" for example, change an
+    image in one way only, and are worked on as they are.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        shown = dataset.format
+        self._of_batches = shown["format_kwargs"].get("transform") if shown["type"] == "custom" else None
+        self._columns, self._with_others = shown["columns"], shown["output_all_columns"]
+        self.leaf = dataset
+        self._plain = dataset.with_format(None) if self._of_batches else dataset
+        self.stable = True
+
+    def copied(self) -> HuggingFaceLeaf:
+        return self
+
+    def blank(self, index: int) -> Sample:
+        return self.raw(index)
+
+    def items(self, indices: list[int]) -> list[Any]:
+        return list(self.leaf.__getitems__(indices))
+
+    def finish(self, index: int, sample: Sample, image: Any) -> Any:
+        item = {**sample.whole, key_of(sample.whole, IMAGE_KEYS): image}
+        if self._of_batches is None:
+            return item
+        batch = self._of_batches({name: [item[name]] for name in self._columns})
+        others = {name: value for name, value in item.items() if name not in self._columns and self._with_others}
+        return {name: column[0] for name, column in batch.items()} | others
+
+    def after_to_tensor(self) -> None:
+        return None
+
+    def transform(self, name: str) -> Any:
+        return None
+
+    def set_transform(self, name: str, value: Any) -> None:
+        raise AttributeError(f"give a Hugging Face dataset its {name} by set_transform before it is wrapped.")
+
+    @property
+    def in_memory(self) -> bool:
+        return False
+
+    def labels(self) -> Any:
+        return self._plain.with_format("numpy")[self._label_key][:]
+
+    @property
+    def _label_key(self) -> str:
+        return str(key_of(self._plain.features, LABEL_KEYS))
+
+    @property
+    def classes(self) -> Any:
+        return getattr(self._plain.features[self._label_key], "names", None)
+
+    def whereabouts(self, index: int) -> str:
+        return f"item {index}"
+
+    def update_digest(self, digest: Any) -> bool:
+        return False

@@ -1,0 +1,210 @@
+"""Labels of any kind to integers with names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_augment.files.untrusted_json import brief
+
+TRUTHS = ("False", "True")
+LISTED_ITEMS = 5  # of those in an error
+LIMIT = 2**63  # of int64
+
+
+class Labels(NamedTuple):
+    """The labels of a dataset.
+
+    Args:
+        values: int64 [N].
+        names: of each label that occurs.
+        has_names: whether the names are more than the labels written out.
+        are_names: whether the labels were names themselves, so that their numbers mean nothing.
+    """
+
+    values: Tensor
+    names: dict[int, str]
+    has_names: bool
+    are_names: bool
+
+
+def numbered(labels: Any, count: int, classes: Any, whereabouts: Callable[[int], str]) -> Labels:
+    """Labels as integers with names.
+
+    Integers, and floats that hold whole numbers, stay as they are and are named by `classes`. Names become their place
+    in `classes` if all are there, else among those that occur, sorted. Booleans become 0 and 1.
+
+    Example:
+        >>> numbered(["cat", "ant", "cat"], 3, None, str).names
+        {0: 'ant', 1: 'cat'}
+
+    Args:
+        labels: a sequence, array or tensor, [N] or [N, 1].
+        count: N.
+        classes: the dataset's own names, if it has any; all else than a list or tuple of texts is passed over.
+        whereabouts: what to call an item in a message.
+
+    Raises:
+        ValueError: not one label an item, missing ones, both names and numbers, or labels of another kind.
+    """
+    array = as_array(labels)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or len(array) != count:
+        raise ValueError(f"labels must be one a dataset item ({count}), got shape {list(array.shape)}.")
+    texts = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
+    own: Sequence[str] = classes if texts else ()
+    if array.dtype.kind in "iu":
+        return _of_integers(array, own)
+    values = [plain(label) for label in (array if array.dtype.kind in "Mm" else array.tolist())]
+    _check(values, whereabouts)
+    if isinstance(values[0], str):
+        return _of_names(values, own)
+    if all(isinstance(value, bool) for value in values):
+        own = own if len(own) == len(TRUTHS) else TRUTHS
+    return _of_integers(np.array([int(value) for value in values], dtype=np.int64), own)
+
+
+def renumbered(labels: Labels, known: Mapping[str, int]) -> Labels:
+    """Labels that are names, numbered as in `known`; names that are not there get the numbers after its last."""
+    new = sorted(set(labels.names.values()) - set(known))
+    following = max(known.values(), default=-1) + 1
+    of = {**known, **{name: following + i for i, name in enumerate(new)}}
+    values, inverse = labels.values.unique(return_inverse=True)
+    moved = torch.tensor([of[labels.names[value]] for value in values.tolist()])[inverse]
+    return labels._replace(values=moved, names={of[n]: n for n in sorted(labels.names.values(), key=of.__getitem__)})
+
+
+def as_array(labels: Any) -> np.ndarray[Any, Any]:
+    """Labels as an array in which each keeps its kind: NumPy alone turns numbers beside texts into texts."""
+    if isinstance(labels, Tensor):
+        return _of_tensor(labels)
+    try:
+        array = np.asarray(labels)
+    except (TypeError, ValueError, RuntimeError):  # of several lengths, on another device, ...
+        return np.fromiter(labels, dtype=object, count=len(labels))
+    if array.dtype.kind in "US" and array.ndim and not isinstance(labels, np.ndarray):
+        return np.fromiter(labels, dtype=object, count=len(labels))
+    return array
+
+
+def joined(parts: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Labels of several datasets, [N] each, one after the other, in which each keeps its kind."""
+    filled = [part for part in parts if len(part)]
+    kinds = {"i" if part.dtype.kind == "u" else part.dtype.kind for part in filled}
+    return np.concatenate(filled if len(kinds) == 1 else [part.astype(object) for part in filled or parts])
+
+
+def agreeing(held: Iterable[Any], count: int, targets: Mapping[int, Any]) -> np.ndarray[Any, Any] | None:
+    """The first of what a dataset holds that has its labels, as an array [N]; None if none has.
+
+    Args:
+        held: sequences, arrays or tensors, or anything else, which is passed over.
+        count: N.
+        targets: labels of some items, which must be the same; of several an item, the first.
+    """
+    for labels in held:
+        if isinstance(labels, (str, bytes, Mapping)) or not hasattr(labels, "__len__"):
+            continue
+        try:
+            flat = as_array(labels).reshape(-1)
+        except (TypeError, ValueError, RuntimeError):
+            continue
+        if len(flat) == count and all(_same(_first(target), plain(flat[item])) for item, target in targets.items()):
+            return flat
+    return None
+
+
+def plain(label: Any) -> Any:
+    """A label as Python's own int, float, bool or str; None if it is missing; what is none of these as it is."""
+    if isinstance(label, (list, tuple)) and len(label) == 1:
+        return plain(label[0])
+    label = _array_if_any(label)
+    if isinstance(label, np.ndarray) and label.size == 1:
+        label = label.reshape(-1)[0]
+    if isinstance(label, np.generic) and label.dtype.kind in "biufU":
+        label = label.item()
+    if isinstance(label, str):
+        return str.__str__(label)
+    return None if _is_missing(label) else label
+
+
+def _first(label: Any) -> Any:
+    """A label, or the first of several."""
+    label = _array_if_any(label)
+    if isinstance(label, np.ndarray) and label.size:
+        return plain(label.reshape(-1)[0])
+    return _first(label[0]) if isinstance(label, (list, tuple)) and label else plain(label)
+
+
+def _same(label: Any, other: Any) -> bool:
+    return all(isinstance(one, (str, int, float, type(None))) for one in (label, other)) and label == other
+
+
+def _array_if_any(label: Any) -> Any:
+    if isinstance(label, Tensor):
+        return _of_tensor(label)
+    return np.asarray(label) if hasattr(label, "__array__") else label
+
+
+def _is_missing(label: Any) -> bool:
+    if label is None:
+        return True
+    try:
+        return bool(label != label)  # NaN and NaT
+    except (TypeError, ValueError):
+        return type(label).__name__ == "NAType"  # pandas', of which nothing is true
+
+
+def _of_tensor(labels: Tensor) -> np.ndarray[Any, Any]:
+    labels = labels.detach().cpu()
+    array: np.ndarray[Any, Any] = (labels.double() if labels.is_floating_point() else labels).numpy()
+    return array
+
+
+def _check(values: list[Any], whereabouts: Callable[[int], str]) -> None:
+    """Raise ValueError unless values are all names or all whole numbers."""
+    missing = [item for item, value in enumerate(values) if value is None]
+    if missing:
+        listed = ", ".join(whereabouts(item) for item in missing[:LISTED_ITEMS])
+        more = " and others" if len(missing) > LISTED_ITEMS else ""
+        raise ValueError(
+            f"labels must be one an item, got none for {len(missing)} of {len(values)} items: {listed}{more}. "
+            "Leave these out with torch.utils.data.Subset, or pass labels= to fit."
+        )
+    for item, value in enumerate(values):
+        if not (isinstance(value, str) or _is_whole(value)):
+            raise ValueError(
+                "labels must be strings, booleans or whole numbers, "
+                f"got {brief(value)} ({type(value).__name__}) for {whereabouts(item)}. "
+                "Make each class a number or a name in the dataset, or pass labels= to fit."
+            )
+        if isinstance(value, str) != isinstance(values[0], str):
+            raise ValueError(
+                f"labels must be all strings or all numbers, got {brief(values[0])} for {whereabouts(0)} and "
+                f"{brief(value)} for {whereabouts(item)}. Make them all strings, or pass labels= to fit."
+            )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, float)) and -LIMIT <= value < LIMIT and value == int(value)
+
+
+def _of_integers(array: np.ndarray[Any, Any], own: Sequence[str]) -> Labels:
+    values = torch.from_numpy(array.astype(np.int64))
+    present: list[int] = values.unique().tolist()
+    if own and present[0] >= 0 and present[-1] < len(own):
+        return Labels(values, {label: own[label] for label in present}, True, False)
+    return Labels(values, {label: str(label) for label in present}, False, False)
+
+
+def _of_names(names: list[str], own: Sequence[str]) -> Labels:
+    present = sorted(set(names))
+    order = own if set(present) <= set(own) else present
+    place = {name: place for place, name in reversed(list(enumerate(order)))}  # the first, of one that is there twice
+    values = torch.tensor([place[name] for name in names])
+    return Labels(values, {place[name]: name for name in sorted(present, key=place.__getitem__)}, True, True)

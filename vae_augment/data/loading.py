@@ -1,0 +1,117 @@
+"""The images that a fit sees: all of a dataset's, as bytes, at one size."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vae_augment.config import MIN_SIDE, FitConfig
+from vae_augment.data.source import Source
+from vae_augment.images import conversion
+from vae_augment.images.conversion import USUAL_RANGES, Range
+from vae_augment.images.tensors import resize, to_float, to_uint8
+
+logger = logging.getLogger(__name__)
+
+LISTED_SHAPES = 5  # of those in an error
+OUTLYING = 1e-3  # the share of values that are left aside, half of it on either side
+ALIKE = 2  # levels of 255: values this near to each other tell a VAE nothing
+SAMPLED = 2**22  # values looked at
+
+
+@dataclass(frozen=True)
+class FitData:
+    """The images of a fit.
+
+    Args:
+        images: uint8 [N, C, H, W], at the bank's size.
+        labels: int64 [N].
+        names: of each label.
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: dict[int, str]
+
+    def of(self, label: int) -> Tensor:
+        return self.images[self.labels == label]
+
+
+def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
+    """Every raw image of a source as uint8 at (C, H, W) `shape`. Raises ValueError naming one that cannot be read."""
+    return FitData(load_some(source, range(len(source)), shape), source.labels, source.classes)
+
+
+def load_some(source: Source, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
+    """Likewise those of some items alone: uint8 [N, C, H, W]."""
+    images = torch.empty(len(indices), *shape, dtype=torch.uint8)
+    for place, index in enumerate(indices):
+        pixels = conversion.match_channels(source.pixels(index, source.raw(index).image), shape[0])
+        if pixels.dtype == torch.uint8 and pixels.shape[1:] == shape[1:]:
+            images[place] = pixels
+        else:
+            images[place] = to_uint8(resize(to_float(pixels)[None], (shape[1], shape[2])))[0]
+    return images
+
+
+def outliers_said(data: FitData, value_range: Range | None) -> str:
+    """What to say where a few values lie so far from the others that these have become one grey; else ""."""
+    if value_range is None or value_range in USUAL_RANGES:
+        return ""
+    values = data.images.flatten()
+    shares = torch.bincount(values[:: 1 + len(values) // SAMPLED], minlength=256).cumsum(0).double()  # [256]
+    ends = torch.tensor([OUTLYING / 2, 1 - OUTLYING / 2], dtype=torch.float64) * shares[-1]
+    low, high = torch.searchsorted(shares, ends).tolist()
+    if high - low > ALIKE or values.min() == values.max():
+        return ""
+    return (
+        f"values of the images reach from {value_range[0]:g} to {value_range[1]:g}, and nearly all of them are alike "
+        "on that scale: outliers leave nothing of the images. Clip them, or scale the images to 0..1."
+    )
+
+
+def common_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
+    """(C, H, W) of the bank: the most common size and channels of the dataset, the longer side at most the cap.
+
+    Raises:
+        ValueError: images below 8x8, of more channels than a bank holds, or arrays of several shapes that no transform
+            makes alike.
+    """
+    probed = [
+        (conversion.channels_of(image), conversion.size_of(image), isinstance(image, Image.Image))
+        for image in source.probe()
+    ]
+    _check_arrays(source, Counter((*size, channels) for channels, size, is_pil in probed if not is_pil))
+    channels = Counter(channels for channels, _, _ in probed).most_common(1)[0][0]
+    if not 1 <= channels <= conversion.MAX_CHANNELS:
+        raise ValueError(f"images must have 1 to {conversion.MAX_CHANNELS} channels, got {channels}. Leave some out.")
+    sizes = Counter(size for _, size, _ in probed)
+    height, width = sizes.most_common(1)[0][0]
+    longer = config.image_size or min(max(height, width), config.image_size_cap)
+    scale = longer / max(height, width)
+    # a long narrow image keeps as much of its shorter side as a model needs
+    resized = [max(round(side * scale), min(side, MIN_SIDE)) for side in (height, width)]
+    shape = channels, resized[0], resized[1]
+    if min(shape[1:]) < MIN_SIDE:
+        raise ValueError(f"images must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {height}x{width}.")
+    if len(sizes) > 1 or shape[1:] != (height, width):
+        logger.info("images of %d sizes are modelled at %dx%d", len(sizes), shape[1], shape[2])
+    return shape
+
+
+def _check_arrays(source: Source, shapes: Counter[tuple[int, int, int]]) -> None:
+    """Raise ValueError for arrays and tensors of several shapes (H, W, C) that nothing makes alike afterwards."""
+    if len(shapes) < 2 or source.has_transforms:
+        return
+    listed = ", ".join(f"{h}x{w} with {c} channels ({n})" for (h, w, c), n in shapes.most_common(LISTED_SHAPES))
+    more = " and others" if len(shapes) > LISTED_SHAPES else ""
+    raise ValueError(
+        f"images that are arrays must have one shape, got {len(shapes)}: {listed}{more}. Resize them, give the dataset "
+        "a transform that does, or give PIL images."
+    )

@@ -1,0 +1,320 @@
+"""A dataset that holds images itself: its items raw, whole, and finished by its own transforms.
+
+Nothing is changed in the caller's object: transforms are set aside on shallow copies (docs/design.md, decision 7).
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import TensorDataset
+from torchvision.datasets import DatasetFolder, VisionDataset
+from torchvision.datasets.folder import default_loader
+from torchvision.transforms import Compose, ToTensor
+
+from vae_augment.data.items import Sample, evenly, put_together, taken_apart
+from vae_augment.data.labels import agreeing
+from vae_augment.data.pixel_cache import Pixels
+from vae_augment.data.transform_calls import (
+    OF_IMAGE,
+    OF_ITEM,
+    OF_PAIR,
+    TRANSFORMS,
+    Call,
+    is_property,
+    replace,
+    same_pixels,
+    set_aside,
+)
+from vae_augment.exceptions import DataWarning, warn
+
+LABELS = ("targets", "labels", "_labels")
+TRIED_ITEMS = 32  # are read twice: of a transform at random that changes one in ten, all but one in a thousand are seen
+
+
+class Leaf:
+    """A dataset that holds images itself.
+
+    Args:
+        dataset: map-style. Not changed.
+    """
+
+    _pixels: Pixels | None = None
+
+    def __init__(self, dataset: Any) -> None:
+        self.leaf = copy.copy(dataset)
+        self._after: dict[str, Any] = {}  # transforms assigned later that the dataset itself does not call
+        self._plain, self._call = set_aside(dataset)
+        if self._plain is None:
+            warn(
+                f"the transforms of {type(dataset).__name__} cannot be set aside; working on what it returns.",
+                DataWarning,
+            )
+        self.stable = self._is_stable() and self._plain is not None  # else a later transform would change it
+        self._alike = self._first_of_alike()
+        files = len(self.leaf) if _reads_files(self._plain) else 0
+        self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while not known
+        with suppress(OSError):  # for whoever reads the item to tell
+            self._pixels = Pixels(files, self._size(0)) if files else None
+
+    def copied(self) -> Leaf:
+        node = copy.copy(self)
+        node.leaf, node._after = copy.copy(self.leaf), dict(self._after)
+        return node
+
+    def __len__(self) -> int:
+        return len(self.leaf)
+
+    def leaves(self) -> list[Leaf]:
+        return [self]
+
+    def raw(self, index: int) -> Sample:
+        if self._pixels is not None:
+            image, target = self._pixels.get(index), self._plain.samples[index][1]
+            if image is None:
+                image, target = self._plain[index]
+                self._pixels.put(index, image)
+            return Sample(image, target, (image, target))
+        return taken_apart(self.leaf[index] if self._plain is None else self._plain[index])
+
+    def blank(self, index: int) -> Sample:
+        """Item `index` raw, but for its pixels where reading them takes time; another item's, or none."""
+        if self._alike is not None:
+            image, labels = self._alike
+            target = int(labels[index])
+            return Sample(image, target, (image, target))
+        folder = self._plain
+        if not _reads_files(folder):
+            return self.raw(index)
+        image, target = Image.new("RGB", self._size(index)), folder.samples[index][1]
+        return Sample(image, target, (image, target))
+
+    def _size(self, index: int) -> tuple[int, int]:
+        """Width and height of a file's image."""
+        width, height = self._sizes[index].tolist()
+        if not (width and height):
+            with Image.open(self._plain.samples[index][0]) as opened:
+                width, height = opened.size
+            self._sizes[index] = torch.tensor([width, height])
+        return width, height
+
+    def items(self, indices: list[int]) -> list[Any]:
+        """Whole items, by the dataset's `__getitems__` where it has one. Files whose pixels are kept stay closed."""
+        batched = getattr(type(self.leaf), "__getitems__", None)
+        if batched:
+            items = list(batched(self.leaf, indices))
+        elif self._pixels is not None and self._pixels.kept:
+            items = [self._of_pixels(i) for i in indices]
+        else:
+            items = [self.leaf[i] for i in indices]
+        return [self._followed(item) for item in items] if self._after else items
+
+    def _of_pixels(self, index: int) -> tuple[Any, Any]:
+        """What torchvision's DatasetFolder gives."""
+        sample, folder = self.raw(index), self.leaf
+        image = sample.image if folder.transform is None else folder.transform(sample.image)
+        return image, sample.target if folder.target_transform is None else folder.target_transform(sample.target)
+
+    def finish(self, index: int, sample: Sample, image: Any) -> Any:
+        """A raw `sample` with another image, through the dataset's transforms."""
+        item = self._finished(sample, image)
+        return self._followed(item) if self._after else item
+
+    def _finished(self, sample: Sample, image: Any) -> Any:
+        if self._plain is None:
+            return put_together(sample.whole, image, sample.target)
+        tail = self.after_to_tensor() if isinstance(image, Tensor) and isinstance(sample.image, Image.Image) else None
+        if tail is not None:
+            for step in tail:
+                image = step(image)
+            of_target = getattr(self.leaf, "target_transform", None)
+            return put_together(sample.whole, image, sample.target if of_target is None else of_target(sample.target))
+        single, of_target = (getattr(self.leaf, name, None) for name in ("transform", "target_transform"))
+        if single is not None and self._call.style == OF_ITEM:
+            target = sample.target if of_target is None else of_target(sample.target)
+            return single(put_together(sample.whole, image, target))
+        return put_together(sample.whole, *self._transformed(image, sample.target))
+
+    def after_to_tensor(self) -> list[Any] | None:
+        """What follows torchvision's ToTensor, where the transform begins with one; else None.
+
+        An image that is made as a tensor can go on from there, instead of becoming a PIL image first.
+        """
+        single = getattr(self.leaf, "transform", None)
+        steps: list[Any] = [single]
+        if single is not None and type(single) is Compose:  # a subclass may do more
+            steps = single.transforms
+        first = steps[0] if steps else None
+        plain = self._plain is not None and self._call.style == OF_IMAGE
+        return steps[1:] if type(first) is ToTensor and plain else None
+
+    def _transformed(self, image: Any, target: Any) -> tuple[Any, Any]:
+        single, of_target, joint = (getattr(self.leaf, name, None) for name in TRANSFORMS)
+        if single is None and of_target is None and joint is not None:
+            if isinstance(self.leaf, VisionDataset):  # torchvision's own takes both
+                image, target = joint(image, target)
+                return image, target
+            single = joint
+        if single is not None and self._call.style == OF_PAIR:
+            image, target = single(image, target)
+        elif single is not None:
+            image = self._call(single, image, target)
+        return image, target if of_target is None else of_target(target)
+
+    def _followed(self, item: Any) -> Any:
+        image, target, whole = taken_apart(item)
+        of_image, of_target = self._after.get("transform"), self._after.get("target_transform")
+        return put_together(
+            whole,
+            image if of_image is None else self._call(of_image, image, target),
+            target if of_target is None else of_target(target),
+        )
+
+    def transform(self, name: str) -> Any:
+        """One of `TRANSFORMS`, or None."""
+        return self._after.get(name, getattr(self.leaf, name, None))
+
+    def set_transform(self, name: str, value: Any) -> None:
+        """Replace one of `TRANSFORMS`. The dataset calls it, or if it never would, it is called on what it returns."""
+        call = Call()
+        if not is_property(self.leaf, name):  # setting that may reach into another object
+            call.observe(self.leaf if self._plain is None else self._plain, name)
+        if call.made:
+            replace(self.leaf, name, value)
+            if name != "target_transform":
+                self._call = call
+        elif value is None:
+            self._after.pop(name, None)
+        else:
+            self._after[name] = value
+
+    @property
+    def in_memory(self) -> bool:
+        return self._alike is not None or isinstance(self.leaf, TensorDataset)
+
+    def labels(self) -> Any:
+        """The attribute that holds them, if it agrees with the first item; else every item is read."""
+        if not len(self.leaf):
+            return np.empty(0, dtype=np.int64)
+        held = self._held_labels()
+        return [self.raw(i).target for i in range(len(self.leaf))] if held is None else held
+
+    def _held_labels(self) -> Any:
+        """Those of an attribute that agrees with the items, some of which are read to see."""
+        held = [getattr(self.leaf, name, None) for name in LABELS]
+        if isinstance(self.leaf, TensorDataset):
+            held.append(self.leaf.tensors[1])
+        return agreeing(held, len(self.leaf), {i: self.raw(i).target for i in self.tried()})
+
+    @property
+    def uniform(self) -> bool:
+        """Whether its images are of one kind for certain: torchvision's own are."""
+        return _is_torchvisions(self.leaf)
+
+    def tried(self) -> list[int]:
+        """Items that are read to see what the dataset is like."""
+        return evenly(len(self.leaf), 1 if self.uniform else TRIED_ITEMS)
+
+    @property
+    def classes(self) -> Any:
+        """The dataset's own class names, if it has any."""
+        return getattr(self.leaf, "classes", None)
+
+    def whereabouts(self, index: int) -> str:
+        files = self._files()
+        return f"item {index}" if files is None else str(files[index])
+
+    def names(self) -> list[str]:
+        """The name of each item: its file's, without the folder, or its number."""
+        files = self._files()
+        return [f"{i:06d}" for i in range(len(self.leaf))] if files is None else [Path(file).name for file in files]
+
+    def _files(self) -> list[str | Path] | None:
+        """The file of each item, for a dataset with torchvision's `samples`."""
+        samples = getattr(self.leaf, "samples", None)
+        if not isinstance(samples, list):
+            return None
+        files = [s[0] if isinstance(s, tuple) and s else s for s in samples]
+        return files if all(isinstance(file, (str, Path)) for file in files) else None
+
+    def update_digest(self, digest: Any) -> bool:
+        """Add the bytes of an array in memory, or name, size and time of files; False if there are neither."""
+        data = getattr(self.leaf, "data", None)
+        if isinstance(self.leaf, TensorDataset):
+            data = self.leaf.tensors[0]
+        if isinstance(data, Tensor):
+            data = data.detach().cpu()
+            data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
+        if isinstance(data, np.ndarray) and data.ndim and data.dtype.kind in "biuf" and len(data) == len(self.leaf):
+            digest.update(f"{data.shape}{data.dtype}".encode())
+            digest.update(np.ascontiguousarray(data).data)
+            return True
+        files = self._files()
+        if files is None or not all(Path(file).is_file() for file in files):
+            return False
+        root = str(getattr(self.leaf, "root", ""))  # so that a folder is the same by whatever path it is named
+        for path in files:
+            stat = Path(path).stat()
+            name = str(path).removeprefix(root)
+            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        return True
+
+    def _first_of_alike(self) -> tuple[Any, np.ndarray[Any, Any]] | None:
+        """An image of a torchvision dataset that holds all of them in one array, so alike in kind; and all labels."""
+        data = getattr(self._plain, "data", None)
+        if not (
+            _is_torchvisions(self.leaf)
+            and isinstance(data, (np.ndarray, Tensor))
+            and len(data) == len(self.leaf)
+            and self.stable
+        ):
+            return None
+        labels, first = self._held_labels(), self.raw(0)
+        plain_pair = type(first.whole) is tuple and len(first.whole) == 2 and type(first.target) is int
+        if labels is None or not plain_pair:
+            return None
+        # Copies: both may be views of the dataset's memory, which pickling for a spawned worker moves elsewhere.
+        return copy.deepcopy(first.image), np.array(labels)
+
+    def _is_stable(self) -> bool:
+        """Whether an item is the same each time it is read."""
+        if self._plain is not None and _is_torchvisions(self.leaf):
+            return True
+        try:
+            same = all(same_pixels(self.raw(i).image, self.raw(i).image) for i in evenly(len(self.leaf), TRIED_ITEMS))
+        except (OSError, TypeError, ValueError):  # for whoever reads the item to tell
+            return False
+        if not same:
+            warn(
+                f"items of {type(self.leaf).__name__} differ each time they are read: it transforms images at random "
+                "in a way that cannot be set aside. Working on what it returns; better give it a `transform` "
+                "attribute.",
+                DataWarning,
+            )
+        return same
+
+
+def _is_torchvisions(dataset: Any) -> bool:
+    """Whether torchvision reads its items, or our own sample does: not a subclass that does more."""
+    read = getattr(type(dataset), "__getitem__", None)
+    if isinstance(dataset, DatasetFolder) and dataset.loader is not default_loader:
+        return False
+    return str(getattr(read, "__module__", "")).startswith(("torchvision.datasets.", "vae_augment."))
+
+
+def _reads_files(folder: Any) -> bool:
+    """Whether it is torchvision's folder of class folders, opened as torchvision does by default."""
+    return (
+        isinstance(folder, DatasetFolder)
+        and type(folder).__getitem__ is DatasetFolder.__getitem__
+        and folder.loader is default_loader
+        and torchvision.get_image_backend() == "PIL"
+    )

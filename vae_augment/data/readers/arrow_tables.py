@@ -1,0 +1,189 @@
+"""Parquet files and folders that Hugging Face's `datasets` saves: tables with a column of image files' bytes.
+
+pyarrow reads both; `datasets` itself, which may run code that comes with data, is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vae_augment.data.opened import OpenedData, Problem, refuse
+from vae_augment.data.readers.columns import IMAGES, LABELS, SPLIT, as_text, chosen_split, column, numbered
+from vae_augment.data.readers.image_files import EncodedImages
+from vae_augment.data.readers.parquet_rows import ParquetRows
+from vae_augment.data.readers.saved_streams import SAVED, read_saved
+from vae_augment.data.readers.shards import check_complete, files_like, split_of
+
+SAVED_PARTS = "dataset_dict.json"  # it or SAVED is in a folder that `save_to_disk` has written
+AT_ONCE = 2**10  # texts, which are larger in memory than in a table
+
+
+class TableImages(EncodedImages):
+    """Images that a table holds as the bytes of files.
+
+    Args:
+        column: a pyarrow array of bytes.
+        rows: those to use, in order.
+        targets: the label of each of them.
+        classes: names that labels are indices of; empty if they have none.
+        max_pixels: of an image; one of more is an error.
+    """
+
+    def __init__(
+        self, column: Any, rows: Sequence[int], targets: Sequence[int], classes: Sequence[str], max_pixels: int
+    ) -> None:
+        self._column, self._rows = column, rows
+        super().__init__(targets, classes, max_pixels)
+
+    def encoded(self, index: int) -> bytes:
+        held: bytes = self._column[self._rows[index]].as_py()
+        return held
+
+
+def is_table_folder(path: Path) -> bool:
+    """Whether a folder holds Parquet files, or was written by `datasets`."""
+    return (path / SAVED).is_file() or (path / SAVED_PARTS).is_file() or bool(_parquet_files(path))
+
+
+def open_parquet(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
+    """A file is the same in both parts, but for a column "split"."""
+    return _open_parquet([path], path, path.stem, part, on_error, max_pixels)
+
+
+def open_table_folder(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
+    name = path.resolve().name
+    files = _parquet_files(path)
+    if files:
+        splits = {file: split_of(file) for file in files}
+        if len(set(splits.values())) > 1 or part == "test":
+            wanted = chosen_split(splits.values(), part, str(path))
+            files = [file for file in files if splits[file] == wanted]
+        return _open_parquet(files, path, name, part, on_error, max_pixels)
+    folder = path
+    if (path / SAVED_PARTS).is_file():
+        parts = [child.name for child in path.iterdir() if (child / SAVED).is_file()]
+        folder = path / chosen_split(parts, part, str(path))
+    table = read_saved(folder)
+    return _opened(table, _columns(table.schema, path), path, name, "huggingface", part, on_error, max_pixels)
+
+
+def _open_parquet(files: list[Path], path: Path, name: str, part: str, on_error: str, max_pixels: int) -> OpenedData:
+    check_complete(files)
+    rows = ParquetRows(files)
+    columns = _columns(rows.schema, path)
+    wanted = [f"{columns.images}.bytes" if columns.in_struct else columns.images, columns.labels]
+    table = rows.read([*wanted, *([SPLIT] if SPLIT in rows.schema.names else [])])
+    return _opened(table, columns, path, name, "parquet", part, on_error, max_pixels)
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    """Those of the folder itself, or of its folder "data", as the hub keeps them."""
+    return files_like(path, "*.parquet") or files_like(path / "data", "*.parquet")
+
+
+def _opened(
+    table: Any, columns: _Columns, path: Path, name: str, source: str, part: str, on_error: str, max_pixels: int
+) -> OpenedData:
+    images, labels = _image_bytes(table, columns), _labels(table, columns)
+    there, rows = images.is_valid().to_pylist(), _rows_of(table, part, path)
+    reasons = {
+        row: "it holds no image's bytes" if labels[row] else "it has no label"
+        for row in rows
+        if not (there[row] and labels[row])
+    }
+    problems = [Problem(f"{path.name}, row {row}", reason) for row, reason in reasons.items()]
+    if on_error == "fail":
+        refuse(problems, str(path))
+    kept = [row for row in rows if row not in reasons]
+    if not kept:
+        refuse(problems, str(path), all_of_it=True)
+        raise ValueError(f"{path} must hold at least one image with a label, got {table.num_rows} rows.")
+    numbers, own = numbered([labels[row] for row in kept])
+    dataset = TableImages(images, kept, numbers, own or columns.names, max_pixels)
+    return OpenedData(dataset, name, source, tuple(problems))
+
+
+class _Columns(NamedTuple):
+    """Where a table holds what; the names that `datasets` has noted of labels, if it has."""
+
+    images: str
+    in_struct: bool
+    labels: str
+    names: list[str]
+
+
+def _columns(schema: Any, path: Path) -> _Columns:
+    """Those of a table, by its schema alone. ValueError for what is of another kind."""
+    from pyarrow import types
+
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path} must have columns of different names, got {twice[0]!r} more than once.")
+    features = _features(schema)
+    images = _of_type(features, "Image") or column(schema.names, IMAGES, str(path))
+    labels = _of_type(features, "ClassLabel") or column(schema.names, LABELS, str(path))
+    kind = schema.field(images).type
+    in_struct = types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    held = kind.field(kind.get_field_index("bytes")).type if in_struct else kind
+    if not (types.is_binary(held) or types.is_large_binary(held)):
+        raise ValueError(f"column {images!r} of {path} must hold the bytes of image files, got {held}.")
+    for name in (labels, *([SPLIT] if SPLIT in schema.names else [])):
+        kind = schema.field(name).type
+        if types.is_nested(kind):
+            raise ValueError(f"column {name!r} of {path} must hold whole numbers or names, got {kind}.")
+    names = features.get(labels, {}).get("names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        names = []
+    return _Columns(images, in_struct, labels, names)
+
+
+def _rows_of(table: Any, part: str, path: Path) -> list[int]:
+    """Those whose "split" is the part, if there is such a column."""
+    if SPLIT not in table.column_names or not table.num_rows:
+        return list(range(table.num_rows))
+    splits = _texts(table[SPLIT])
+    wanted = chosen_split(splits, part, str(path))
+    return [row for row, split in enumerate(splits) if split == wanted]
+
+
+def _labels(table: Any, columns: _Columns) -> list[str]:
+    """The label of each row as text, "" where it is missing."""
+    labels = _texts(table[columns.labels])
+    if columns.names:
+        return ["" if label.startswith("-") else label for label in labels]  # -1: it is not known
+    return labels
+
+
+def _texts(held: Any) -> list[str]:
+    """The values of a column as text, each text once in memory."""
+    known: dict[str, str] = {}
+    texts: list[str] = []
+    for start in range(0, len(held), AT_ONCE):
+        texts += [known.setdefault(text, text) for text in map(as_text, held.slice(start, AT_ONCE).to_pylist())]
+    return texts
+
+
+def _image_bytes(table: Any, columns: _Columns) -> Any:
+    """The column of images, as bytes."""
+    from pyarrow import compute
+
+    images = table[columns.images]
+    return compute.struct_field(images, "bytes") if columns.in_struct else images
+
+
+def _features(schema: Any) -> dict[str, dict[str, Any]]:
+    """What `datasets` has noted of each column: its type, the names of its labels."""
+    noted = (schema.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        features = json.loads(noted)["info"]["features"]
+        return {name: kind for name, kind in features.items() if isinstance(kind, dict) and name in schema.names}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _of_type(features: dict[str, dict[str, Any]], kind: str) -> str | None:
+    return next((name for name, feature in features.items() if feature.get("_type") == kind), None)

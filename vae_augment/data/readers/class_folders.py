@@ -1,0 +1,141 @@
+"""Folders with a folder of images for each class, as a whole or divided into parts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vae_augment.data.opened import OpenedData, Problem, refuse
+from vae_augment.data.readers.image_files import ImageFiles
+from vae_augment.images.image_file import EXTENSIONS
+
+TEST_FOLDERS = ("test", "val")  # beside "train"; the first that there is
+LISTED_ENDINGS = 5
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Found:
+    """What a folder of class folders holds."""
+
+    samples: list[tuple[str, int]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    endings: Counter[str] = field(default_factory=Counter)  # of files that are not taken
+    hidden: int = 0
+    outside: int = 0  # files that lie in no class folder
+
+
+def open_folder(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
+    folder = _part_of(path, part)
+    if folder != path:
+        logger.info("using the part %s", folder)
+    found = _Found()
+    classes = _class_names(folder, found)
+    if not classes:
+        raise ValueError(f"{folder} must hold one folder of images per class: it has no folder.")
+    for label, name in enumerate(classes):
+        before = len(found.samples), len(found.problems)
+        _look_into(folder / name, label, name, found)
+        if (len(found.samples), len(found.problems)) == before:
+            found.problems.append(Problem(str(folder / name), "it holds no image", name))
+    if not found.samples:
+        raise ValueError(
+            f"{folder} must hold one folder of images per class: no file in them ends in {', '.join(EXTENSIONS)}."
+        )
+    if on_error == "fail":
+        refuse(found.problems, str(folder))
+    dataset = ImageFiles(found.samples, classes, folder, max_pixels)
+    return OpenedData(dataset, path.resolve().name, "folder", tuple(found.problems), tuple(_notes(found)))
+
+
+def _class_names(folder: Path, found: _Found) -> list[str]:
+    """The names of the class folders, in torchvision's order."""
+    names = []
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if name.startswith("."):
+            found.hidden += 1
+        elif path.is_dir():
+            names.append(_as_text(name))
+        elif path.exists():
+            found.outside += 1
+        else:
+            found.problems.append(Problem(str(path), "a link to nothing"))
+    return names
+
+
+def _as_text(name: str) -> str:
+    """A folder's name, which a bank keeps. ValueError if it is none in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"class folders must have names in UTF-8, got {os.fsencode(name)!r}. Rename it.") from None
+    return name
+
+
+def _look_into(folder: Path, label: int, name: str, found: _Found) -> None:
+    """Add the images of a class, in torchvision's order: folder by folder, links followed but never in a circle."""
+    above: dict[str, tuple[tuple[int, int], ...]] = {}  # of each folder: those it lies in, and itself
+    holds: dict[str, list[str]] = {}
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=lambda e: _cannot_list(e, name, found)):
+        stat = os.stat(place)
+        key = stat.st_dev, stat.st_ino
+        outer = above.get(os.path.dirname(place), ())
+        if key in outer:
+            found.problems.append(Problem(place, "a link to a folder that it lies in", name))
+            folders.clear()
+            continue
+        above[place] = (*outer, key)
+        found.hidden += sum(inner.startswith(".") for inner in (*folders, *files))
+        folders[:] = [inner for inner in folders if not inner.startswith(".")]
+        holds[place] = [file for file in files if not file.startswith(".")]
+    for place in sorted(holds):
+        for file in sorted(holds[place]):
+            _take(os.path.join(place, file), label, name, found)
+
+
+def _take(path: str, label: int, name: str, found: _Found) -> None:
+    if not path.lower().endswith(EXTENSIONS):
+        found.endings[os.path.splitext(path)[1].lower() or "no ending"] += 1
+    elif not os.path.exists(path):
+        found.problems.append(Problem(path, "a link to nothing", name))
+    elif not os.path.isfile(path):
+        found.problems.append(Problem(path, "it is no regular file", name))
+    else:
+        found.samples.append((path, label))
+
+
+def _cannot_list(error: OSError, name: str, found: _Found) -> None:
+    found.problems.append(Problem(str(error.filename), f"its folder cannot be listed ({error.strerror})", name))
+
+
+def _notes(found: _Found) -> list[str]:
+    notes = []
+    if found.endings:
+        listed = ", ".join(f"{ending} ({n})" for ending, n in found.endings.most_common(LISTED_ENDINGS))
+        notes.append(f"{found.endings.total()} files of other endings are passed over: {listed}.")
+    if found.hidden:
+        notes.append(f"{found.hidden} hidden files and folders are passed over.")
+    if found.outside:
+        notes.append(f"{found.outside} files that lie in no class folder are passed over.")
+    return notes
+
+
+def _part_of(path: Path, part: str) -> Path:
+    """The subfolder that is a part of the data; the folder itself if it is not divided into parts."""
+    if not _holds_folders(path / "train"):
+        return path
+    if part == "train":
+        return path / "train"
+    for name in TEST_FOLDERS:
+        if _holds_folders(path / name):
+            return path / name
+    raise ValueError(f"{path} must hold a folder {' or '.join(TEST_FOLDERS)} of class folders beside train, got none.")
+
+
+def _holds_folders(path: Path) -> bool:
+    return path.is_dir() and any(child.is_dir() for child in path.iterdir() if not child.name.startswith("."))

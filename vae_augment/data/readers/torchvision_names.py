@@ -1,0 +1,152 @@
+"""Torchvision's datasets by name: where they are looked for, and what stands in for MNIST offline."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from vae_augment.data.opened import SAMPLE_SOURCE, OpenedData
+from vae_augment.data.readers.download import download
+from vae_augment.data.readers.torchvision_table import KNOWN, Known
+from vae_augment.exceptions import DataWarning, warn
+from vae_augment.files.writing import filled_at_once, sweep
+
+HINT = re.compile(r"[.\s]*(You can (use|set) download=True.*)?\s*$", re.DOTALL)  # torchvision's, of no use here
+
+logger = logging.getLogger(__name__)
+
+
+class _NotOpened(Exception):
+    """What is there cannot be opened: where, and why."""
+
+
+def open_known(key: str, part: str, root: str | Path | None, timeout: float) -> OpenedData:
+    """One part of a dataset of the table; see `vae_augment.data.open_data`."""
+    known = KNOWN[key]
+    if part == "test" and known.test is None:
+        raise ValueError(f"{key} has no test part: evaluate without --test, which holds some of --data out.")
+    dataset, odd = _search(known, part, places() if root is None else [Path(root)])
+    if dataset is None and root is not None:
+        raise FileNotFoundError(
+            f"no {known.class_name} in {root}: expected torchvision's layout below it ({known.place}){odd}. "
+            "Leave the root out to look elsewhere and to download."
+        )
+    if dataset is None:
+        try:
+            dataset = _downloaded(known, part, timeout)
+        except ConnectionError as error:
+            return _instead(key, part, f"{error}{odd}")
+    return OpenedData(dataset, key, "torchvision")
+
+
+def unknown(name: str) -> str:
+    """What to say of a name that is none of the table's: the nearest ones and all there are."""
+    near = difflib.get_close_matches(name.lower(), KNOWN)
+    asked = f"did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}? Else " if near else ""
+    return f"unknown dataset {name!r}: {asked}name a folder of class folders, or one of {', '.join(KNOWN)}."
+
+
+def places() -> list[Path]:
+    """Folders that are searched for torchvision datasets; downloads go into the last."""
+    named = os.environ.get("VAE_AUGMENT_DATA")
+    return [*([Path(named)] if named else []), Path("data"), Path(torch.hub._get_torch_home()) / "datasets"]
+
+
+def _downloaded(known: Known, part: str, timeout: float) -> Dataset[Any]:
+    """Raises ConnectionError that says why not, or how to get it by hand."""
+    root, options = places()[-1], known.options(part)
+    if known.source:
+        raise ConnectionError(f"torchvision has no download of it: get it from {known.source}")
+    if known.gigabytes:
+        given = "".join(f", {name}={value!r}" for name, value in options.items())
+        raise ConnectionError(
+            f"its {known.gigabytes} GB are too much to do so unasked: "
+            f"torchvision.datasets.{known.class_name}('FOLDER'{given}, download=True) does"
+        )
+    logger.info("downloading %s to %s", known.class_name, root)
+    sweep(root, [known.class_name])
+    try:
+        if any(root.glob(known.place)):  # some of it is there: torchvision checks that, and gets the rest
+            download(known.class_name, options, root, timeout)
+        else:  # half of a folder of images would look like a smaller dataset
+            with filled_at_once(root, known.class_name) as folder:
+                download(known.class_name, options, folder, timeout)
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise ConnectionError(f"nothing can be written to {root}: {error}") from error
+    dataset, odd = _search(known, part, [root])
+    if dataset is None:
+        raise ConnectionError(f"the download left nothing that torchvision can open{odd}")
+    return dataset
+
+
+def _instead(key: str, part: str, reason: str) -> OpenedData:
+    if key != "mnist":
+        raise ConnectionError(
+            f"{key} is not on this machine and cannot be downloaded ({reason}). "
+            f"Put it in torchvision's layout ({KNOWN[key].place}) into a folder and name that as the root."
+        )
+    from vae_augment.mnist_sample import MNISTSample
+
+    images = "5,000 of its 60,000 training" if part == "train" else "1,000 of its 10,000 test"
+    warn(
+        "MNIST is not on this machine and cannot be downloaded. Using the sample that comes with vae-augment instead: "
+        f"{images} images. Results will be worse than with all of MNIST. Reason: {reason}",
+        DataWarning,
+    )
+    return OpenedData(MNISTSample(train=part == "train"), "mnist", SAMPLE_SOURCE)
+
+
+def _search(known: Known, part: str, roots: Sequence[Path]) -> tuple[Dataset[Any] | None, str]:
+    """The dataset in the first folder that has it, or None; and what cannot be opened, to go into a message."""
+    odd = ""
+    for root in roots:
+        try:
+            dataset = _open(known, part, root.expanduser())
+        except _NotOpened as error:
+            logger.info("%s", error)
+            odd = odd or f"; {error}"
+        else:
+            if dataset is not None:
+                return dataset, ""
+    return None, odd
+
+
+def _open(known: Known, part: str, root: Path) -> Dataset[Any] | None:
+    """The dataset in a folder; None if it is not there. No folder is made, as some classes of torchvision would."""
+    if not any(root.glob(known.place)):
+        return None
+    import torchvision
+
+    no_download = {} if known.source else {"download": False}
+    try:
+        dataset = getattr(torchvision.datasets, known.class_name)(str(root), **known.options(part), **no_download)
+        if not len(dataset):
+            raise RuntimeError("it holds no image")
+        _complete(dataset, known)
+    except Exception as error:  # torchvision and what it reads with have many ways to say that something is missing
+        kind = "" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: "
+        reason = kind + HINT.sub("", str(error))
+        raise _NotOpened(f"{root} has {known.place}, but it cannot be opened: {reason}") from error
+    return dataset  # type: ignore[no-any-return]
+
+
+def _complete(dataset: Any, known: Known) -> None:
+    """Give an opened dataset the labels and the class names that the table knows how to find."""
+    with suppress(AttributeError):  # of another torchvision: then images are read for labels, and numbers are names
+        if known.labels is not None:
+            dataset.targets = list(known.labels(dataset))
+            if None in dataset.targets:
+                raise RuntimeError("its images have no labels")
+        if known.names is not None:
+            dataset.classes = list(known.names(dataset))

@@ -1,0 +1,148 @@
+"""A dataset's transforms set aside, and how it calls them, seen by putting one in their place that changes nothing.
+
+The dataset is the caller's own, so all of this is done to copies, and whatever its code raises is its answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets import VisionDataset
+from torchvision.datasets.vision import StandardTransform
+
+from vae_augment.data.items import LABEL_KEYS, taken_apart
+
+logger = logging.getLogger(__name__)
+
+TRANSFORMS = ("transform", "target_transform", "transforms")
+# How a dataset calls its transform: with the image, image and label, the whole item, or as albumentations are called.
+OF_IMAGE, OF_PAIR, OF_ITEM, BY_KEYWORD = "image", "pair", "item", "keyword"
+
+
+class Call:
+    """How a dataset calls its transform, found by watching it do so once."""
+
+    def __init__(self) -> None:
+        self.style = OF_IMAGE
+        self.label_key: str | None = None
+        self.made = False
+
+    def observe(self, dataset: Any, name: str) -> Any:
+        """See how `dataset`, which is not changed, calls its transform of that name.
+
+        Returns:
+            The image that it was called with, or None. It may be a view of the dataset's memory, which pickling for a
+            spawned worker moves elsewhere, so it is not kept.
+        """
+        seen: list[Any] = []
+        watched = _copied(dataset)
+        try:
+            for other in TRANSFORMS:
+                if getattr(watched, other, None) is not None:
+                    setattr(watched, other, None)
+            replace(watched, name, partial(self._watch, seen))
+            if len(watched):
+                watched[0]
+        except Exception as error:  # of the dataset's own code, which gets a transform that changes nothing
+            logger.debug("watching %s of %s: %s", name, type(dataset).__name__, error)
+        return seen[-1] if seen else None
+
+    def _watch(self, seen: list[Any], /, *args: Any, **keywords: Any) -> Any:
+        self.made = True
+        image = keywords.get("image", args[0] if args else None)
+        if "image" in keywords:
+            self.style = BY_KEYWORD
+            self.label_key = next((key for key in LABEL_KEYS if key in keywords), None)
+        elif len(args) == 2:
+            self.style = OF_PAIR
+        elif len(args) == 1 and isinstance(args[0], (Mapping, tuple)):
+            self.style = OF_ITEM
+            image = taken_apart(args[0]).image
+        seen.append(image)
+        return _passed_on(*args, **keywords)
+
+    def __call__(self, transform: Any, image: Any, target: Any) -> Any:
+        if self.style == BY_KEYWORD or _is_albumentations(transform):
+            given = {"image": image} if self.label_key is None else {"image": image, self.label_key: target}
+            return transform(**given)["image"]
+        return transform(image)
+
+
+def _passed_on(*args: Any, **keywords: Any) -> Any:
+    """A transform that changes nothing, whichever way it is called."""
+    if keywords:
+        return keywords
+    return args[0] if len(args) == 1 else args
+
+
+def _copied(dataset: Any) -> Any:
+    """A shallow copy with containers of its own, for a dataset may keep what it has transformed in one."""
+    copied = copy.copy(dataset)
+    for name, value in list(getattr(copied, "__dict__", {}).items()):
+        if type(value) in (dict, list, set):
+            copied.__dict__[name] = value.copy()
+    return copied
+
+
+def replace(dataset: Any, name: str, value: Any) -> None:
+    setattr(dataset, name, value)
+    if isinstance(dataset, VisionDataset) and name != "transforms":  # torchvision's pair of the two
+        dataset.transforms = StandardTransform(dataset.transform, dataset.target_transform)
+
+
+def is_property(dataset: Any, name: str) -> bool:
+    return isinstance(getattr(type(dataset), name, None), property)
+
+
+def set_aside(dataset: Any) -> tuple[Any, Call]:
+    """A copy that returns raw items, or None if its transforms cannot be told apart from it; and how it calls one."""
+    given = [name for name in TRANSFORMS if getattr(dataset, name, None) is not None]
+    call, image = Call(), None
+    if any(is_property(dataset, name) or not callable(getattr(dataset, name)) for name in given):
+        return None, call
+    name = next((name for name in ("transform", "transforms") if name in given), None)
+    if name is not None:
+        image = call.observe(dataset, name)
+    plain = _without_transforms(dataset, given)
+    # What follows the call in the dataset's own code would be done to a raw image, and not after the transform.
+    if call.made and plain is not None and len(plain) and not same_pixels(image, taken_apart(plain[0]).image):
+        return None, call
+    return plain, call
+
+
+def _without_transforms(dataset: Any, given: list[str]) -> Any:
+    if not given:
+        return _copied(dataset)
+    for instead in (None, _passed_on):
+        try:
+            plain = _copied(dataset)
+            for name in given:
+                setattr(plain, name, instead)
+            if len(plain):
+                taken_apart(plain[0])
+            return plain
+        except OSError:  # for whoever reads the item to tell
+            return plain
+        except Exception as error:  # of the dataset's own code, which may call its transform whatever that is
+            logger.debug("without the transforms of %s: %s", type(dataset).__name__, error)
+    return None
+
+
+def same_pixels(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.dtype == second.dtype and torch.equal(first.nan_to_num(), second.nan_to_num())
+    a, b = np.asarray(first), np.asarray(second)
+    alike = isinstance(first, Image.Image) == isinstance(second, Image.Image)
+    return alike and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def _is_albumentations(transform: Any) -> bool:
+    return any(base.__module__.split(".")[0] == "albumentations" for base in type(transform).__mro__)

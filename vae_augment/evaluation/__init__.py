@@ -1,0 +1,193 @@
+"""evaluate: measure whether augmentation helps a classifier, on images held out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from vae_augment.bank import VAEBank
+from vae_augment.config import FitConfig
+from vae_augment.evaluation.arms import CLASSICAL, Classical, batches, default_classical, parse
+from vae_augment.evaluation.intervals import paired_difference, recalls
+from vae_augment.evaluation.result import Evaluation, verdict_of
+from vae_augment.evaluation.rounds import Study
+from vae_augment.fitting.classifier import BATCH, Factory, new_classifier, predict, train_classifier
+from vae_augment.model.devices import choose_device
+from vae_augment.seeding import check_seed, derive
+from vae_augment.wrapper.sampling_strategy import wanted_totals
+
+LEAST_STEPS, MOST_STEPS, EPOCHS = 600, 5_000, 10
+
+
+@torch.inference_mode(False)  # gradients, wherever it is called
+def evaluate(
+    dataset: Dataset[Any],
+    *,
+    bank: VAEBank | str | Path | None = None,
+    test: Dataset[Any] | None = None,
+    per_class: int | None = None,
+    seeds: int = 5,
+    arms: Sequence[str] = ("none", "classical", "ours", "ours+classical"),
+    classifier: Factory | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    config: FitConfig = FitConfig(),
+    classical: Classical | None = None,
+    sampling_strategy: str | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """Train the same classifier on the same images with and without augmentation, and compare on images held out.
+
+    In each round a bank is fitted on the round's training images alone, its policy included, and one classifier is
+    trained for each arm: from the same initial weights, for the same number of steps, on the same images in the same
+    order. Without `test` every round holds out a quarter of each class, or with `per_class` all other images.
+
+    Example:
+        >>> print(evaluate(ImageFolder("train"), test=ImageFolder("test")))
+
+    Args:
+        dataset: as in `fit`.
+        bank: or its path. With `test` and without `per_class`: fitted on `dataset` already, so that rounds differ in
+            the classifiers alone. Otherwise its options are used and a bank is fitted in each round, because the given
+            one has seen images that are not trained on.
+        test: images that are used to measure alone, of the same classes: by their names, if both have names. Without
+            it identical images of `dataset` are either trained on or held out.
+        per_class: train on this many images of each class, drawn anew in each round.
+        seeds: rounds.
+        arms: "none", "classical", "ours", "oversampling", "mixup", "textbook" (a VAE per class from scratch, drawn from
+            the prior), and "ours+classical", "mixup+classical", ...
+        classifier: makes a module of float images [B, C, H, W] in [0, 1] to logits [B, K], given (C, H, W) and K.
+            None: `SmallCNN`.
+        steps: of each classifier's training, batches of 64; None: ten epochs, 600 at least and 5,000 at most.
+        seed: of everything random here.
+        progress: show a progress bar, if standard error is a terminal.
+        config: of the banks that are fitted. With `bank` its own options hold where these are the default's, and
+            `invariances` of the caller's must be given again. The arm "textbook" has its preset, `steps`, `latent_dim`
+            and `width`.
+        classical: the augmentation of the classical arms, of (float images [B, C, H, W] in [0, 1], a CPU generator) to
+            the same shape. None: rotations of 15 degrees, shifts and scalings of 10 %, and for colour images brightness
+            and contrast by 20 %.
+        sampling_strategy: the wrapper's, in the arm "ours".
+        device: where to train; "auto" takes a CUDA device if there is one.
+
+    Raises:
+        TypeError: as `fit`.
+        ValueError: an unknown arm, fewer than two classes, or fewer than two with an image left to test on, test data
+            of other classes, of another scale or all in `dataset` too, or a bank that lacks a class.
+    """
+    arms = tuple(dict.fromkeys(arms))
+    for arm in arms:
+        parse(arm)
+    check_seed(seed)
+    if seeds < 1 or (steps is not None and steps < 1) or not arms:
+        raise ValueError(f"seeds and steps must be at least 1 and arms not empty, got {seeds}, {steps}, {arms}.")
+    study = Study(dataset, bank, test, per_class, config, seed)
+    not_measured = study.unmeasured(seeds)
+    if sampling_strategy is not None:
+        wanted_totals(sampling_strategy, study.split(0)[0].targets)  # raises now and not after hours
+    per_round = steps or min(max(LEAST_STEPS, EPOCHS * study.train_count // BATCH), MOST_STEPS)
+    recipe = classical or default_classical(study.channels)
+    torch_device = choose_device(device)
+    predictions: dict[str, list[Tensor]] = {arm: [] for arm in arms}
+    answers: list[Tensor] = []
+    model: nn.Module | None = None
+    total = seeds * len(arms) * per_round
+    with tqdm(total=total, disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
+        for round_ in range(seeds):
+            train, held_out = study.split(round_)
+            answers.append(held_out.targets)
+            bar.set_description(f"round {round_ + 1} of {seeds}: bank")
+            banks = study.banks(arms, train, round_, device)
+            for arm in arms:
+                bar.set_description(f"round {round_ + 1} of {seeds}: {arm}")
+                round_seed = derive(seed, "round", round_)
+                previous = model
+                model = new_classifier(classifier, study.shape, len(study.names), round_seed, torch_device)
+                if model is previous:
+                    raise ValueError("classifier must make a new module each time it is called, got the same again.")
+                images = batches(
+                    arm,
+                    train,
+                    banks.get(parse(arm)[0]),
+                    classical=recipe,
+                    sampling_strategy=sampling_strategy,
+                    seed=round_seed,
+                )
+                train_classifier(model, images, steps=per_round, seed=round_seed, on_step=bar.update)
+                predictions[arm].append(predict(model, held_out.images))
+    described = {"rounds": seeds, "steps": per_round, "seed": seed, "sampling_strategy": sampling_strategy}
+    setup = {**_setup(study, len(answers[0])), **described, "not_measured": not_measured}
+    return _summary(predictions, answers, study, setup)
+
+
+def _setup(study: Study, held_out: int) -> dict[str, Any]:
+    """What is said of the images."""
+    return {
+        "images": study.train_count,
+        "images_per_class": study.fewest_and_most,
+        "held_out": held_out,
+        "classes": len(study.names),
+        "image_shape": list(study.shape),
+        "test_images_in_dataset": study.shared,
+    }
+
+
+def _summary(
+    predictions: dict[str, list[Tensor]], answers: list[Tensor], study: Study, setup: dict[str, Any]
+) -> Evaluation:
+    metric = "balanced_accuracy" if study.unequal else "accuracy"
+    rows: list[dict[str, Any]] = []
+    for arm, rounds in predictions.items():
+        recall = [recalls(p, a, len(study.names)) * 100 for p, a in zip(rounds, answers, strict=True)]
+        accuracy = [(p == a).double().mean().item() * 100 for p, a in zip(rounds, answers, strict=True)]
+        balanced = [r.nanmean().item() for r in recall]
+        by_class = torch.stack(recall).nanmean(0).tolist()
+        rows.append(
+            {
+                "arm": arm,
+                "accuracy": _mean(accuracy),
+                "balanced_accuracy": _mean(balanced),
+                "recall": {n: None if r != r else round(r, 4) for n, r in zip(study.names, by_class, strict=True)},
+                "rounds": [round(value, 4) for value in (balanced if study.unequal else accuracy)],
+            }
+        )
+    by_arm = {row["arm"]: row for row in rows}
+    for row in rows:
+        for over in ("none", CLASSICAL):
+            found = None
+            if over in by_arm and row["arm"] != over:
+                difference = paired_difference(
+                    [a - b for a, b in zip(row["rounds"], by_arm[over]["rounds"], strict=True)],
+                    overlap=study.overlap,
+                    image_variance=_image_variance(predictions[row["arm"]], predictions[over], answers, study),
+                )
+                found = difference.to_dict()
+            row[f"over_{over}"] = found
+    evaluation = Evaluation(rows, "", metric, setup)
+    return replace(evaluation, verdict=verdict_of(evaluation))
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 4)
+
+
+def _image_variance(ours: list[Tensor], theirs: list[Tensor], answers: list[Tensor], study: Study) -> float:
+    """Variance that the choice of test images adds to a difference, if all rounds have the same ones."""
+    if not study.same_test_images:
+        return 0.0
+    pairs = zip(ours, theirs, answers, strict=True)
+    change = torch.stack([(p == a).double() - (q == a).double() for p, q, a in pairs]).mean(0) * 100  # [N], points
+    if len(change) < 2:
+        return 0.0
+    groups = [change[answers[0] == k] for k in answers[0].unique()] if study.unequal else [change]
+    spreads = [(group if len(group) > 1 else change).var().item() / len(group) for group in groups]
+    return sum(spreads) / len(groups) ** 2  # of a mean of the groups' means

@@ -1,0 +1,156 @@
+"""What a classifier is trained on in each arm of an evaluation. All arms see the same images in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vae_augment.bank import VAEBank
+from vae_augment.fitting.classifier import BATCH
+from vae_augment.images.moves import classical_moves
+from vae_augment.seeding import derive, generator
+from vae_augment.wrapper import VAEAugmentedDataset
+
+SOURCES = ("none", "ours", "oversampling", "mixup", "textbook")
+CLASSICAL = "classical"
+TEXTBOOK_SHARE = 0.5  # of a batch is generated in the textbook arm
+MIXUP_ALPHA = 0.2
+
+Batch = tuple[Tensor, Tensor]
+Classical = Callable[[Tensor, torch.Generator], Tensor]  # float images [B, C, H, W] in [0, 1] to the same shape
+
+
+class InMemory(Dataset[tuple[Tensor, int]]):
+    """Images as a torchvision-style dataset.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.targets = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], int(self.targets[index])
+
+
+def parse(arm: str) -> tuple[str, bool]:
+    """An arm's source of images, and whether classical augmentation follows. Raises ValueError for an unknown name."""
+    source, plus, recipe = arm.partition("+")
+    if arm == CLASSICAL:
+        return "none", True
+    if source not in SOURCES or (plus and (recipe != CLASSICAL or source == "none")):
+        known = ", ".join(map(repr, (SOURCES[0], CLASSICAL, *SOURCES[1:])))
+        raise ValueError(
+            f"an arm must be one of {known}, or one of the last {len(SOURCES) - 1} + 'classical', got {arm!r}."
+        )
+    return source, bool(plus)
+
+
+def default_classical(channels: int) -> Classical:
+    """What people augment with, for images of so many channels."""
+    moves = classical_moves(channels)
+    return lambda images, random: moves.draw(images, random)
+
+
+def batches(
+    arm: str,
+    data: InMemory,
+    bank: VAEBank | None,
+    *,
+    classical: Classical,
+    sampling_strategy: str | None,
+    seed: int,
+) -> Iterator[Batch]:
+    """Float images [B, C, H, W] in [0, 1] and labels without end: int64 [B], or for mixup probabilities [B, K].
+
+    Args:
+        arm: see `parse`.
+        data: real images, labels 0 to K-1.
+        bank: of the arms "ours" and "textbook".
+        classical: augments a float batch.
+        sampling_strategy: the wrapper's, for "ours".
+        seed: of the order and, apart from it, of each kind of randomness: what two arms have in common they draw alike.
+    """
+    source, recipe = parse(arm)
+    items = _SOURCES[source](data, bank, sampling_strategy, seed)
+    moves, pairs = generator(seed, "classical"), generator(seed, "mixup")
+    for images, labels in items:
+        moved = classical(images, moves) if recipe else images
+        yield _mixed_up(moved, labels, data, pairs) if source == "mixup" else (moved, labels)
+
+
+def _order(count: int, seed: int) -> Iterator[tuple[int, Tensor]]:
+    """The epoch and the indices [B] of each batch: every epoch has its own order, the last short batch is left out."""
+    random = generator(seed, "order")
+    epoch, size = 0, min(BATCH, count)
+    while True:
+        for some in torch.randperm(count, generator=random).split(BATCH):
+            if len(some) == size:
+                yield epoch, some
+        epoch += 1
+
+
+def _real(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
+    for _, some in _order(len(data), seed):
+        yield data.images[some].float().div_(255), data.targets[some]
+
+
+def _oversampled(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
+    """Random oversampling: every class is as often in a batch as any other."""
+    random = generator(seed, "order")
+    weights = 1 / torch.bincount(data.targets).double()[data.targets]
+    while True:
+        some = torch.multinomial(weights, BATCH, replacement=True, generator=random)
+        yield data.images[some].float().div_(255), data.targets[some]
+
+
+def _ours(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
+    """What the wrapper serves."""
+    dataset = VAEAugmentedDataset(data, bank, sampling_strategy=strategy, seed=derive(seed, "ours"))
+    for epoch, some in _order(len(dataset), seed):
+        dataset.set_epoch(epoch)
+        items = dataset.__getitems__(some.tolist())
+        yield torch.stack([image for image, _ in items]).float().div_(255), dataset.targets[some]
+
+
+def _textbook(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
+    """Half of each batch decoded from draws of the prior."""
+    assert bank is not None
+    random = generator(seed, "textbook")
+    for images, labels in _real(data, None, None, seed):
+        drawn = torch.rand(len(images), generator=random) < TEXTBOOK_SHARE
+        if bool(drawn.any()):
+            images[drawn] = bank.sample(labels[drawn], method="prior", generator=random).float().div_(255)
+        yield images, labels
+
+
+_SOURCES: dict[str, Callable[[InMemory, VAEBank | None, str | None, int], Iterator[Batch]]] = {
+    "none": _real,
+    "mixup": _real,
+    "oversampling": _oversampled,
+    "ours": _ours,
+    "textbook": _textbook,
+}
+
+
+def _mixed_up(images: Tensor, labels: Tensor, data: InMemory, random: torch.Generator) -> Batch:
+    """Images and one-hot labels averaged with those of others in the batch (Zhang et al. 2018, "mixup")."""
+    share = torch.distributions.Beta(MIXUP_ALPHA, MIXUP_ALPHA)
+    other = torch.randperm(len(images), generator=random)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
+        weight = share.sample().item()
+    probabilities = F.one_hot(labels, int(data.targets.max()) + 1).float()
+    return (
+        weight * images + (1 - weight) * images[other],
+        weight * probabilities + (1 - weight) * probabilities[other],
+    )

@@ -1,0 +1,154 @@
+"""What an evaluation found: its table, its verdict, and both as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tabulate import tabulate
+
+from vae_augment.evaluation.arms import CLASSICAL, parse
+from vae_augment.evaluation.intervals import Difference
+from vae_augment.evaluation.rounds import UNEQUAL
+from vae_augment.files.untrusted_json import brief
+from vae_augment.files.untrusted_json import parse as parse_json
+
+METRICS = ("accuracy", "balanced_accuracy")
+MOST_POINTS = 1e6  # of a difference that is read; intervals over two rounds have some hundreds
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found. `str()` is a table and the verdict.
+
+    Args:
+        rows: one dict an arm: "arm", "accuracy", "balanced_accuracy" and "recall" (by class name) in percent, means
+            over the rounds; "over_none" and "over_classical", paired differences as {"mean", "low", "high"} in points
+            or None; "rounds", the metric of each round.
+        verdict: one sentence.
+        metric: "accuracy", or "balanced_accuracy" where classes are unequal: what differences are of.
+        setup: how it was measured: images, rounds, steps, seed, held-out images; "images_per_class", the fewest and
+            the most that are trained on; "sampling_strategy"; "not_measured", the classes without a held-out image;
+            "test_images_in_dataset", how many of the test images are in `dataset` too.
+    """
+
+    rows: list[dict[str, Any]]
+    verdict: str
+    metric: str
+    setup: dict[str, Any]
+
+    def to_json(self) -> str:
+        """All of it as JSON. It holds no time and no path, so the same seed gives the same text."""
+        content = {"verdict": self.verdict, "metric": self.metric, "setup": self.setup, "rows": self.rows}
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Evaluation:
+        """The inverse of `to_json`, for a text of unknown origin.
+
+        Raises:
+            ValueError: it is not what `to_json` writes; the message names the entry.
+        """
+        try:
+            content = parse_json(text)
+        except (ValueError, RecursionError) as error:
+            reason = "it is too deep" if isinstance(error, RecursionError) else error
+            raise ValueError(f"the text is not JSON as to_json writes it: {reason}.") from None
+        entries = {"verdict": str, "metric": str, "setup": dict, "rows": list}
+        _check_entries("an evaluation", content, entries)
+        if content["metric"] not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {brief(content['metric'])}.")
+        arms = {"arm": str, "accuracy": (int, float), "balanced_accuracy": (int, float)}
+        for row in content["rows"]:
+            _check_entries("a row of an evaluation", row, arms)
+            for over in ("none", CLASSICAL):
+                _check_difference(row["arm"], row.get(f"over_{over}"))
+                row.setdefault(f"over_{over}", None)
+        return cls(**{name: content[name] for name in entries})
+
+    def difference(self, arm: str, over: str) -> Difference | None:
+        """The paired difference of an arm over "none" or "classical", if both were run."""
+        found = next((row[f"over_{over}"] for row in self.rows if row["arm"] == arm), None)
+        return None if found is None else Difference(**found)
+
+    def __str__(self) -> str:
+        table = [
+            [
+                row["arm"],
+                row["accuracy"],
+                row["balanced_accuracy"],
+                *(str(self.difference(row["arm"], over) or "") for over in ("none", CLASSICAL)),
+            ]
+            for row in self.rows
+        ]
+        headers = ["arm", "accuracy %", "balanced %", "over none", "over classical"]
+        of = self.metric.replace("_", " ")
+        note = f"Differences are of {of}, in points, with 95 % intervals over {self.setup['rounds']} rounds."
+        return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", note, *self._notes(), self.verdict])
+
+    def _notes(self) -> list[str]:
+        """What is to be known of the data."""
+        notes, lacking = [], self.setup["not_measured"]
+        if lacking:
+            notes.append(f"not measured: {', '.join(lacking)}")
+        fewest, most = self.setup["images_per_class"]
+        ours = any(parse(row["arm"])[0] == "ours" for row in self.rows)
+        if ours and most > UNEQUAL * fewest and self.setup["sampling_strategy"] is None:
+            notes.append(f"Classes are unequal ({fewest} to {most} images): try sampling_strategy='not majority' too.")
+        return notes
+
+
+def _check_entries(what: str, values: Any, entries: dict[str, Any]) -> None:
+    """Raise ValueError unless a value is an object with entries of some types."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{what} must be an object of {', '.join(entries)}, got {brief(values)}.")
+    for name, kind in entries.items():
+        if not isinstance(values.get(name), kind) or isinstance(values.get(name), bool):
+            raise ValueError(f"{name} of {what} is lacking or of another type, got {brief(values.get(name))}.")
+
+
+def _check_difference(arm: str, values: Any) -> None:
+    names = ("mean", "low", "high")
+    numbers: dict[str, Any] = {name: values.get(name) for name in names} if isinstance(values, dict) else {}
+    known = all(type(n) in (int, float) or (n is None and name != "mean") for name, n in numbers.items())
+    if values is not None and not (numbers and known and set(values) == set(names) and _in_order(**numbers)):
+        raise ValueError(
+            f"a difference of arm {brief(arm)} must be null or mean, low and high, the mean between both or both null, "
+            f"got {brief(values)}."
+        )
+
+
+def _in_order(mean: float, low: float | None, high: float | None) -> bool:
+    """Whether they are an interval around a mean, or a mean without one, that can be drawn."""
+    if low is None or high is None:
+        return low == high and abs(mean) <= MOST_POINTS
+    return -MOST_POINTS <= low <= mean <= high <= MOST_POINTS
+
+
+def verdict_of(evaluation: Evaluation) -> str:
+    """The question is whether ours adds to what people already do, so classical augmentation is compared with first."""
+    arms = [row["arm"] for row in evaluation.rows]
+    for arm, over, instead in (
+        ("ours+classical", CLASSICAL, "classical alone"),
+        ("ours", CLASSICAL, "classical alone"),
+        ("ours", "none", "the images as they are"),
+        ("ours+classical", "none", "the images as they are"),
+    ):
+        difference = evaluation.difference(arm, over) if arm in arms else None
+        if difference is not None:
+            return _sentence(difference, over, instead, evaluation.setup["rounds"])
+    return "no verdict: run an arm of ours beside 'none' or 'classical'"
+
+
+def _sentence(difference: Difference, over: str, instead: str, rounds: int) -> str:
+    figures = f"{difference.mean:+.1f} points over {over}"
+    if difference.low is None:
+        return f"no verdict from one seed: {figures}"
+    if difference.mean and difference.low == difference.high:
+        return f"no verdict: the rounds do not differ, run more seeds ({figures})"
+    figures += f", interval {difference.low:+.1f} to {difference.high:+.1f}, {rounds} seeds"
+    if difference.above:
+        return f"helps: {figures}"
+    harm = "hurts" if difference.below else "does not help"
+    return f"{harm} here: use {instead} ({figures})"

@@ -1,0 +1,300 @@
+"""The images of an evaluation: how each round divides them, and the banks that it fits on its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vae_augment.bank import VAEBank
+from vae_augment.config import FitConfig
+from vae_augment.data.loading import common_shape, load_images
+from vae_augment.data.source import Source
+from vae_augment.evaluation.arms import InMemory, parse
+from vae_augment.exceptions import DataWarning, LeakageWarning, warn
+from vae_augment.fitting import fit
+from vae_augment.images import conversion
+from vae_augment.images.conversion import Range, common_range
+from vae_augment.images.moves import colour_channels
+from vae_augment.seeding import derive, generator
+from vae_augment.wrapper.dataset import holds_augmented
+
+HELD_OUT = 0.25  # of each class, where no test data are given
+MOST_TESTED = 10_000  # held-out images of a round
+UNEQUAL = 2.0  # classes: the largest over the smallest, from which balanced accuracy decides
+UNEQUALLY_HELD_OUT = 1.5  # likewise, of what per_class leaves to test on
+TEXTBOOK = FitConfig(sharing="none", invariances="none", policy="none")
+FILLED_IN = ("latent_dim", "width", "steps")  # by a preset
+SMALL_SCALE, LARGE_SCALE = 4.0, 10.0  # floats of 0 to 1 or standardised ones stay below, those of 0 to 255 go beyond
+
+
+class Study:
+    """The images of an evaluation, and how each round divides them."""
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        bank: VAEBank | str | Path | None,
+        test: Dataset[Any] | None,
+        per_class: int | None,
+        config: FitConfig,
+        seed: int,
+    ) -> None:
+        if isinstance(bank, (str, Path)):
+            bank = VAEBank.load(bank)
+        if per_class is not None and per_class < 1:
+            raise ValueError(f"per_class must be at least 1, got {per_class}.")
+        if holds_augmented(dataset) or holds_augmented(test):
+            raise TypeError("dataset and test must be the images themselves, not a VAEAugmentedDataset of them.")
+        source = Source(dataset)
+        if bank is not None:
+            source.number_as(bank.class_to_idx)
+        source.value_range = common_range(source.value_range, None if bank is None else bank.value_range)
+        self._per_class, self._seed = per_class, seed
+        self._bank, self._config = bank, config if bank is None else _overridden(bank.config, config)
+        self._textbook = {name: getattr(config, name) for name in FILLED_IN if getattr(config, name) is not None}
+        self.shape = common_shape(source, config) if bank is None else bank.image_shape
+        self.labels = sorted(source.classes)
+        self.names = [source.classes[label] for label in self.labels]
+        if len(self.labels) < 2:
+            raise ValueError(f"dataset must have at least two classes to tell apart, got {self.names}.")
+        self._all = self._load(source, {label: place for place, label in enumerate(self.labels)})
+        self._counts: list[int] = torch.bincount(self._all.targets).tolist()
+        digests = _digests(self._all.images)
+        self._identity = _numbered(digests) if test is None else torch.arange(len(digests))
+        self.shared = 0  # test images that are in dataset too
+        self._test = None if test is None else self._load_test(source, Source(test), set(digests))
+        self._kept = [self._of_class(count) for count in self._counts]
+        if bank is not None:
+            self._check(bank, source)
+        if self._test is None and self._kept == self._counts:
+            raise ValueError("no image is left to test on: use a smaller per_class, or give test data.")
+
+    @property
+    def train_count(self) -> int:
+        return sum(self._kept)
+
+    @property
+    def fewest_and_most(self) -> list[int]:
+        """Images of the smallest and of the largest class that are trained on."""
+        return [min(self._kept), max(self._kept)]
+
+    @property
+    def same_test_images(self) -> bool:
+        """Whether all rounds are measured on the same images."""
+        return self._test is not None
+
+    @property
+    def channels(self) -> int:
+        """Channels that tell something: 1 of grey images, in whatever mode they are stored."""
+        return colour_channels(self._all.images)
+
+    @property
+    def unequal(self) -> bool:
+        """Whether classes are, in what is trained on or in what `per_class` leaves to test on."""
+        if max(self._kept) > UNEQUAL * min(self._kept):
+            return True
+        if self._per_class is None or self._test is not None:
+            return False
+        left = [count - kept for count, kept in zip(self._counts, self._kept, strict=True) if count > kept]
+        return max(left) > UNEQUALLY_HELD_OUT * min(left)
+
+    @property
+    def overlap(self) -> float:
+        """For the interval: rounds that divide the same images anew are not independent.
+
+        n_2 / n_1 is Nadeau and Bengio's (2003), for rounds that train on most images. Two rounds that train on a
+        small share of them have no more than that in common, so the inverse bounds it there.
+        """
+        if self._test is not None:
+            return 0.0
+        trained, held_out = self.train_count, len(self._all) - self.train_count
+        return min(held_out / trained, trained / held_out)
+
+    def split(self, round_: int) -> tuple[InMemory, InMemory]:
+        """Training and held-out images of a round, labels 0 to K-1."""
+        chosen, rest = self._sides(round_)
+        train = InMemory(self._all.images[chosen], self._all.targets[chosen])
+        if self._test is not None:
+            return train, self._test
+        return train, InMemory(self._all.images[rest], self._all.targets[rest])
+
+    def unmeasured(self, rounds: int) -> list[str]:
+        """Names of the classes that no round tests on, which are warned of where no test data are given.
+
+        Raises:
+            ValueError: in some round fewer than two classes have an image to test on.
+        """
+        parts = [self._all.targets[self._sides(i)[1]] for i in range(rounds)] if self._test is None else []
+        tested = [self._test.targets] if self._test is not None else parts
+        measured = torch.stack([torch.bincount(targets, minlength=len(self.names)) > 0 for targets in tested])  # [R, K]
+        lacking = [name for name, some in zip(self.names, measured.any(0).tolist(), strict=True) if not some]
+        if self._test is not None:
+            return lacking
+        fewest = int(measured.sum(1).min())
+        if fewest < 2:
+            raise ValueError(
+                "at least two classes must have an image left to test on, in each round, "
+                f"got {fewest} of {len(self.names)}: use a smaller per_class, or give test data."
+            )
+        if lacking:
+            warn(f"no image is left to test on of {', '.join(map(repr, lacking))}: not measured", DataWarning)
+        return lacking
+
+    def _sides(self, round_: int) -> tuple[Tensor, Tensor]:
+        """Places of the images that a round trains on, and where no test data are given of those held out.
+
+        Identical images are on the same side. Where a class's share cuts through some, the rest of them is left out.
+        """
+        chosen = torch.zeros(len(self._all), dtype=torch.bool)
+        for label, kept in enumerate(self._kept):
+            items = (self._all.targets == label).nonzero()[:, 0]
+            order = torch.randperm(len(items), generator=generator(self._seed, "split", round_, label))
+            chosen[items[_together(order, self._identity[items])[:kept]]] = True
+        rest = (~chosen & ~torch.isin(self._identity, self._identity[chosen])).nonzero()[:, 0]
+        order = torch.randperm(len(rest), generator=generator(self._seed, "held out", round_))
+        return chosen.nonzero()[:, 0], rest[order[:MOST_TESTED].sort().values]
+
+    def banks(self, arms: Sequence[str], train: InMemory, round_: int, device: str) -> dict[str, VAEBank]:
+        """The bank of each source of images that needs one, fitted on a round's training images alone."""
+        sources = {parse(arm)[0] for arm in arms}
+        seed = derive(self._seed, "bank", round_)
+        banks = {}
+        if "ours" in sources:
+            banks["ours"] = self._given() or fit(train, config=self._config, device=device, seed=seed, progress=False)
+        if "textbook" in sources:
+            size = max(self.shape[1:])
+            textbook = replace(TEXTBOOK, preset=self._config.preset, image_size=size, **self._textbook)
+            banks["textbook"] = fit(train, config=textbook, device=device, seed=seed, progress=False)
+        return banks
+
+    def _given(self) -> VAEBank | None:
+        """The caller's bank, for labels 0 to K-1."""
+        if self._bank is None:
+            return None
+        infos = [self._bank.class_infos[self._bank.row_of[label]] for label in self.labels]
+        picked = self._bank.subset([info.label for info in infos]).content
+        renamed = tuple(replace(info, label=i) for i, info in enumerate(picked.class_infos))
+        data = {key: value for key, value in picked.data.items() if key != "fingerprint"}
+        return VAEBank(replace(picked, class_infos=renamed, data=data))
+
+    def _load(self, source: Source, places: dict[int, int]) -> InMemory:
+        """All images of a source at the bank's size, its labels changed to the places given."""
+        loaded = load_images(source, self.shape)
+        values, inverse = loaded.labels.unique(return_inverse=True)
+        return InMemory(loaded.images, torch.tensor([places[label] for label in values.tolist()])[inverse])
+
+    def _load_test(self, source: Source, test: Source, known: set[bytes]) -> InMemory:
+        """The test images, read as the dataset's are. ValueError if all are among the `known` digests of those."""
+        test.value_range = _range_of_test(source, test)
+        loaded = self._load(test, _places(source, test))
+        self.shared = sum(digest in known for digest in _digests(loaded.images))
+        if self.shared == len(loaded):
+            raise ValueError(
+                f"test must hold images that dataset does not, got {len(loaded)} that are all in dataset too."
+            )
+        if self.shared:
+            warn(
+                f"{self.shared} of the {len(loaded)} test images are in dataset too: figures look better than they are",
+                LeakageWarning,
+            )
+        return loaded
+
+    def _check(self, bank: VAEBank, source: Source) -> None:
+        """Raise ValueError for a class that a given bank lacks; warn of one fitted on other data, or on too many."""
+        if lacking := source.lacking_in(bank.class_to_idx):
+            raise ValueError(f"bank has no class {lacking[0]} of dataset; it has {lacking[1]}.")
+        if bank.data.get("fingerprint") not in (None, source.fingerprint()):
+            warn(
+                "the bank given was fitted on other data than dataset; on test images, figures mislead", LeakageWarning
+            )
+        if self.train_count < len(self._all):
+            warn("the bank given has seen images not trained on: others are fitted, with its options", LeakageWarning)
+            self._bank = None
+
+    def _of_class(self, count: int) -> int:
+        """How many of a class's images a round trains on."""
+        if self._per_class is not None:
+            return min(count, self._per_class)
+        return count if self._test is not None else count - round(count * HELD_OUT)
+
+
+def _places(source: Source, test: Source) -> dict[int, int]:
+    """Which of the dataset's classes each label of the test data is: by name, or where no name is shared by label.
+
+    Labels that are names are never matched by number.
+    """
+    places = {label: place for place, label in enumerate(sorted(source.classes))}
+    known: dict[Any, int] = {name: places[label] for label, name in source.classes.items()}
+    wanted: dict[int, Any] = dict(test.classes)
+    both = source.has_names and test.has_names
+    if not (source.by_name or test.by_name or (both and set(known) & set(test.classes.values()))):
+        if both:
+            warn("no class of test has a name of dataset's; going by the label", DataWarning)
+        known, wanted = places, {label: label for label in test.classes}
+    unknown = [label for label, key in wanted.items() if key not in known]
+    if unknown:
+        raise ValueError(f"test has a class that dataset lacks: {test.classes[unknown[0]]!r}.")
+    return {label: known[key] for label, key in wanted.items()}
+
+
+def _overridden(fitted: FitConfig, given: FitConfig) -> FitConfig:
+    """A bank's options, replaced by those given that are not the default; another preset fills in its own values."""
+    usual = FitConfig()
+    options = {field.name: getattr(given, field.name) for field in fields(given)}
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value != getattr(usual, name)}
+    if given.preset not in (usual.preset, fitted.preset):
+        changes = dict.fromkeys(FILLED_IN) | changes
+    return replace(fitted, **changes)
+
+
+def _digests(images: Tensor) -> list[bytes]:
+    """One of each image's bytes, by which identical images are known."""
+    return [hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images]
+
+
+def _numbered(digests: list[bytes]) -> Tensor:
+    """A number for each [N], the same for the same."""
+    numbers: dict[bytes, int] = {}
+    return torch.tensor([numbers.setdefault(digest, len(numbers)) for digest in digests])
+
+
+def _together(order: Tensor, identity: Tensor) -> Tensor:
+    """An order of images [N] in which identical ones follow the first of them."""
+    _, inverse = identity.unique(return_inverse=True)
+    first = torch.full_like(order, len(order)).scatter_reduce(0, inverse, order.argsort(), "amin")
+    return first[inverse].argsort(stable=True)
+
+
+def _range_of_test(source: Source, test: Source) -> Range | None:
+    """What is black and white in test images: what it is in the dataset's, whatever the extremes of the test images.
+
+    Where the dataset holds bytes, floats of 0 to 1 and of 0 to 255 are told by what most test images hold.
+
+    Raises:
+        ValueError: one of the two holds floats of about 0 to 1, the other far larger values.
+    """
+    if test.value_range is None:
+        return source.value_range
+    tested = _extremes(test)
+    if source.value_range is None:
+        usual = conversion.value_range_of([tested.median(0).values[None]])
+        return usual if usual in conversion.USUAL_RANGES else test.value_range
+    trained = _extremes(source)
+    for small, large in ((tested, trained), (trained, tested)):
+        if small.abs().max() <= SMALL_SCALE and large.abs().amax(1).median() > LARGE_SCALE:
+            ours, theirs = (f"{float(e.min()):g} to {float(e.max()):g}" for e in (trained, tested))
+            raise ValueError(f"test must hold values on the scale of dataset's, {ours}, got {theirs}.")
+    return source.value_range
+
+
+def _extremes(source: Source) -> Tensor:
+    """The smallest and the largest value [N, 2] of images other than bytes."""
+    images = (image for image in source.probe() if conversion.needs_range(image))
+    return torch.tensor([conversion.extremes(image) for image in images], dtype=torch.float64)

@@ -1,0 +1,1 @@
+"""What latent spaces hold: traversals, maps and morphs."""

@@ -1,0 +1,65 @@
+"""Frames one after the other, as a GIF or a WebP."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from vae_augment.images.tiles import enlarged
+
+SIDE = 128  # smallest side, in pixels
+FORMATS: dict[str, dict[str, Any]] = {".gif": {}, ".webp": {"lossless": True, "quality": 100}}
+MOST_FPS = 50  # viewers take a GIF's frame of less than two hundredths of a second for one of ten
+FPS = 12.0
+COLOURS = 256
+
+
+def check_animation(suffix: str, fps: float = FPS) -> None:
+    """Raise ValueError if `animation` would."""
+    if suffix not in FORMATS:
+        raise ValueError(f"an animation's file must end in {' or '.join(FORMATS)}, got {suffix!r}.")
+    if not 1 <= fps <= MOST_FPS:
+        raise ValueError(f"fps must be from 1 to {MOST_FPS}, got {fps}.")
+
+
+def animation(frames: Tensor, suffix: str, *, fps: float = FPS, ping_pong: bool = False) -> bytes:
+    """Frames one after the other, again and again, as a file's content.
+
+    A GIF has 256 colours, the same in all frames: grey frames lose nothing by that. A WebP loses nothing.
+
+    Args:
+        frames: [T, C, H, W], uint8 or float in [0, 1]; small ones are enlarged.
+        suffix: ".gif" or ".webp".
+        fps: frames a second, 1 to 50; a GIF shows each for whole hundredths of a second.
+        ping_pong: go back to the first frame, instead of jumping there.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    check_animation(suffix, fps)
+    longer = max(frames.shape[2:])
+    images = [enlarged(frame, longer * math.ceil(SIDE / longer)) for frame in frames]
+    if frames.shape[1] <= 2:
+        images = [image.convert("L") for image in images]
+    elif suffix == ".gif":
+        images = _of_one_palette(images)
+    if ping_pong:
+        images += images[-2:0:-1]
+    first, *others = images
+    buffer, duration = io.BytesIO(), round(1000 / fps)
+    first.save(buffer, suffix[1:], save_all=True, append_images=others, duration=duration, loop=0, **FORMATS[suffix])
+    return buffer.getvalue()
+
+
+def _of_one_palette(images: list[Image.Image]) -> list[Image.Image]:
+    """Images in the same colours, chosen for all of them together: palettes of their own would flicker."""
+    width, height = images[0].size
+    column = Image.new("RGB", (width, height * len(images)))
+    for place, image in enumerate(images):
+        column.paste(image, (0, place * height))
+    palette = column.quantize(COLOURS, kmeans=1)
+    return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]

@@ -1,0 +1,169 @@
+"""Codes of images, and maps of them in a plane."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vae_augment.bank import VAEBank
+from vae_augment.data.loading import FitData
+from vae_augment.images.tensors import to_float
+from vae_augment.model.devices import single_thread
+from vae_augment.seeding import generator
+
+BLOCK = 500  # images encoded at once
+PERPLEXITY = 30.0  # of t-SNE, and of few points a third of their number
+LEAST_FOR_TSNE = 5  # points
+MOST_POINTS = 1_500  # of a map
+METHODS = ("pca", "tsne")
+SEEDS = 2**32  # that t-SNE takes, from 0
+
+
+class Codes(NamedTuple):
+    """Codes of images: means of their posteriors.
+
+    Args:
+        latents: float32 [N, L].
+        rows: int64 [N], the class of each.
+        items: int64 [N], the position of each one's image in the data; None for codes that the bank keeps.
+    """
+
+    latents: Tensor
+    rows: Tensor
+    items: Tensor | None
+
+
+class LatentMaps(NamedTuple):
+    """Maps of the same codes.
+
+    Args:
+        codes: what the points stand for.
+        shared: whether they are placed by one VAE, that of the warm start; else each class by its own.
+        points: float32 [N, 2], by method.
+    """
+
+    codes: Codes
+    shared: bool
+    points: dict[str, Tensor]
+
+
+def latent_maps(bank: VAEBank, data: FitData | None = None, *, seed: int = 0) -> LatentMaps:
+    """Maps of up to 1,500 codes by each method: in one latent space, where there are images and a warm start.
+
+    Args:
+        bank: a fitted bank.
+        data: images of the bank's size; None: the codes that the bank keeps.
+        seed: of the choice of codes, and of t-SNE.
+
+    Raises:
+        ValueError: no data is given, and the bank was fitted with exemplars=0.
+    """
+    codes = codes_of(bank, data, most=max(1, MOST_POINTS // len(bank.classes)), seed=seed)
+    latents, shared = codes.latents, False
+    if data is not None and codes.items is not None and bank.content.start is not None:
+        latents, shared = start_codes(bank, data.images[codes.items]), True
+    return LatentMaps(codes, shared, {method: latent_map(latents, method=method, seed=seed) for method in METHODS})
+
+
+def codes_of(bank: VAEBank, data: FitData | None = None, *, most: int | None = None, seed: int = 0) -> Codes:
+    """Codes of the training images that a bank keeps, or of other images; class by class.
+
+    Each class has a VAE of its own. With a warm start they share their beginning, and their latent spaces are alike
+    but not the same; with sharing="none" they have nothing in common.
+
+    Args:
+        bank: a fitted bank.
+        data: images of the bank's size; None: the codes that the bank keeps.
+        most: codes of each class at most, chosen by `seed`; None: all.
+        seed: of the choice.
+
+    Raises:
+        ValueError: no data is given, and the bank was fitted with exemplars=0.
+    """
+    if data is not None:
+        chosen = chosen_of(bank, data, most, seed, "codes")
+        parts = [posterior(bank, data.images[some], row)[0] for row, some in enumerate(chosen)]
+    else:
+        stats = bank.content.stats
+        if not bool(stats.counts.any()):
+            raise ValueError("the bank keeps no codes of images, it was fitted with exemplars=0: give the images.")
+        kept = [row[:count].float() for row, count in zip(stats.exemplars, stats.counts.tolist(), strict=True)]
+        draws = [generator(seed, "codes", info.label) for info in bank.class_infos]
+        chosen = [_some(len(part), most, draw) for part, draw in zip(kept, draws, strict=True)]
+        parts = [part[some] for part, some in zip(kept, chosen, strict=True)]
+    rows = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(part) for part in parts]))
+    return Codes(torch.cat(parts), rows, None if data is None else torch.cat(chosen))
+
+
+def start_codes(bank: VAEBank, images: Tensor) -> Tensor:
+    """Posterior means [N, L] of uint8 images [N, C, H, W] of any class under the VAE that all classes began from.
+
+    They lie in one latent space, so that a map of them tells how classes lie beside each other.
+
+    Raises:
+        ValueError: the bank was fitted without a warm start.
+    """
+    start = bank.content.start
+    if start is None:
+        raise ValueError("the bank has no shared start: it was fitted with sharing='none'.")
+    parts = [torch.empty(0, bank.latent_dim)]
+    with single_thread(), torch.no_grad():
+        parts += [bank.vae.encode(start.params, to_float(some)[None])[0][0] for some in images.split(BLOCK)]
+    return torch.cat(parts)
+
+
+def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor:
+    """Codes [N, L] as points of a plane [N, 2], by scikit-learn; float32.
+
+    Args:
+        latents: one a row.
+        method: "pca", or "tsne" (van der Maaten and Hinton 2008), which keeps neighbours together and says nothing by
+            the distance, size or density of groups. It begins with PCA, which it is of fewer than 5 points.
+        seed: of t-SNE.
+
+    Raises:
+        ValueError: another method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be {' or '.join(map(repr, METHODS))}, got {method!r}.")
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    x = torch.nn.functional.pad(latents.float(), (0, max(0, 2 - latents.shape[1]))).numpy()
+    if len(x) < 2 or not x.std(0).any():
+        return torch.zeros(len(x), 2)
+    with threadpool_limits(1):  # sums over threads round differently
+        found = PCA(2, svd_solver="full").fit_transform(x)
+        if method == "tsne" and len(x) >= LEAST_FOR_TSNE:
+            perplexity = min(PERPLEXITY, (len(x) - 1) / 3)
+            found = TSNE(2, perplexity=perplexity, init="pca", random_state=seed % SEEDS, n_jobs=1).fit_transform(x)
+    return torch.from_numpy(found).float()
+
+
+def posterior(bank: VAEBank, images: Tensor, row: int) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance [N, L] of images [N, C, H, W] of a class, on the CPU; the same on any number of threads."""
+    parts = [(torch.empty(0, bank.latent_dim), torch.empty(0, bank.latent_dim))]
+    with single_thread(), torch.no_grad():
+        for some in images.split(BLOCK):
+            x, rows = to_float(some.to(bank.device)), torch.full((len(some),), row, device=bank.device)
+            mean, logvar = bank.encode_rows(x, rows)
+            parts.append((mean.cpu(), logvar.cpu()))
+    means, logvars = zip(*parts, strict=True)
+    return torch.cat(means), torch.cat(logvars)
+
+
+def chosen_of(bank: VAEBank, data: FitData, most: int | None, seed: int, stream: str) -> list[Tensor]:
+    """Positions in the data of images of each class, in order, `most` at most."""
+    chosen = []
+    for info in bank.class_infos:
+        where = (data.labels == info.label).nonzero()[:, 0]
+        chosen.append(where[_some(len(where), most, generator(seed, stream, info.label))])
+    return chosen
+
+
+def _some(count: int, most: int | None, draws: torch.Generator) -> Tensor:
+    """Positions among `count`, in order, `most` at most."""
+    return torch.randperm(count, generator=draws)[:most].sort().values

@@ -1,0 +1,195 @@
+"""Export: a bank as files, PNG folders that torchvision's ImageFolder reads back, latents and reconstructions."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import accumulate
+from numbers import Integral
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vae_augment.bank import VAEBank
+from vae_augment.exporting.folder import Export, finish, image_name, prepare, whole_images
+from vae_augment.files.writing import folder_names, write_quickly
+from vae_augment.images.png import check_png, encode_pngs
+from vae_augment.model.devices import single_thread
+from vae_augment.model.latent import check_method
+from vae_augment.processes import end_with
+from vae_augment.seeding import check_seed, generator
+
+PER_CLASS = 500  # by default
+MOST_IMAGES = 10**9  # of a class, or in all
+BLOCK = 256  # images drawn from one random stream, so that any part can be made apart from the others
+WORTH_A_PROCESS = 8  # blocks: about 0.2 s of small images
+
+
+def export(
+    bank: VAEBank,
+    out: str | Path,
+    *,
+    per_class: int | None = None,
+    count: int | None = None,
+    method: str | None = None,
+    seed: int = 0,
+    format: str = "png",
+    workers: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_images: Callable[[int], object] = lambda count: None,
+) -> Export:
+    """Generate images into OUT/<class>/<number>.png, with classes.json and manifest.json beside the class folders.
+
+    The same bank, seed and method give the same bytes, whatever `workers` is; image n of a class does not depend on
+    how many there are.
+
+    Example:
+        >>> export(bank, "synthetic", per_class=500)
+
+    Args:
+        bank: a fitted bank of images with 1, 3 or 4 channels.
+        out: the folder, made if need be; it must be empty.
+        per_class: images a class; by default 500.
+        count: instead, images in all, split evenly, the remainder to the first classes.
+        method: the sampler; None: the policy's.
+        seed: of the draws.
+        format: "png".
+        workers: processes that draw, encode and write; 0: this one. None: one for each core where there is work for
+            all. A bank on a GPU is served by this process.
+        resume: go on with an export of the same bank, method and seed that was ended, or that was of fewer images.
+            Whole files are kept. Where there is none it starts afresh.
+        overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
+        on_images: called with the number of images just written, or found there.
+
+    Raises:
+        ValueError: an option out of range, or images that PNG cannot hold.
+        FileExistsError: the folder holds something else, or is a file; what it is to hold is a link there; or an image
+            that no export wrote is in the place of a new one.
+    """
+    if format != "png":
+        raise ValueError(f"format must be 'png', got {format!r}.")
+    check_seed(seed)
+    if workers is not None and not (isinstance(workers, Integral) and workers >= 0):
+        raise ValueError(f"workers must be a whole number of at least 0, got {workers!r}.")
+    counts = counts_per_class(len(bank.classes), per_class=per_class, count=count)
+    check_png(bank.image_shape[0])
+    method = bank.policy.method if method is None else method
+    check_method(bank.stats.counts, method)
+    if resume and overwrite:
+        raise ValueError("give resume or overwrite, not both.")
+    names = folder_names(bank.classes)
+    folder = Path(out)
+    described = [
+        {"folder": name, "name": info.name, "label": info.label, "images": n}
+        for name, info, n in zip(names, bank.class_infos, counts, strict=True)
+    ]
+    manifest = {
+        "format": format,
+        "bank_sha256": bank.sha256,
+        "method": method,
+        "seed": seed,
+        "images": sum(counts),
+        "classes": described,
+    }
+    prepare(folder, manifest, resume=resume, overwrite=overwrite)
+    blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
+    on_images(sum(counts) - blocks.images)
+    with single_thread():  # as in a worker
+        count, watch = _processes(workers, bank, len(blocks)), partial(_end_with, os.getpid())
+        for written in DataLoader(blocks, batch_size=None, num_workers=count, worker_init_fn=watch):
+            if isinstance(written, OSError):
+                raise written
+            on_images(written)
+    finish(folder, manifest)
+    return Export(folder, dict(zip(bank.classes, counts, strict=True)))
+
+
+def _end_with(parent: int, worker: int) -> None:
+    """So that no worker of an export that was killed writes beside the one that resumes it."""
+    end_with(parent)
+
+
+def counts_per_class(classes: int, *, per_class: int | None, count: int | None) -> list[int]:
+    """Images of each class: `per_class` of every one, or `count` in all, the remainder to the first."""
+    if per_class is not None and count is not None:
+        raise ValueError("give per_class or count, not both.")
+    for name, value in (("per_class", per_class), ("count", count)):
+        if value is not None and not (isinstance(value, Integral) and 1 <= value <= MOST_IMAGES):
+            raise ValueError(f"{name} must be a whole number from 1 to {MOST_IMAGES:,}, got {value!r}.")
+    if count is None:
+        return [per_class or PER_CLASS] * classes
+    each, rest = divmod(count, classes)
+    return [each + (row < rest) for row in range(classes)]
+
+
+def _processes(workers: int | None, bank: VAEBank, blocks: int) -> int:
+    """How many processes to start; none where one would do."""
+    if bank.device.type != "cpu":
+        return 0
+    if workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = min(cores, blocks // WORTH_A_PROCESS)
+    return workers if workers > 1 else 0
+
+
+class _Blocks(Dataset[int | OSError]):
+    """The images of an export, a block of a class at a time: whoever asks for one makes and writes it.
+
+    What comes back is how many were written, or why they could not be: of an error that is raised in a worker, a
+    DataLoader would make a traceback's text.
+    """
+
+    def __init__(
+        self, bank: VAEBank, folders: Sequence[Path], counts: Sequence[int], method: str | None, seed: int
+    ) -> None:
+        self._bank, self._folders, self._method, self._seed = bank, folders, method, seed
+        self._counts, self._whole = counts, [whole_images(folder) for folder in folders]
+        # of each class the first number of each block that something is missing of
+        self._firsts = [_unfinished(count, whole) for count, whole in zip(counts, self._whole, strict=True)]
+        self._ends = list(accumulate(map(len, self._firsts)))
+
+    @property
+    def images(self) -> int:
+        """How many are to be made."""
+        there = (
+            sum(number < count for number in whole) for count, whole in zip(self._counts, self._whole, strict=True)
+        )
+        return sum(self._counts) - sum(there)
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> int | OSError:
+        row = bisect_right(self._ends, index)
+        first = self._firsts[row][index - self._ends[row]]  # counted from the row's end
+        numbers = range(first, min(first + BLOCK, self._counts[row]))
+        missing = [number for number in numbers if number not in self._whole[row]]
+        folder = str(self._folders[row])
+        try:
+            images = self._draw(row, first)[[number - first for number in missing]]
+            for number, content in zip(missing, encode_pngs(images), strict=True):
+                write_quickly(folder, image_name(number), content)
+        except OSError as error:
+            return error
+        return len(missing)
+
+    def _draw(self, row: int, first: int) -> Tensor:
+        """uint8 images [BLOCK, C, H, W] of one class. Always a whole block: a shorter one would round differently."""
+        label = self._bank.class_infos[row].label
+        random = generator(self._seed, "generate", label, first)
+        return self._bank.sample(torch.full((BLOCK,), label), method=self._method, generator=random).cpu()
+
+
+def _unfinished(count: int, whole: set[int]) -> Sequence[int]:
+    """The first number of each block of `count` images that is not `whole` already."""
+    firsts = range(0, count, BLOCK)
+    there = Counter(number // BLOCK * BLOCK for number in whole if number < count)
+    if not there:
+        return firsts
+    return [first for first in firsts if there[first] < min(BLOCK, count - first)]

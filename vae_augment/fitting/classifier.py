@@ -1,0 +1,136 @@
+"""The small judge: a classifier and its training loop, for finding out whether augmentation helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from vae_augment.images.tensors import to_float
+from vae_augment.model.devices import flush_denormals
+
+# A factory of classifiers: (image_shape, number of classes) to a module of float images [B, C, H, W] to logits [B, K].
+Factory = Callable[[tuple[int, int, int], int], nn.Module]
+
+CHANNELS = (16, 32, 64)
+LARGE_SIDE = 40  # pixels; larger images are halved by the first convolution
+LEARNING_RATE, WEIGHT_DECAY = 4e-3, 1e-2
+BATCH = 64  # images a step
+PREDICT_BLOCK = 500  # images a pass
+
+
+class SmallCNN(nn.Module):
+    """Three convolutions, each with ReLU and 2x2 max-pooling, and a linear layer.
+
+    Args:
+        image_shape: (C, H, W), sides of 8 pixels or more.
+        classes: K.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        channels, *sides = image_shape
+        halved = max(sides) > LARGE_SIDE and min(sides) >= 16  # so that something is left of the shorter one
+        layers: list[nn.Module] = []
+        for i, (inputs, outputs) in enumerate(zip((channels, *CHANNELS), CHANNELS, strict=False)):
+            size, stride = (5, 2) if halved and i == 0 else (3, 1)
+            sides = [math.ceil(side / stride) // 2 for side in sides]
+            layers += [nn.Conv2d(inputs, outputs, size, stride, size // 2), nn.ReLU(), nn.MaxPool2d(2)]
+        self.convolutions = nn.Sequential(*layers)
+        self.head = nn.Linear(CHANNELS[-1] * math.prod(sides), classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the last convolution sees in images [B, C, H, W], averaged over places: [B, 64]."""
+        pooled: Tensor = self.convolutions(x).mean((2, 3))
+        return pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.convolutions(x).flatten(1))
+        return logits
+
+
+def new_classifier(
+    factory: Factory | None, image_shape: tuple[int, int, int], classes: int, seed: int, device: torch.device
+) -> nn.Module:
+    """A classifier whose initial weights are drawn by `seed`; None makes a `SmallCNN`. The global RNG is left alone.
+
+    Lazy modules, which learn their sizes from the first batch, are given one of black images.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = (factory or SmallCNN)(image_shape, classes)
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"classifier must make a torch.nn.Module, got {type(model).__name__}.")
+        if any(map(is_lazy, chain(model.parameters(), model.buffers()))):
+            _initialise_lazy(model, image_shape)
+    return model.to(device, memory_format=_layout(model))  # type: ignore[call-overload,no-any-return]
+
+
+@torch.no_grad()
+def _initialise_lazy(model: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    training = model.training
+    model.eval()(torch.zeros(2, *image_shape, device=next(model.parameters()).device))
+    model.train(training)
+
+
+def _layout(model: nn.Module) -> torch.memory_format:
+    """Channels last is quicker, but the `view` of many a caller's model does not take it."""
+    return torch.channels_last if isinstance(model, SmallCNN) else torch.contiguous_format
+
+
+def train_classifier(
+    model: nn.Module,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    *,
+    steps: int,
+    seed: int = 0,
+    on_step: Callable[[], object] = lambda: None,
+) -> nn.Module:
+    """Minimise cross-entropy by AdamW with one cycle of the learning rate (Smith and Topin 2019).
+
+    Args:
+        model: float images [B, C, H, W] in [0, 1] to logits [B, K]; trained in place and returned in eval mode.
+        batches: float images and int64 labels [B], at least `steps` of them.
+        steps: optimizer steps.
+        seed: of what the model itself draws (dropout); the global RNG is left alone.
+        on_step: called after each step.
+    """
+    device = next(model.parameters()).device
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    model.train()
+    with torch.random.fork_rng(devices=[]), flush_denormals():
+        torch.manual_seed(seed)
+        for _ in range(steps):
+            images, labels = next(batches)
+            logits = model(images.to(device).contiguous(memory_format=_layout(model)))
+            loss = F.cross_entropy(logits, labels.to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            on_step()
+    return model.eval()
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """The class [N] that a model gives images [N, C, H, W], uint8 or float in [0, 1]; int64 on the CPU."""
+    return torch.cat([model(x).argmax(1).cpu() for x in _blocks(model, images)])
+
+
+@torch.no_grad()
+def features(model: SmallCNN, images: Tensor) -> Tensor:
+    """`SmallCNN.features` of images [N, C, H, W], uint8 or float in [0, 1]: float32 [N, 64] on the CPU."""
+    return torch.cat([model.features(x).cpu() for x in _blocks(model, images)])
+
+
+def _blocks(model: nn.Module, images: Tensor) -> Iterator[Tensor]:
+    device = next(model.parameters()).device
+    for block in images.split(PREDICT_BLOCK):
+        yield to_float(block.to(device)).contiguous(memory_format=_layout(model))

@@ -1,0 +1,174 @@
+"""Choose how much to augment from training data alone: one split, one trial bank, one short training a candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vae_augment.bank import VAEBank
+from vae_augment.bank.policy import Policy
+from vae_augment.data.loading import FitData
+from vae_augment.fitting.classifier import BATCH, SmallCNN, new_classifier, predict, train_classifier
+from vae_augment.images.moves import classical_moves, colour_channels
+from vae_augment.seeding import derive, generator
+
+HELD_OUT = 0.25  # of each class
+MOST_HELD_OUT = 2_000  # images
+LEAST_HELD_OUT = 20  # images; with fewer a trial says nothing at all
+# With fewer than these even a strong default is found harmful by chance, and none is found better.
+FEW_HELD_OUT, MANY_HELD_OUT = 100, 200  # images
+QUANTILE = 1.96  # of a normal distribution, for a 95 % interval
+
+
+@dataclass(frozen=True)
+class Split:
+    """A dataset's images in two parts.
+
+    Args:
+        train: images that the trial's VAEs and classifiers see.
+        held_out: images that they do not.
+    """
+
+    train: FitData
+    held_out: FitData
+
+
+def split(data: FitData, seed: int) -> Split | None:
+    """A quarter of each class held out, drawn by seed; None where too few images are left on either side."""
+    held = torch.zeros(len(data.images), dtype=torch.bool)
+    share = min(HELD_OUT, MOST_HELD_OUT / max(1, len(data.images)))
+    for label, name in data.names.items():
+        items = (data.labels == label).nonzero()[:, 0]
+        count = round(len(items) * share) if len(items) > 1 else 0
+        order = torch.randperm(len(items), generator=generator(seed, "policy", name))
+        held[items[order[:count]]] = True
+    if int(held.sum()) < LEAST_HELD_OUT or len(data.names) < 2:
+        return None
+    return Split(*(FitData(data.images[mask], data.labels[mask], data.names) for mask in (~held, held)))
+
+
+def choose(
+    bank: VAEBank, default: Policy, parts: Split, *, steps: int, seed: int, device: torch.device
+) -> tuple[Policy, SmallCNN]:
+    """The policy for a dataset, and a classifier trained on its training part with classical augmentation alone.
+
+    Each candidate is added to classical augmentation and compared with it, or with the default, on the same held-out
+    images, every class counting the same (balanced accuracy). The default stands unless the 95 % interval of a paired
+    difference excludes zero: it is switched off where it does harm, and replaced by the best of the candidates that are
+    better. On few held-out images it stands untried.
+
+    Args:
+        bank: a trial, fitted on the training part alone.
+        default: for the dataset's size and kind.
+        parts: of the dataset.
+        steps: of each classifier's training.
+        seed: of the classifiers and draws, the same for every candidate.
+        device: where to train.
+    """
+    right, judge = {}, None
+    labels = sorted(parts.train.names)
+    answers = torch.searchsorted(torch.tensor(labels), parts.held_out.labels)
+    candidates = _candidates(default, len(answers))
+    for name, policy in candidates.items():
+        model = new_classifier(None, bank.image_shape, len(labels), derive(seed, "judge"), device)
+        train_classifier(model, _batches(bank, policy, parts.train, seed), steps=steps, seed=seed)
+        right[name] = (predict(model, parts.held_out.images) == answers).double() * 100
+        judge = judge or model
+    assert isinstance(judge, SmallCNN)
+    return _decide(default, candidates, right, _weights(answers)), judge
+
+
+def _weights(labels: Tensor) -> Tensor:
+    """What each image counts, so that every class counts the same: float64 [N], 1 on average."""
+    counts = torch.bincount(labels).double()
+    return len(labels) / int((counts > 0).sum()) / counts[labels]
+
+
+def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
+    """What is compared: the less, the fewer images there are to compare it on."""
+    candidates = {"off": replace(default, p_generate=0.0, p_jitter=0.0, tiers=())}
+    if held_out >= FEW_HELD_OUT:
+        candidates["default"] = default
+    if held_out >= MANY_HELD_OUT and default.p_jitter:
+        name = "without detail" if default.keep_detail else "with detail"
+        candidates[name] = replace(default, keep_detail=not default.keep_detail)
+    return candidates
+
+
+def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Tensor], weights: Tensor) -> Policy:
+    """What the intervals leave, with the figures as its origin."""
+    if "default" not in candidates:
+        return replace(default, origin=f"{default.origin}; {len(right['off'])} held-out images are too few to check it")
+    figures = {name: _interval(right[name] - right["off"], weights) for name in candidates if name != "off"}
+    said = "; ".join(f"{name} {_said(*interval)}" for name, interval in figures.items())
+    evidence = f"{said} points over classical augmentation on {len(right['off'])} held-out images"
+    harmless = [n for n in figures if n != "default" and figures[n][2] >= 0]
+    better = [n for n in harmless if _interval(right[n] - right["default"], weights)[1] > 0]
+    if better:
+        name = max(better, key=lambda n: figures[n][0])
+        return replace(candidates[name], origin=f"chosen on this data, {name}: {evidence}")
+    if figures["default"][2] < 0:
+        return replace(
+            candidates["off"], origin=f"do not augment, the default lowers accuracy on this data: {evidence}"
+        )
+    return replace(default, origin=f"{default.origin}, not contradicted by this data: {evidence}")
+
+
+def _interval(differences: Tensor, weights: Tensor) -> tuple[float, float, float]:
+    """Mean and 95 % interval of weighted per-image differences [N]; a pair added keeps few from looking certain."""
+    count, weighted = len(differences), weights * differences
+    mean = weighted.mean().item()
+    # one discordant image each way, as in the adjusted interval of Agresti and Min (2005)
+    discordant = 100.0**2 * weights.square().mean().item()
+    spread = (weighted.square().sum().item() + 2 * discordant) / (count + 2) - mean**2
+    reach = QUANTILE * math.sqrt(spread / (count + 2))
+    return mean, mean - reach, mean + reach
+
+
+def _said(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _batches(bank: VAEBank, policy: Policy, data: FitData, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    order, kinds, moves = (generator(seed, "policy", name) for name in ("order", "kinds", "classical"))
+    labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)
+    rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
+    classical = classical_moves(colour_channels(data.images))
+    while True:
+        for some in torch.randperm(len(data.images), generator=order).split(BATCH):
+            images = serve(bank, policy, data.images[some].float().div_(255), rows[some], kinds)
+            yield classical.draw(images, moves), labels[some]
+
+
+@torch.no_grad()
+def serve(bank: VAEBank, policy: Policy, images: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+    """Float images [B, C, H, W] at the bank's size of which some are jittered or replaced, as the wrapper does it.
+
+    Args:
+        bank: on the CPU.
+        policy: instead of the bank's own.
+        images: float32 in [0, 1].
+        rows: int64 [B], class positions.
+        random: draws as much for any probabilities.
+    """
+    uniform = torch.rand(len(images), 2, generator=random)
+    noise = torch.randn(len(images), bank.latent_dim, generator=random)
+    by_class = torch.tensor([policy.shares(info.images) for info in bank.class_infos], dtype=torch.float32)
+    shares = by_class[rows]  # [B, 2]
+    generated = uniform[:, 0] < shares[:, 0]
+    jittered = ~generated & (uniform[:, 0] < shares.sum(1))
+    made = images.clone()
+    if policy.mover is not None:
+        moves = torch.rand(len(images), policy.mover.width, generator=random)
+        if bool(jittered.any()):
+            made[jittered] = policy.mover.apply(images[jittered], moves[jittered])
+    if bool(jittered.any()):
+        made[jittered] = bank.move(made[jittered], rows[jittered], noise[jittered], policy.scale, policy.keep_detail)
+    if bool(generated.any()):
+        z = bank.draw(rows[generated], noise[generated], uniform[generated, 1], policy.method)
+        made[generated] = bank.decode_rows(z, rows[generated])
+    return made.clamp_(0, 1)

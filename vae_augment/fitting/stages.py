@@ -1,0 +1,294 @@
+"""The stages of a fit: warm start, fine-tuning, latent statistics, the choice of a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vae_augment.bank import VAEBank
+from vae_augment.bank.content import BankContent, ClassInfo, Start
+from vae_augment.bank.packed_weights import Stored, halved, join
+from vae_augment.bank.policy import Policy, default_policy, silent_policy
+from vae_augment.config import SMALL_DATASET, FitConfig
+from vae_augment.data.loading import FitData
+from vae_augment.exceptions import FitWarning, warn
+from vae_augment.fitting.checkpoint import NOTHING_KEPT, Checkpoint, Part
+from vae_augment.fitting.fitted_class import FittedClass
+from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
+from vae_augment.fitting.quality import Quality, measure_quality
+from vae_augment.fitting.status import status_of
+from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, posterior, train
+from vae_augment.fitting.training_log import NOTHING_LOGGED, TrainingLog
+from vae_augment.images.moves import MOVES, colour_channels, default_invariances, one_by_one
+from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
+from vae_augment.model.vae import VAE, Params, kl_per_dim, stack
+from vae_augment.printable import shortened
+from vae_augment.seeding import generator
+
+WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tuning
+SMALL_SIDE = 32  # pixels
+SMALL_BATCH = 16  # images a step in fine-tuning at least, and no more than classes have
+WARM_SHARE = 0.75  # of a class's steps are the shared ones
+TUNED_CLASSES = 12  # more of them are each tuned for fewer steps, so that together they take as long as so many
+LEAST_TUNED = 10  # steps
+STEP_COST = 64  # images: what a step takes besides its own images, on a CPU
+BAR_NAME = 24  # characters of a class name beside the progress bar
+TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
+JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
+
+
+class Fitter:
+    """The stages of a fit: warm start, fine-tuning, latent statistics, the choice of a policy."""
+
+    def __init__(
+        self,
+        vae: VAE,
+        config: FitConfig,
+        data: FitData,
+        device: torch.device,
+        seed: int,
+        bar: tqdm[Any],
+        checkpoint: Checkpoint = NOTHING_KEPT,
+        log: TrainingLog = NOTHING_LOGGED,
+    ) -> None:
+        self.vae, self.config, self.data = vae, config, data
+        self.device, self.seed, self.bar = device, seed, bar
+        self.checkpoint, self.log = checkpoint, log
+        self._channels = colour_channels(data.images)
+
+    def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
+        """All stages, and the quality of the trial bank that the policy was chosen with.
+
+        Images enough to choose on are held out from the warm start alone: its VAE is the trial, at no cost in steps,
+        and fine-tuning sees every image. Where they are few the warm start needs them, and the trial is a fit apart.
+
+        Args:
+            labels: the classes to fit.
+            start: takes the warm start's place. The policy is another bank's then, and none is chosen.
+        """
+        steps = self.config.steps or 0
+        warm_steps = round(steps * WARM_SHARE) if self.config.sharing == "warm-start" else 0
+        fine_steps = self._fine_steps(steps - warm_steps) if warm_steps else steps
+        self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
+        parts = split(self.data, self.seed) if self.config.policy == "auto" and start is None else None
+        chosen = None
+        if warm_steps and start is None:
+            if parts is not None and len(parts.held_out.images) >= FEW_HELD_OUT:
+                trial = self._on(parts.train)
+                start = trial.warm_start(warm_steps)
+                chosen = self._select(trial.fine_tune(sorted(parts.train.names), start, 0), parts)
+            else:
+                start = self.warm_start(warm_steps)
+        content = self.fine_tune(labels, start, fine_steps)
+        if parts is not None and chosen is None:
+            chosen = self._select(self._on(parts.train)._short_fit(), parts)
+        if chosen is None:
+            return content, None
+        policy, quality = chosen
+        return replace(content, policy=policy), quality
+
+    def _on(self, data: FitData) -> Fitter:
+        """The same for a trial on other images, whose parts are kept under other names."""
+        kept = self.checkpoint.within("trial")
+        return Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept, self.log)
+
+    def _moves(self, images: float) -> Move | None:
+        """What a VAE of so many images is trained on copies by."""
+        wanted = self.config.invariances
+        if callable(wanted):
+            return one_by_one(wanted)
+        if wanted == "custom":
+            raise ValueError("invariances must be given again: a bank does not hold a transform.")
+        if wanted == "auto":
+            wanted = default_invariances(images, self._channels)
+        moves = MOVES[wanted]
+        return None if moves is None else moves.draw
+
+    @property
+    def _many_or_small(self) -> bool:
+        """Whether a larger batch is worth its time. Of few photographs it is not, and each costs more than a digit."""
+        return len(self.data.images) >= SMALL_DATASET or max(self.vae.image_shape[1:]) <= SMALL_SIDE
+
+    def warm_start(self, steps: int) -> Start:
+        """One VAE trained on all classes, and the covariance within classes of its latents."""
+        kept = self.checkpoint.load("start")
+        if kept is None:
+            kept = self._train_start(steps)
+            self.checkpoint.save("start", kept)
+            self.checkpoint.clear("warm-start")
+        else:
+            self.bar.update(steps)
+        if kept.values["note"]:
+            warn(f"warm start stopped early: {kept.values['note']}", FitWarning)
+        params = {name: kept.tensors[name].float() for name in self.vae.shapes}
+        return Start(params, kept.tensors["pooled"], steps, kept.tensors["curve"])
+
+    def _train_start(self, steps: int) -> Part:
+        """The shared weights in half precision, which is all that is kept of them, and why they stopped early."""
+        self.bar.set_description("warm start on all classes")
+        moves = self._moves(len(self.data.images) / len(self.data.names))
+        params, notes, curves = train(
+            self.vae,
+            self.vae.init(generator(self.seed, "init")),
+            [Job(self.data.images, generator(self.seed, "warm start"), moves)],
+            steps=steps,
+            batch_size=self.config.batch_size * (WARM_FACTOR if self._many_or_small else 1),
+            learning_rate=self.config.learning_rate * WARM_FACTOR,
+            device=self.device,
+            on_step=self.bar.update,
+            on_point=partial(self.log.losses, ["warm start"]),
+            checkpoint=self.checkpoint,
+            name="warm-start",
+        )
+        params = halved(self.vae, params)
+        means = posterior(self.vae, params, self.data.images, self.device)[0]
+        by_class = [means[self.data.labels == label] for label in self.data.names]
+        halves = {name: tensor.half() for name, tensor in params.items()}
+        return Part({**halves, "pooled": pooled_covariance(by_class), "curve": curves[0]}, {"note": notes[0]})
+
+    def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
+        """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
+        kept = {label: self._finished(label, start) for label in labels} if steps else {}
+        done = {label: fitted for label, fitted in kept.items() if fitted is not None}
+        self.bar.update(steps * len(done))
+        left = [label for label in labels if label not in done]
+        at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
+        for first in range(0, len(left), at_once):
+            done |= self._fit_group(left[first : first + at_once], start, steps)
+        return self._content([done[label] for label in labels], start)
+
+    def _content(self, classes: Sequence[FittedClass], start: Start | None) -> BankContent:
+        """A bank of classes, before its policy is chosen."""
+        stats = concatenate([each.stats for each in classes])
+        return BankContent(
+            self.vae,
+            join([each.weights for each in classes]),
+            stats,
+            torch.cat([each.curve for each in classes]),
+            tuple(each.info for each in classes),
+            FitConfig.from_dict(self.config.to_dict()),  # without a transform, which may not be pickled
+            self._policy(stats),
+            data={},
+            start=start,
+        )
+
+    def _short_fit(self) -> BankContent:
+        """A trial bank: the warm start alone, or each class apart, for fewer steps."""
+        self.bar.set_description("trial")
+        self.log = NOTHING_LOGGED
+        labels, steps = sorted(self.data.names), max(1, round((self.config.steps or 0) * TRIAL_SHARE))
+        shared = self.config.sharing == "warm-start"
+        self.bar.total = (self.bar.total or 0) + steps * (1 if shared else len(labels))
+        return self.fine_tune(labels, self.warm_start(steps) if shared else None, 0 if shared else steps)
+
+    def _select(self, trial: BankContent, parts: Split) -> tuple[Policy, Quality]:
+        """A policy chosen with a trial bank, which has not seen what is held out, and the trial's quality."""
+        kept = self.checkpoint.load("policy")
+        if kept is not None:
+            return Policy.from_dict(kept.values["policy"]), Quality.from_dict(kept.values["quality"])
+        self.bar.set_description("choosing the policy")
+        default = self._policy(trial.stats)
+        bank = VAEBank(replace(trial, policy=default))
+        all_steps = self.config.steps or 0
+        judged = max(round(all_steps * JUDGE_SHARE), min(all_steps, LEAST_JUDGE_STEPS))
+        policy, judge = choose(bank, default, parts, steps=judged, seed=self.seed, device=self.device)
+        train, held_out = ((part.images, part.labels) for part in (parts.train, parts.held_out))
+        quality = measure_quality(bank, judge, train, held_out, seed=self.seed)
+        self.checkpoint.save("policy", Part({}, {"policy": policy.to_dict(), "quality": quality.to_dict()}))
+        return policy, quality
+
+    @property
+    def _fine_batch(self) -> int:
+        return min(self.config.batch_size, max(SMALL_BATCH, len(self.data.images) // len(self.data.names)))
+
+    def _fine_steps(self, steps: int) -> int:
+        """Steps that each class is tuned for, of those that it would be tuned for among few."""
+        full, own = (STEP_COST + batch for batch in (self.config.batch_size, self._fine_batch))
+        share = TUNED_CLASSES * full / (len(self.data.names) * own)
+        return min(steps, max(LEAST_TUNED, round(steps * share)))
+
+    def _finished(self, label: int, start: Start | None) -> FittedClass | None:
+        kept = self.checkpoint.load(f"class-{label}")
+        return None if kept is None else FittedClass.of(kept, self.vae, start)
+
+    def _fit_group(self, labels: list[int], start: Start | None, steps: int) -> dict[int, FittedClass]:
+        """Classes that are trained together."""
+        names = [self.data.names[label] for label in labels]
+        ends = names[:1] if len(names) == 1 else [names[0], names[-1]]
+        self.bar.set_description(" to ".join(shortened(name, BAR_NAME) for name in ends))
+        own = [self.vae.init(generator(self.seed, "init", n)) if start is None else start.params for n in names]
+        training, before = f"training-{labels[0]}-{len(labels)}", 0 if start is None else start.steps
+        params, notes, curves = train(
+            self.vae,
+            stack(own),
+            [self._job(label) for label in labels],
+            steps=steps,
+            batch_size=self._fine_batch,
+            learning_rate=self.config.learning_rate,
+            device=self.device,
+            on_step=partial(self.bar.update, len(labels)),
+            on_point=lambda taken, losses: self.log.losses(names, before + taken, losses),
+            checkpoint=self.checkpoint,
+            name=training,
+        )
+        weights = Stored.pack(self.vae, params, None if start is None else start.params)
+        fitted = {}
+        for row, (label, note) in enumerate(zip(labels, notes, strict=True)):
+            own_weights = weights.pick([row])
+            described = self._describe(label, own_weights.params(), note, start, steps)
+            fitted[label] = FittedClass(own_weights, *described, curves[row : row + 1])
+            if steps:
+                self.checkpoint.save(f"class-{label}", fitted[label].part())
+                self._log(fitted[label], start)
+        self.checkpoint.clear(training)
+        return fitted
+
+    def _log(self, fitted: FittedClass, start: Start | None) -> None:
+        if self.log:
+            label, bank = fitted.info.label, VAEBank(self._content([fitted], start))
+            self.log.contact_sheet(bank, self.data.of(label), label, fitted.info.steps)
+
+    def _job(self, label: int) -> Job:
+        images = self.data.of(label)
+        return Job(images, generator(self.seed, "fine-tune", self.data.names[label]), self._moves(len(images)))
+
+    def _describe(
+        self, label: int, params: Params, note: str, start: Start | None, steps: int
+    ) -> tuple[ClassInfo, LatentStats]:
+        """How a class's fit went, and what is known of its latents."""
+        images, name = self.data.of(label), self.data.names[label]
+        mean, logvar, rmse = posterior(self.vae, params, images, self.device)
+        pooled = None if start is None else start.pooled
+        stats = describe(mean, pooled, self.config.exemplars, generator(self.seed, "exemplars", name))
+        status, reason = status_of(images, partial(self._decoded, params, mean), active_dims(mean), note)
+        info = ClassInfo(
+            name=name,
+            label=label,
+            images=len(images),
+            steps=steps + (0 if start is None else start.steps),
+            rmse=round(rmse, 6),
+            kl=round(kl_per_dim(mean, logvar).sum(1).mean().item(), 4),
+            active=active_dims(mean),
+            status=status,
+            note=reason,
+        )
+        return info, stats
+
+    def _decoded(self, params: Params, means: Tensor, places: Tensor) -> Tensor:
+        """Images [M, C, H, W] of one class's codes [N, L] at some places [M]."""
+        weights = {name: tensor.to(self.device) for name, tensor in params.items()}
+        with torch.no_grad():
+            return self.vae.decode(weights, means[places].to(self.device)[None])[0].cpu()
+
+    def _policy(self, stats: LatentStats) -> Policy:
+        method = "exemplar" if bool(stats.counts.all()) else "gaussian"
+        if self.config.policy == "none":
+            return silent_policy(method)
+        counts = torch.unique(self.data.labels, return_counts=True)[1].tolist()
+        return default_policy(counts, channels=self._channels, method=method)

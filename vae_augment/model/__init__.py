@@ -1,0 +1,1 @@
+"""The VAE of a class, for K classes at once: the mathematics."""

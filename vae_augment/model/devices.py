@@ -1,0 +1,68 @@
+"""Devices: which one, how much it takes at once, and how it is set while we compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BLOCKS = {"cpu": 64}  # images a pass at most: more would not stay in the processor's cache; of other devices 512
+
+
+@cache
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether it is a processor with instructions for bfloat16 products, which PyTorch knows of from 2.10 on."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" is a CUDA device if there is one. Raises ValueError if torch cannot use it here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device must be 'auto' or one that torch can use here, got {name!r}: {reason}") from None
+    return device
+
+
+@contextmanager
+def flush_denormals() -> Iterator[None]:
+    """Denormal numbers as zero: they slow a CPU manyfold and carry nothing here. The setting is put back."""
+    was_on = bool(torch.tensor(1e-310, dtype=torch.float64) * 1.0 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(was_on)
+
+
+def block_of(device: torch.device) -> int:
+    """Images a pass at most."""
+    return BLOCKS.get(device.type, 512)
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """One thread, as in a DataLoader's worker, so that the main process computes the same bits as a worker does."""
+    threads = torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
+
+
+def half(numbers: Tensor) -> Tensor:
+    """In half precision, what is too large for it as its largest number."""
+    largest = torch.finfo(torch.float16).max
+    return numbers.clamp(-largest, largest).half()
