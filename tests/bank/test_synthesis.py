@@ -8,17 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_augment.bank.synthesis import (
-    GENERATED,
-    JITTERED,
-    REAL,
-    Cache,
-    Draws,
-    draw_fresh,
-    draw_seeded,
-    no_draws,
-    synthesise,
-)
+from vae_augment.bank.draws import REAL, Draws, draw_fresh, draw_seeded, no_draws
+from vae_augment.bank.item_cache import Cache
+from vae_augment.bank.synthesis import GENERATED, JITTERED, synthesise
 from vae_augment.data.source import Source
 from vae_augment.images.moves import MOVES
 from vae_augment.model.devices import single_thread

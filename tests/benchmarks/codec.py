@@ -25,7 +25,7 @@ from tests.benchmarks.codec_page import best, page, picture
 from tests.benchmarks.image_codecs import BLOCK, FORMS, LOSSY, Codec, Images, encoded, mosaic, psnr, ssim
 from tests.benchmarks.speed.measured import ROOT, data_folder
 from vae_augment import VAEBank, fit
-from vae_augment.bank.bank_images import source_for
+from vae_augment.bank.matching import source_for
 from vae_augment.data import open_data
 from vae_augment.data.loading import load_images
 from vae_augment.exporting.codec import encode_dataset

@@ -19,7 +19,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from vae_augment import VAEBank
-from vae_augment.bank.bank_images import source_for
+from vae_augment.bank.matching import source_for
 from vae_augment.data import open_data, subsample
 from vae_augment.data.loading import load_images
 from vae_augment.exploring.morphing import PATHS

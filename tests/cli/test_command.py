@@ -20,8 +20,8 @@ from vae_augment.cli.encode import encode
 from vae_augment.cli.explore import DIRECTIONS, explore
 from vae_augment.cli.morph import morph
 from vae_augment.exploring import pictures
-from vae_augment.exploring.animation import FPS, MOST_FPS
 from vae_augment.exploring.exploration import CLASSES, PARTS
+from vae_augment.exploring.morph_pictures import FPS, MOST_FPS
 from vae_augment.exploring.morphing import LEAST_FRAMES, MOST_FRAMES, PATHS
 from vae_augment.exporting.quantized import DTYPES
 

@@ -15,9 +15,8 @@ from PIL import Image
 from tests.commands import contents, refused, run
 from tests.conftest import Shapes
 from vae_augment import FitConfig, VAEBank, fit
-from vae_augment.exploring.animation import animation
+from vae_augment.exploring.morph_pictures import animation, strip_png
 from vae_augment.exploring.morphing import morph, morph_codes
-from vae_augment.exploring.strip import strip_png
 
 FILES = "bars/across/0.png bars/down/4.png"
 

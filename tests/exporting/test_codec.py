@@ -16,7 +16,7 @@ from tests.commands import contents
 from tests.conftest import Shapes
 from tests.random_banks import random_bank
 from vae_augment import VAEBank
-from vae_augment.bank.bank_images import source_for
+from vae_augment.bank.matching import source_for
 from vae_augment.data.loading import load_images
 from vae_augment.exceptions import DataWarning
 from vae_augment.exporting import codec

@@ -12,7 +12,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from vae_augment.data import open_data
 from vae_augment.data.source import Source
 from vae_augment.exporting.item_names import MOST_CHARACTERS, check_item_names, item_names, png_names
-from vae_augment.files.writing import UNSAFE_CHARACTERS, caseless
+from vae_augment.files.folder_names import UNSAFE_CHARACTERS, caseless
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40)
 

@@ -14,17 +14,13 @@ from hypothesis import strategies as st
 from torchvision.datasets import EMNIST, FashionMNIST
 
 from vae_augment.files import writing
+from vae_augment.files.folder_names import MAX_NAME_BYTES, RESERVED_NAMES, UNSAFE_CHARACTERS, folder_name, folder_names
 from vae_augment.files.writing import (
-    MAX_NAME_BYTES,
-    RESERVED_NAMES,
-    UNSAFE_CHARACTERS,
     _is_zombie,
     _machine,
     atomic_write,
     cache_folder,
     filled_at_once,
-    folder_name,
-    folder_names,
     sweep,
     write_quickly,
 )

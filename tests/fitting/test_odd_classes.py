@@ -23,7 +23,7 @@ from vae_augment.data.loading import load_images
 from vae_augment.data.source import PROBED_ITEMS, Source
 from vae_augment.exceptions import DataWarning, FitWarning
 from vae_augment.fitting import stages, training
-from vae_augment.fitting.status import TRIED
+from vae_augment.fitting.fitted_class import TRIED
 from vae_augment.images.conversion import kind_of
 from vae_augment.model.vae import VAE
 from vae_augment.report.contact_sheet import contact_sheet_png

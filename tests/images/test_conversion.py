@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from vae_augment.images import conversion
-from vae_augment.images.tensors import to_float
+from vae_augment.images.tensors import match_channels, to_float
 
 HEIGHT, WIDTH = 9, 20
 BYTES = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
@@ -139,7 +139,7 @@ def test_whole_numbers_are_rounded_not_cut(dtype, container, level, above):
     ],
 )
 def test_channels_are_repeated_averaged_or_made_opaque(have, channels, wanted):
-    matched = conversion.match_channels(torch.tensor(have)[:, None, None].expand(-1, 2, 3), channels)
+    matched = match_channels(torch.tensor(have)[:, None, None].expand(-1, 2, 3), channels)
     assert torch.equal(matched, torch.tensor(wanted)[:, None, None].expand(-1, 2, 3))
 
 

@@ -11,8 +11,7 @@ from tests.conftest import CONFIG, Shapes
 from tests.random_banks import random_bank
 from vae_augment import VAEBank, fit
 from vae_augment.config import MAX_SIDE, MIN_SIDE
-from vae_augment.images.conversion import match_channels
-from vae_augment.images.tensors import to_uint8
+from vae_augment.images.tensors import match_channels, to_uint8
 from vae_augment.model.vae import VAE
 from vae_augment.report.decoder_payload import decoder_payload, decoder_script, payload_bytes
 

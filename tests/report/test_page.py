@@ -9,7 +9,7 @@ import torch
 from tests.conftest import CONFIG, Shapes
 from tests.report.test_differences import USUAL
 from vae_augment import VAEBank, fit
-from vae_augment.bank.bank_images import source_for
+from vae_augment.bank.matching import source_for
 from vae_augment.bank.shown_images import COLUMNS
 from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.data.loading import load_images

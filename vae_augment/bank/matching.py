@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from vae_augment.bank.bank import VAEBank
+from vae_augment.data.loading import common_shape
 from vae_augment.data.source import Source, listed
 from vae_augment.exceptions import DataWarning, LeakageWarning, warn
-from vae_augment.files.writing import folder_names
+from vae_augment.files.folder_names import folder_names
+from vae_augment.images.conversion import common_range
 
 
 def warn_of_other_data(bank: VAEBank, source: Source) -> None:
@@ -77,3 +81,33 @@ def warn_of_other_names(bank: VAEBank, source: Source, whose: str) -> None:
                 DataWarning,
             )
             break
+
+
+def source_for(bank: VAEBank, dataset: Dataset[Any], *, resize: bool = False) -> Source:
+    """A dataset's raw images and labels, numbered and scaled as the bank does; `load_images` reads them.
+
+    Where the dataset has names of classes they are matched by name; see `number_by_name`.
+
+    Args:
+        bank: what they are for.
+        dataset: map-style, of (image, label) items.
+        resize: take images of any size. By default only such as a fit with the bank's options would model at the
+            bank's size: those that it was fitted on, and others of their size.
+
+    Raises:
+        TypeError: the dataset is iterable, or its items are not (image, label).
+        ValueError: a class that the bank lacks, or images of another number of channels or of another size.
+    """
+    source = Source(dataset)
+    number_by_name(bank, source)
+    channels, height, width = common_shape(source, bank.config)
+    own = "x".join(map(str, bank.image_shape[1:]))
+    if channels != bank.image_shape[0]:
+        raise ValueError(f"images must have {bank.image_shape[0]} channels as the bank's do, got {channels}.")
+    if (height, width) != bank.image_shape[1:] and not resize:
+        raise ValueError(
+            f"images must be of the bank's size, {own}, or of one that a fit takes to that, got some that are modelled "
+            f"at {height}x{width}. Resize them, or have it done with --resize (resize=True)."
+        )
+    source.value_range = common_range(source.value_range, bank.value_range)
+    return source

@@ -64,7 +64,7 @@ def open_bank_data(
     seed: int = 0,
 ) -> BankData:
     """Open what the options of `bank_data_options` name, for a bank. Raises as `open_data` and `source_for`."""
-    from vae_augment.bank.bank_images import source_for
+    from vae_augment.bank.matching import source_for
     from vae_augment.data import open_data, subsample
 
     opened = open_data(data, part=part, root=root, timeout=download_timeout, on_error=on_error, max_pixels=max_pixels)

@@ -55,10 +55,9 @@ def morph(
     check_apart({"--out": out, "--animation": animation}, {"BANK": bank, "A": a, "B": b})
     check_png("--out", out)
     from vae_augment.bank import VAEBank
-    from vae_augment.exploring.animation import FPS
-    from vae_augment.exploring.animation import animation as animated
+    from vae_augment.exploring.morph_pictures import FPS, strip_png
+    from vae_augment.exploring.morph_pictures import animation as animated
     from vae_augment.exploring.morphing import morph_codes, shares_start
-    from vae_augment.exploring.strip import strip_png
     from vae_augment.files.writing import atomic_write
     from vae_augment.model.devices import single_thread
 
@@ -88,7 +87,7 @@ def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_po
         raise ValueError("--fps and --ping-pong are of an animation: name its file by --animation.")
     if animation is not None:
         check_file("--animation", animation)
-    from vae_augment.exploring.animation import FORMATS, check_animation
+    from vae_augment.exploring.morph_pictures import FORMATS, check_animation
 
     if out.suffix.lower() in FORMATS:
         raise ValueError(f"--out is the strip, a PNG, got {out}: name an animation's file by --animation.")
@@ -155,7 +154,7 @@ def _code_of_file(bank: VAEBank, side: str, file: Path, label: int, resize: bool
     """The posterior mean of an image file, which is read as those of a dataset are."""
     import torch
 
-    from vae_augment.bank.bank_images import source_for
+    from vae_augment.bank.matching import source_for
     from vae_augment.data.loading import load_images
     from vae_augment.data.readers.image_files import ImageFiles
     from vae_augment.images.image_file import MAX_PIXELS

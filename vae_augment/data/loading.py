@@ -15,7 +15,7 @@ from vae_augment.config import MIN_SIDE, FitConfig
 from vae_augment.data.source import Source
 from vae_augment.images import conversion
 from vae_augment.images.conversion import USUAL_RANGES, Range
-from vae_augment.images.tensors import resize, to_float, to_uint8
+from vae_augment.images.tensors import match_channels, resize, to_float, to_uint8
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def load_some(source: Source, indices: Sequence[int], shape: tuple[int, int, int
     """Likewise those of some items alone: uint8 [N, C, H, W]."""
     images = torch.empty(len(indices), *shape, dtype=torch.uint8)
     for place, index in enumerate(indices):
-        pixels = conversion.match_channels(source.pixels(index, source.raw(index).image), shape[0])
+        pixels = match_channels(source.pixels(index, source.raw(index).image), shape[0])
         if pixels.dtype == torch.uint8 and pixels.shape[1:] == shape[1:]:
             images[place] = pixels
         else:

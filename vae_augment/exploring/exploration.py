@@ -17,7 +17,7 @@ from vae_augment.exploring.latent_space import Dimension, dimensions, kl_of_dime
 from vae_augment.exploring.map_pictures import maps_png
 from vae_augment.exploring.maps import latent_maps
 from vae_augment.exploring.pictures import DIRECTIONS, manifold_png, nearest_png, plane_png, traversals_png
-from vae_augment.files.writing import folder_names
+from vae_augment.files.folder_names import folder_names
 from vae_augment.seeding import check_seed
 
 PARTS = ("traversals", "map", "manifold", "plane", "nearest", "dimensions")

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.exporting.folder import Export, finish, image_name, prepare, whole_images
-from vae_augment.files.writing import folder_names, write_quickly
+from vae_augment.files.folder_names import folder_names
+from vae_augment.files.writing import write_quickly
 from vae_augment.images.png import check_png, encode_pngs
 from vae_augment.model.devices import single_thread
 from vae_augment.model.latent import check_method

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_augment.files.writing import CLASSES, MANIFEST, PARTIAL, UNSAFE_CHARACTERS, atomic_write, caseless, sweep
+from vae_augment.files.folder_names import CLASSES, MANIFEST, UNSAFE_CHARACTERS, caseless
+from vae_augment.files.writing import PARTIAL, atomic_write, sweep
 
 UNFINISHED = "unfinished.json"  # what the manifest will be, while images are written
 SAME = ("format", "bank_sha256", "method", "seed")  # in a manifest: what its images are a function of

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from vae_augment.data.source import Source
 from vae_augment.exporting.folder import ENDING
+from vae_augment.files.folder_names import caseless, folder_name
 from vae_augment.files.untrusted_json import brief
-from vae_augment.files.writing import caseless, folder_name
 from vae_augment.images.image_file import EXTENSIONS
 
 MOST_CHARACTERS = 1024  # a file's name has 255 bytes at most, which are four characters each where they are no text

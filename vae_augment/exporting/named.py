@@ -10,7 +10,8 @@ from torch import Tensor
 from vae_augment.bank import VAEBank
 from vae_augment.exporting.folder import Export, finish, prepare
 from vae_augment.exporting.item_names import png_names
-from vae_augment.files.writing import folder_names, write_quickly
+from vae_augment.files.folder_names import folder_names
+from vae_augment.files.writing import write_quickly
 from vae_augment.images.png import check_png, encode_pngs
 
 

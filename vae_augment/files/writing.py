@@ -9,9 +9,7 @@ import re
 import secrets
 import shutil
 import time
-import unicodedata
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -19,15 +17,8 @@ from typing import Any
 
 import platformdirs
 
-UNSAFE_CHARACTERS = frozenset('<>:"/\\|?*%') | {chr(code) for code in range(32)} | {chr(127)}
-RESERVED_NAMES = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
-)
-MAX_NAME_BYTES = 200  # file systems take 255; an index may come in front
-HASH_BYTES = 4
 PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp", re.DOTALL)
 STALE_AFTER = 24 * 3600  # seconds, of a partial whose writer cannot be looked for
-MANIFEST, CLASSES = "manifest.json", "classes.json"  # stand beside class folders
 
 
 def atomic_write(path: str | Path, content: bytes) -> None:
@@ -171,102 +162,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def folder_name(class_name: str) -> str:
-    """A folder name for a class: the name itself where every file system takes it, else percent-encoded.
-
-    The encoding is that of URLs (RFC 3986), so `urllib.parse.unquote` gives the class name back, unless it is too long
-    for a folder: then its beginning and a hash of it stand for it.
-
-    Args:
-        class_name: any text but the empty one.
-
-    Returns:
-        A name of at most 200 bytes in UTF-8.
-
-    Raises:
-        ValueError: the name is empty, or no Unicode.
-    """
-    text = "".join(_escaped(class_name))
-    return text if len(text.encode()) <= MAX_NAME_BYTES else _with_hash(class_name, HASH_BYTES)
-
-
-def _escaped(class_name: str) -> list[str]:
-    """A class name's characters, those percent-encoded that a folder's name cannot have where they stand."""
-    if not class_name:
-        raise ValueError("a class name must not be empty: it becomes a folder's name.")
-    try:
-        class_name.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"a class name must be Unicode, got a lone surrogate in {ascii(class_name)[:80]}.") from None
-    parts = [_escape(c) if c in UNSAFE_CHARACTERS else c for c in class_name]
-    if parts[-1] in (".", " "):
-        parts[-1] = _escape(parts[-1])
-    text = "".join(parts)
-    reserved = text.split(".")[0].casefold() in RESERVED_NAMES or text.casefold() in (MANIFEST, CLASSES)
-    if parts[0] in (".", " ") or reserved:
-        parts[0] = _escape(parts[0])
-    return parts
-
-
-def _escape(character: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in character.encode())
-
-
-def _with_hash(class_name: str, hash_bytes: int) -> str:
-    """As much of a class's escaped name as fits, "~" and a hash of all of it."""
-    mark = "~" + hashlib.blake2b(class_name.encode(), digest_size=hash_bytes).hexdigest()
-    kept, room = "", MAX_NAME_BYTES - len(mark)
-    for part in _escaped(class_name):  # whole characters and whole escapes
-        room -= len(part.encode())
-        if room < 0:
-            break
-        kept += part
-    return kept + mark
-
-
-def folder_names(class_names: Sequence[str]) -> list[str]:
-    """Folder names in label order that sort into label order, as torchvision's ImageFolder reads them.
-
-    Names that a file system may take for the same, because it ignores case or how an accent is written, get a hash of
-    the class name behind "~". It is a function of the names alone. Where the names would sort otherwise, every one gets
-    a zero-padded index in front.
-
-    Args:
-        class_names: no two equal.
-
-    Raises:
-        ValueError: a name is empty or no Unicode, or two are equal.
-    """
-    for name, count in Counter(class_names).items():
-        if count > 1:
-            raise ValueError(f"class names must differ, got {name[:80]!r} {count} times.")
-    names = [folder_name(name) for name in class_names]
-    hashed = dict.fromkeys(range(len(names)), 0)  # bytes of the hash that a row's name has for its likeness to others
-    while alike := _alike(names):
-        for rows in alike:
-            plain = [row for row in rows if not hashed[row]]
-            for row in plain or rows:  # who has a hashed one's name for its own gives way, so this comes to an end
-                hashed[row] += HASH_BYTES
-                names[row] = _with_hash(class_names[row], hashed[row])
-    if names != sorted(names):
-        digits = len(str(len(names) - 1))
-        names = [f"{index:0{digits}d}_{name}" for index, name in enumerate(names)]
-    return names
-
-
-def _alike(names: Sequence[str]) -> list[list[int]]:
-    """The rows of names that some file system takes for one, where there are such."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        rows.setdefault(caseless(name), []).append(row)
-    return [group for group in rows.values() if len(group) > 1]
-
-
-def caseless(name: str) -> str:
-    """What file systems that ignore case or normal form at most tell apart (Unicode's canonical caseless matching)."""
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def cache_folder() -> Path:

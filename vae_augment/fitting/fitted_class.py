@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from vae_augment.bank.content import ClassInfo, Start
@@ -12,6 +15,11 @@ from vae_augment.bank.packed_weights import Stored
 from vae_augment.fitting.checkpoint import Part
 from vae_augment.model.latent import LatentStats
 from vae_augment.model.vae import VAE
+
+FEW_SAMPLES = 5  # images; a class with fewer is reported as such
+TRIED = 64  # images whose reconstructions are looked at for collapse
+IGNORED = 0.01  # the spread of reconstructions over that of the images: below it the decoder ignores the codes
+FAINT = 0.02  # the spread of images, pixels in 0..1, of which a VAE with a noise of 0.05 or more sees nothing
 
 
 class FittedClass(NamedTuple):
@@ -36,3 +44,40 @@ class FittedClass(NamedTuple):
             vae, part.tensors["values"], part.tensors["steps"], None if start is None else start.params
         )
         return cls(weights, ClassInfo(**part.values), stats, part.tensors["curve"])
+
+
+def status_of(images: Tensor, decode: Callable[[Tensor], Tensor], active: int, failure: str) -> tuple[str, str]:
+    """A class's status, one of `vae_augment.bank.content.STATUSES`, and its note.
+
+    Args:
+        images: uint8 [N, C, H, W], all of the class.
+        decode: gives float32 [M, C, H, W], what the codes of those at places [M] are decoded to.
+        active: latent dimensions in use.
+        failure: why training failed, or "".
+    """
+    if failure:
+        return "failed", f"{failure}. Lower learning_rate, or look for odd images in this class"
+    if len(images) < FEW_SAMPLES:
+        return (
+            "few-samples",
+            f"{len(images)} images teach a VAE little; generated ones will resemble them closely",
+        )
+    if bool((images == images[:1]).all()):
+        return "constant", "all images are the same, so there is no variation to learn"
+    places = torch.linspace(0, len(images) - 1, min(len(images), TRIED)).long()
+    spread = _spread(images[places].float() / 255)
+    if active and _spread(decode(places)) > IGNORED * spread:
+        return "ok", ""
+    if spread < FAINT:
+        return (
+            "collapsed",
+            f"images differ by {255 * spread:.1f} of 255 levels, too little to learn. Stretch their values",
+        )
+    if active:
+        return "collapsed", "all codes are decoded to one image. Lower learning_rate, or train for more steps"
+    return "collapsed", "no latent dimension is in use. Train for more steps, or with sharing='warm-start'"
+
+
+def _spread(images: Tensor) -> float:
+    """The root mean squared difference of images [N, C, H, W] from their mean."""
+    return math.sqrt((images - images.mean(0)).square().mean().item())

@@ -19,10 +19,9 @@ from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fitting.checkpoint import NOTHING_KEPT, Checkpoint, Part
-from vae_augment.fitting.fitted_class import FittedClass
+from vae_augment.fitting.fitted_class import FittedClass, status_of
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.fitting.quality import Quality, measure_quality
-from vae_augment.fitting.status import status_of
 from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, posterior, train
 from vae_augment.fitting.training_log import NOTHING_LOGGED, TrainingLog
 from vae_augment.images.moves import MOVES, colour_channels, default_invariances, one_by_one

@@ -13,8 +13,7 @@ from torchvision.utils import make_grid
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.shown_images import COLUMNS, shown_images
-from vae_augment.images.conversion import match_channels
-from vae_augment.images.tensors import to_float
+from vae_augment.images.tensors import match_channels, to_float
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from vae_augment.config import MIN_SIDE
-from vae_augment.images.tensors import to_float, to_uint8
+from vae_augment.images.tensors import match_channels, to_float, to_uint8
 
 GREY_MODES = ("1", "L")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # as arrays, of a range like theirs
@@ -188,21 +188,6 @@ def size_of(image: Any) -> tuple[int, int]:
     first = not isinstance(image, np.ndarray) or _channels_first(image)
     height, width = image.shape[-2:] if image.ndim == 2 or first else image.shape[:2]
     return int(height), int(width)
-
-
-def match_channels(pixels: Tensor, channels: int, *, alpha: float = 1.0) -> Tensor:
-    """[..., C, H, W] with another number of channels: grey is repeated, colour averaged, a missing alpha is opaque."""
-    have = pixels.shape[-3]
-    if have == channels:
-        return pixels
-    opaque = alpha if pixels.is_floating_point() else round(255 * alpha)
-    last = pixels[..., -1:, :, :] if have in (2, 4) else torch.full_like(pixels[..., :1, :, :], opaque)
-    colour = pixels[..., :-1, :, :] if have in (2, 4) else pixels
-    wanted = channels - 1 if channels in (2, 4) else channels
-    if colour.shape[-3] != wanted:
-        grey = colour.float().mean(-3, keepdim=True).to(pixels.dtype)
-        colour = grey.expand(*pixels.shape[:-3], wanted, *pixels.shape[-2:])
-    return torch.cat([colour, last], dim=-3) if channels in (2, 4) else colour
 
 
 def needs_range(image: Any) -> bool:

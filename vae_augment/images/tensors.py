@@ -34,3 +34,18 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images
     smaller = size[0] < images.shape[-2] or size[1] < images.shape[-1]
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=smaller)
+
+
+def match_channels(pixels: Tensor, channels: int, *, alpha: float = 1.0) -> Tensor:
+    """[..., C, H, W] with another number of channels: grey is repeated, colour averaged, a missing alpha is opaque."""
+    have = pixels.shape[-3]
+    if have == channels:
+        return pixels
+    opaque = alpha if pixels.is_floating_point() else round(255 * alpha)
+    last = pixels[..., -1:, :, :] if have in (2, 4) else torch.full_like(pixels[..., :1, :, :], opaque)
+    colour = pixels[..., :-1, :, :] if have in (2, 4) else pixels
+    wanted = channels - 1 if channels in (2, 4) else channels
+    if colour.shape[-3] != wanted:
+        grey = colour.float().mean(-3, keepdim=True).to(pixels.dtype)
+        colour = grey.expand(*pixels.shape[:-3], wanted, *pixels.shape[-2:])
+    return torch.cat([colour, last], dim=-3) if channels in (2, 4) else colour

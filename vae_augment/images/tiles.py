@@ -11,8 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vae_augment.images.conversion import match_channels
-from vae_augment.images.tensors import to_float, to_uint8
+from vae_augment.images.tensors import match_channels, to_float, to_uint8
 
 TILE = 40  # smallest side of a tile in the picture, in pixels
 GAP, MARGIN, TEXT = 2, 12, 13

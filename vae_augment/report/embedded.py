@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vae_augment.images.conversion import match_channels
-from vae_augment.images.tensors import resize, to_float, to_uint8
+from vae_augment.images.tensors import match_channels, resize, to_float, to_uint8
 
 GAP = 1  # pixels between tiles, transparent
 WEBP_QUALITY = 85

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.images.conversion import match_channels
-from vae_augment.images.tensors import to_float, to_uint8
+from vae_augment.images.tensors import match_channels, to_float, to_uint8
 
 # Resizing and half precision overshoot [0, 1] by less than this, normalising by far more.
 SLACK = 0.02

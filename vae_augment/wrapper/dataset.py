@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from vae_augment.bank import VAEBank
+from vae_augment.bank.draws import REAL, Draws, draw_fresh, draw_seeded, no_draws
+from vae_augment.bank.item_cache import Cache
 from vae_augment.bank.matching import rows_of, warn_of_other_data
 from vae_augment.bank.notebook import card
-from vae_augment.bank.synthesis import REAL, Cache, Draws, draw_fresh, draw_seeded, no_draws, synthesise
+from vae_augment.bank.synthesis import synthesise
 from vae_augment.data.items import with_source
 from vae_augment.data.source import Source
 from vae_augment.exceptions import PolicyWarning, warn

@@ -1,4 +1,4 @@
-"""Frames one after the other, as a GIF or a WebP."""
+"""Pictures of a morph: an animation, or a strip of tiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from vae_augment.images.tiles import enlarged
+from vae_augment.images.tiles import GAP, NAME_WIDTH, Block, drawable, enlarged, font, png, side_by_side
+
+ACROSS = 16  # tiles in a row at most
+STRIP_TILE = 64  # smallest side of a tile of a strip, in pixels
 
 SIDE = 128  # smallest side, in pixels
 FORMATS: dict[str, dict[str, Any]] = {".gif": {}, ".webp": {"lossless": True, "quality": 100}}
@@ -63,3 +66,19 @@ def _of_one_palette(images: list[Image.Image]) -> list[Image.Image]:
         column.paste(image, (0, place * height))
     palette = column.quantize(COLOURS, kmeans=1)
     return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+
+
+def strip_png(frames: Tensor, name_a: str, name_b: str) -> bytes:
+    """Frames in rows of equal length, but perhaps for the last, under a title, as a PNG file's content.
+
+    Args:
+        frames: [T, C, H, W], uint8 or float in [0, 1].
+        name_a: what the first frame shows.
+        name_b: what the last shows.
+    """
+    tile = max(STRIP_TILE, *frames.shape[2:])
+    across = math.ceil(len(frames) / math.ceil(len(frames) / ACROSS))
+    letters, between = font(), " to "
+    room = (across * (tile + GAP) - math.ceil(letters.getlength(between))) // 2
+    names = [drawable(name, letters, min(NAME_WIDTH, room)) for name in dict.fromkeys((name_a, name_b))]
+    return png(side_by_side([Block(between.join(names), frames.split(across))], tile))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_augment.exploring.animation import SIDE, animation
+from vae_augment.exploring.morph_pictures import SIDE, animation
 from vae_augment.images.tiles import enlarged
 
 

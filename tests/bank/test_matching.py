@@ -7,10 +7,10 @@ from torchvision.transforms.functional import resize
 
 from tests.conftest import Shapes
 from vae_augment import VAEBank
-from vae_augment.bank.bank_images import source_for
+from vae_augment.bank.matching import source_for
 from vae_augment.data.loading import load_images
 from vae_augment.exceptions import DataWarning
-from vae_augment.files.writing import folder_names
+from vae_augment.files.folder_names import folder_names
 
 
 class Sized:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_augment.exploring.strip import TILE, strip_png
+from vae_augment.exploring.morph_pictures import STRIP_TILE, strip_png
 from vae_augment.images.tiles import GAP, MARGIN, TEXT
 
 TOP = MARGIN + TEXT + MARGIN
@@ -27,10 +27,10 @@ def pixels(png):
 )
 def test_every_frame_has_its_tile_in_order(count, rows, across):
     strip = pixels(strip_png(frames_of(count), "a", "b"))
-    assert len(strip) == TOP + rows * (TILE + GAP) + MARGIN
+    assert len(strip) == TOP + rows * (STRIP_TILE + GAP) + MARGIN
     for place in range(count):
-        y, x = (TOP + (place // across) * (TILE + GAP), MARGIN + (place % across) * (TILE + GAP))
-        assert (strip[y : y + TILE, x : x + TILE] == place).all()
+        y, x = (TOP + (place // across) * (STRIP_TILE + GAP), MARGIN + (place % across) * (STRIP_TILE + GAP))
+        assert (strip[y : y + STRIP_TILE, x : x + STRIP_TILE] == place).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 80, 40), (4, 16, 16), (2, 9, 30)])
