@@ -110,17 +110,17 @@ def test_a_class_larger_than_a_block_is_decoded_whole(bank, monkeypatch):
 
 def test_bytes_are_the_nearest_levels_of_what_is_decoded(bank):
     z, rows = torch.randn(B, 4, generator=gen()), LABELS
-    assert torch.equal(bank.decode_rows(z, rows, as_bytes=True), to_uint8(bank.decode_rows(z, rows)))
+    assert torch.equal(bank.models.decode(z, rows, as_bytes=True), to_uint8(bank.models.decode(z, rows)))
 
 
 def test_as_served_items_do_not_depend_on_the_batch(bank):
     x, rows = images_of().float() / 255, LABELS
-    z = bank.encode_rows(x, rows, block=4)[0]
-    decoded = bank.decode_each(z, rows)
+    z = bank.models.encode(x, rows, block=4)[0]
+    decoded = bank.models.decode_each(z, rows)
     for i in range(B):
-        one = bank.encode_rows(x[i : i + 1], rows[i : i + 1], block=4)[0]
+        one = bank.models.encode(x[i : i + 1], rows[i : i + 1], block=4)[0]
         assert torch.equal(one, z[i : i + 1])
-        assert torch.equal(bank.decode_each(one, rows[i : i + 1]), decoded[i : i + 1])
+        assert torch.equal(bank.models.decode_each(one, rows[i : i + 1]), decoded[i : i + 1])
 
 
 @pytest.mark.parametrize("method", ["encode", "reconstruct", "jitter", "interpolate"])

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from tests.commands import run
 from tests.hostile_files import LAW, loaded_or_refused
 from vae_augment import VAEBank
+from vae_augment.bank.jitter import jitter
 from vae_augment.bank.tensor_file import METADATA_KEY
 from vae_augment.files.untrusted_json import MAX_BYTES, MAX_TEXT, MAX_VALUES
 
@@ -76,7 +77,7 @@ def refused_or_works(path):
         rows, noise = torch.arange(len(labels)), torch.randn(len(labels), bank.latent_dim, generator=draws)
         chosen = torch.rand(len(labels), generator=draws)
         assert torch.isfinite(bank.decode(bank.draw(rows, noise, chosen), labels)).all()
-        assert torch.isfinite(bank.move(made.float() / 255, rows, noise)).all()
+        assert torch.isfinite(jitter(bank, made.float() / 255, rows, noise)).all()
     return False
 
 

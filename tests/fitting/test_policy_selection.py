@@ -1,11 +1,13 @@
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import CONFIG, Shapes
-from vae_augment import VAEBank, fit
+from vae_augment import VAEAugmentedDataset, VAEBank, fit
 from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
 from vae_augment.fitting import policy_selection
@@ -15,15 +17,14 @@ from vae_augment.fitting.policy_selection import (
     LEAST_HELD_OUT,
     MANY_HELD_OUT,
     MOST_HELD_OUT,
+    Served,
     Split,
     choose,
-    serve,
     split,
 )
-from vae_augment.images.moves import MOVES
 
 CPU = torch.device("cpu")
-DEFAULT = Policy(0.1, 0.5, scale=0.4, moves="elastic", keep_detail=True, origin="default", tiers=((20, 0.0, 0.8),))
+DEFAULT = Policy(0.1, 0.5, scale=0.4, moves="elastic", keep_detail=True, origin="default")
 LABELS = {7: "a", -2: "b", 4: "c"}
 
 
@@ -255,61 +256,61 @@ def test_it_runs_and_is_a_function_of_its_seed(fitted):
 
 # ---- what candidates are trained on ----
 
-IMAGES = torch.from_numpy(Shapes().data)[:, None].float() / 255
-ROWS = torch.tensor(Shapes().targets)
-OFF = replace(DEFAULT, p_generate=0.0, p_jitter=0.0, tiers=())
+POLICIES = {
+    "off": {"p_generate": 0.0, "p_jitter": 0.0},
+    "jittered with detail, bent": {"p_jitter": 0.8, "keep_detail": True, "moves": "elastic"},
+    "decoded anew, bent": {"p_jitter": 0.8, "keep_detail": False, "moves": "elastic"},
+    "generated too": {"p_generate": 0.4, "p_jitter": 0.4, "keep_detail": True, "moves": "affine"},
+    "not moved": {"p_generate": 0.2, "p_jitter": 0.5, "keep_detail": True, "moves": "none"},
+}
 
 
-@pytest.mark.parametrize("moves", MOVES)
-def test_serving_with_shares_of_zero_gives_the_images_back(fitted, moves):
-    assert torch.equal(serve(fitted, replace(OFF, moves=moves), IMAGES, ROWS, gen()), IMAGES)
+class Bytes:
+    """The images of a fit as the uint8 tensors of a dataset."""
+
+    def __init__(self, part):
+        self.images, self.targets = part.images, part.labels.tolist()
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], self.targets[index]
 
 
-@pytest.mark.parametrize("moves", MOVES)
-def test_serving_draws_as_much_for_any_shares(fitted, moves):
-    states = set()
-    for p_generate, p_jitter in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.2, 0.5)):
-        random = gen()
-        policy = replace(OFF, p_generate=p_generate, p_jitter=p_jitter, moves=moves)
-        serve(fitted, policy, IMAGES, ROWS, random)
-        states.add(tuple(random.get_state().tolist()))
-    assert len(states) == 1
+class Pictures(Bytes):
+    """The same as PIL images."""
+
+    def __getitem__(self, index):
+        return Image.fromarray(self.images[index, 0].numpy().copy()), self.targets[index]
 
 
-@pytest.mark.parametrize("moves", ["none", "elastic"])
-@pytest.mark.parametrize("keep_detail", [True, False])
-def test_serving_changes_as_many_as_told_and_keeps_shape_and_range(fitted, moves, keep_detail):
-    images, rows = IMAGES.repeat(20, 1, 1, 1), ROWS.repeat(20)
-    before = images.clone()
-    policy = replace(OFF, p_generate=0.1, p_jitter=0.3, moves=moves, keep_detail=keep_detail)
-    made = serve(fitted, policy, images, rows, gen())
-    assert torch.equal(images, before)
-    assert (made.shape, made.dtype) == (images.shape, torch.float32)
-    assert 0 <= made.min() <= made.max() <= 1
-    changed = (made != images).flatten(1).any(1).double().mean().item()
-    assert changed == pytest.approx(0.4, abs=4 * (0.24 / len(images)) ** 0.5)
-
-
-def test_serving_goes_by_the_size_of_each_class(fitted):
-    infos = tuple(replace(info, images=n) for info, n in zip(fitted.class_infos, (5, 50, 500), strict=True))
-    bank = VAEBank(replace(fitted.content, class_infos=infos))
-    policy = replace(OFF, p_jitter=0.0, tiers=((5, 0.0, 1.0), (50, 1.0, 0.0)))
-    changed = (serve(bank, policy, IMAGES, ROWS, gen()) != IMAGES).flatten(1).any(1)
-    assert [bool(changed[row == ROWS].all()) for row in range(3)] == [True, True, False]
-    assert not changed[ROWS == 2].any()
-
-
-def test_scale_zero_with_detail_kept_is_the_policys_move_alone(fitted):
-    policy = replace(OFF, p_jitter=1.0, scale=0.0, keep_detail=True, moves="none")
-    torch.testing.assert_close(serve(fitted, policy, IMAGES, ROWS, gen()), IMAGES, rtol=0, atol=1e-5)
-    moved = serve(fitted, replace(policy, moves="affine"), IMAGES, ROWS, gen())
-    assert not (moved == IMAGES).flatten(1).all(1).any()
+@pytest.mark.filterwarnings("ignore:serving the images as they are")
+@pytest.mark.parametrize("kind", [Bytes, Pictures])
+@pytest.mark.parametrize("changes", POLICIES.values(), ids=POLICIES)
+def test_a_policy_is_tried_on_the_very_images_that_a_wrapper_serves(fitted, kind, changes):
+    bank, part = fitted.with_policy(**changes), parts_of(FEW_HELD_OUT).train
+    served = Served(bank, part, seed=3)
+    ds = VAEAugmentedDataset(kind(part), bank, seed=3, return_source=True)
+    sources = set()
+    for epoch in range(3):
+        ds.set_epoch(epoch)
+        for some in torch.randperm(len(part.images), generator=gen(epoch)).split(7):
+            tried = served.batch(some, epoch)
+            for image, item in zip(tried, some.tolist(), strict=True):
+                wanted, label, source = ds[item]
+                assert np.array_equal(np.asarray(wanted).reshape(image.shape), image.numpy())
+                assert label == part.labels[item]
+                sources.add(source)
+    shares = {0: 1.0, 1: bank.policy.p_jitter, 2: bank.policy.p_generate}
+    assert sources == {source for source, share in shares.items() if share}
 
 
 def test_batches_go_through_all_images_in_every_epoch(fitted):
-    parts = parts_of(FEW_HELD_OUT)
-    bank, train = fitted, replace(parts.train, images=parts.train.images.repeat(3, 1, 1, 1), labels=ROWS.repeat(3))
-    seen = list(islice(policy_selection._batches(bank, OFF, train, 0), 4))
+    train = parts_of(FEW_HELD_OUT).train
+    train = replace(train, images=train.images.repeat(3, 1, 1, 1), labels=train.labels.repeat(3))
+    bank = fitted.with_policy(p_generate=0.0, p_jitter=0.0)
+    seen = list(islice(policy_selection._batches(bank, train, 0), 4))
     assert [len(labels) for _, labels in seen] == [64, 26, 64, 26]
     for pair in (seen[:2], seen[2:]):
         assert torch.cat([labels for _, labels in pair]).bincount().tolist() == [30, 30, 30]

@@ -144,14 +144,6 @@ def test_a_batch_is_jittered_image_by_image(bank, shape):
     assert len({image.tobytes() for image in (*out["images"], images[0])}) == 7
 
 
-def test_a_batch_is_one_call_of_the_bank(bank, monkeypatch):
-    sizes = []
-    move = type(bank).move
-    monkeypatch.setattr(type(bank), "move", lambda self, x, *args: sizes.append(len(x)) or move(self, x, *args))
-    VAEJitter(bank, p=1)(images=noise_image(9, 12, 12), label=[0, 1, 2] * 3)
-    assert sizes == [9]
-
-
 def test_one_label_is_enough_for_a_batch_of_one_class(bank):
     transform, images = VAEJitter(bank, p=1), noise_image(5, 12, 12)
     one, each = (drawn(transform, 0, images=images, label=label)["images"] for label in (1, [1] * 5))

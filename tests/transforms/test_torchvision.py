@@ -12,7 +12,6 @@ from torchvision.transforms import v2
 from tests.conftest import CONFIG, Shapes
 from tests.recording import record
 from vae_augment import fit
-from vae_augment.transforms.jittering import jitter, rows_of
 from vae_augment.transforms.torchvision import RandomVAEJitter
 
 
@@ -121,14 +120,16 @@ def test_a_larger_image_keeps_its_detail_whatever_the_policy(bank):
     assert not torch.equal(moved, images)
 
 
+@pytest.mark.parametrize("size", [12, 30])
 @pytest.mark.parametrize("keep_detail", [False, True])
-def test_at_the_banks_size_it_is_the_banks_own_jitter(bank, keep_detail):
+def test_it_is_the_banks_own_jitter(bank, keep_detail, size):
     bank = bank.with_policy(keep_detail=keep_detail)
-    images, labels = batch_of(6)
-    noise = torch.randn(6, bank.latent_dim, generator=torch.Generator().manual_seed(3))
-    mine = jitter(bank, images, rows_of(bank, labels), torch.ones(6, dtype=torch.bool), noise, 0.7)
-    own = bank.jitter(images, labels, scale=0.7, generator=torch.Generator().manual_seed(3))
-    assert torch.equal(mine, own)
+    images, labels = batch_of(6, size=size)
+    torch.manual_seed(3)
+    mine, _ = RandomVAEJitter(bank, p=1, scale=0.7)(images, labels)
+    torch.manual_seed(3)
+    torch.rand(6)  # which are jittered
+    assert torch.equal(mine, bank.jitter(images, labels, scale=0.7))
 
 
 def test_manual_seed_reproduces(bank):

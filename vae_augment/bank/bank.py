@@ -12,25 +12,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vae_augment.bank.class_models import ClassModels
-from vae_augment.bank.content import ClassInfo, find_all, without_quality
+from vae_augment.bank.content import BankContent, ClassInfo, find_all, without_quality
 from vae_augment.bank.file import read, serialize
-from vae_augment.bank.notebook import card
+from vae_augment.bank.inference import Models
+from vae_augment.bank.jitter import jitter
+from vae_augment.bank.notebook import bank_card, bank_picture
 from vae_augment.bank.packed_weights import join
+from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.files.writing import atomic_write
 from vae_augment.images.tensors import to_float, to_uint8
-from vae_augment.images.tiles import TILE, Block, drawable, font, side_by_side
-from vae_augment.model.latent import concatenate
-from vae_augment.seeding import generator
+from vae_augment.model.latent import concatenate, draw
+from vae_augment.model.vae import VAE
 
 if TYPE_CHECKING:
     from PIL import Image
 
-SHOWN = 20  # classes of a picture in a notebook
 
-
-class VAEBank(ClassModels):
+class VAEBank:
     """One VAE per class of a dataset, made by `fit` or `VAEBank.load`.
 
     Below, `images` are uint8, or float in [0, 1], [B, C, H, W]; another height and width than the bank's is resized.
@@ -41,6 +40,13 @@ class VAEBank(ClassModels):
         >>> bank = VAEBank.load("mnist.safetensors")
         >>> images = bank.sample(torch.tensor([3, 1, 3]))  # uint8 [3, 1, 28, 28]
     """
+
+    def __init__(self, content: BankContent, device: torch.device | str = "cpu") -> None:
+        self.content = content
+        self.device = torch.device(device)
+        self.models = Models(content.vae, content.weights, self.device)
+        self.stats = content.stats.to(self.device)
+        self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}  # a class's position
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -58,8 +64,27 @@ class VAEBank(ClassModels):
         return self.content.class_infos
 
     @property
+    def vae(self) -> VAE:
+        """The shapes of its models."""
+        return self.content.vae
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images it models."""
+        return self.vae.image_shape
+
+    @property
+    def latent_dim(self) -> int:
+        return self.vae.latent_dim
+
+    @property
     def config(self) -> FitConfig:
         return self.content.config
+
+    @property
+    def policy(self) -> Policy:
+        """How often and how strongly to augment where a caller says nothing."""
+        return self.content.policy
 
     @property
     def data(self) -> dict[str, Any]:
@@ -79,17 +104,7 @@ class VAEBank(ClassModels):
         )
 
     def _repr_html_(self) -> str:
-        channels, height, width = self.image_shape
-        policy, count = self.policy, len(self.classes)
-        facts = [
-            ("data", f"{self.data.get('name')} ({self.data.get('source')}), {self.data.get('images')} images"),
-            ("images", f"{channels} x {height} x {width}, {self.latent_dim} latent dimensions"),
-            ("policy", f"p_jitter {policy.p_jitter:g}, p_generate {policy.p_generate:g}: {policy.origin}"),
-        ]
-        rows = [(i.name, i.label, i.images, f"{i.rmse:.4f}", f"{i.kl:.1f}", i.status) for i in self.class_infos]
-        headers = ("class", "label", "images", "RMSE", "KL (nats)", "status")
-        title = f"VAEBank of {count} class{'es' * (count != 1)}"
-        return card(title, facts, headers, rows, self.show(), "Generated images, a row for each class")
+        return bank_card(self)
 
     def show(self, images: int = 8, *, seed: int = 0) -> Image.Image:
         """A picture of generated images, a row for each of the first twenty classes; a notebook shows it.
@@ -98,26 +113,20 @@ class VAEBank(ClassModels):
             images: of each class.
             seed: of the draws; torch's global generator is left alone.
         """
-        if images < 1:
-            raise ValueError(f"images must be at least 1, got {images}.")
-        letters, infos = font(), self.class_infos[:SHOWN]
-        random = generator(seed, "show")
-        rows = [self.sample(torch.full((images,), info.label), generator=random).cpu() for info in infos]
-        names = [drawable(info.name, letters) for info in infos]
-        return side_by_side([Block("generated", rows, names)], max(TILE, *self.image_shape[1:]))
+        return bank_picture(self, images, seed=seed)
 
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of each image under its class's VAE, float32 [B, L] each."""
         rows = self._rows(labels, len(images))
-        return self.encode_rows(self._checked(images), rows)
+        return self.models.encode(self._checked(images), rows)
 
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor) -> Tensor:
         """Images of latents [B, L]: float32 [B, C, H, W] in [0, 1]."""
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"z must be [B, {self.latent_dim}], got {list(z.shape)}.")
-        return self.decode_rows(z.to(self.device, torch.float32), self._rows(labels, len(z)))
+        return self.models.decode(z.to(self.device, torch.float32), self._rows(labels, len(z)))
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -147,7 +156,7 @@ class VAEBank(ClassModels):
         rows = self._rows(labels)
         noise = torch.randn(len(rows), self.latent_dim, generator=generator)
         chosen = torch.rand(len(rows), generator=generator)
-        return self.decode_rows(self.draw(rows, noise, chosen, method, temperature), rows, as_bytes=True)
+        return self.models.decode(self.draw(rows, noise, chosen, method, temperature), rows, as_bytes=True)
 
     @torch.no_grad()
     def jitter(
@@ -174,7 +183,7 @@ class VAEBank(ClassModels):
         """
         rows = self._rows(labels, len(images))
         noise = torch.randn(len(rows), self.latent_dim, generator=generator)
-        return to_uint8(self.move(self._checked(images), rows, noise, scale, keep_detail))
+        return to_uint8(jitter(self, self._checked(images), rows, noise, scale=scale, keep_detail=keep_detail))
 
     @torch.no_grad()
     def interpolate(self, images_a: Tensor, images_b: Tensor, labels: Tensor, *, t: float | Tensor) -> Tensor:
@@ -191,6 +200,14 @@ class VAEBank(ClassModels):
             raise ValueError(f"t must be a number or [B] with B = {len(labels)}, got {list(weight.shape)}.")
         z_a, z_b = self.encode(images_a, labels)[0], self.encode(images_b, labels)[0]
         return to_uint8(self.decode(z_a + weight.reshape(-1, 1) * (z_b - z_a), labels))
+
+    def draw(
+        self, rows: Tensor, noise: Tensor, chosen: Tensor, method: str | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """Latents [B, L] of new images of class positions [B], from normal noise [B, L] and uniform numbers [B]."""
+        method = self.policy.method if method is None else method
+        noise, chosen = noise.to(self.device), chosen.to(self.device)
+        return draw(self.stats, rows, noise, chosen, method=method, temperature=temperature)
 
     # ---- other banks from this one ----
 
@@ -270,8 +287,9 @@ class VAEBank(ClassModels):
         return torch.tensor([self.row_of[label] for label in labels.tolist()], dtype=torch.long, device=self.device)
 
     def _checked(self, images: Tensor) -> Tensor:
-        """Images as float32 on the bank's device."""
+        """Images on the bank's device, uint8 as they are, others as float32 in [0, 1]."""
         channels = self.image_shape[0]
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(f"images must be [B, {channels}, H, W], got {list(images.shape)}.")
-        return to_float(images.to(self.device))
+        images = images.to(self.device)
+        return images if images.dtype == torch.uint8 else to_float(images)

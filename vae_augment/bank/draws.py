@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_augment.bank.bank import VAEBank
 from vae_augment.seeding import derive
 
 REAL, JITTERED, GENERATED = 0, 1, 2
@@ -36,33 +37,47 @@ class Draws:
         return Draws(self.kind[items], self.chosen[items], self.noise[items], self.moves[items])
 
 
-def no_draws(count: int) -> Draws:
-    """Real items alone."""
-    return Draws(torch.zeros(count, dtype=torch.long), torch.empty(0), torch.empty(0), torch.empty(0))
+def shares_of(bank: VAEBank, rows: Tensor, p_generate: float, p_jitter: float) -> Tensor:
+    """The probabilities of each item of being generated and of being jittered, float32 [N, 2].
+
+    Items of a class whose fit failed stay real.
+
+    Args:
+        bank: of the classes.
+        rows: int64 [N], the class position of each item.
+        p_generate: of the other classes' items.
+        p_jitter: likewise.
+    """
+    failed = torch.tensor([info.status == "failed" for info in bank.class_infos])
+    shares = torch.tensor([p_generate, p_jitter], dtype=torch.float32).repeat(len(rows), 1)
+    shares[failed[rows]] = 0.0
+    return shares
 
 
-def draw_fresh(count: int, latent_dim: int, shares: Tensor, moves: int = 0) -> Draws:
+def draw_fresh(bank: VAEBank, count: int, shares: Tensor) -> Draws:
     """Draws from torch's global generator, which a DataLoader seeds afresh in each worker and epoch.
 
     Args:
+        bank: whose codes and policy the numbers are for.
         count: B.
-        latent_dim: L.
-        shares: float [B, 2], each item's probabilities of being generated and of being jittered.
-        moves: M, uniform numbers of a move.
+        shares: float32 [B, 2], as `shares_of` gives them. Where all are zero nothing is drawn.
     """
-    uniform = torch.rand(count, 2 + moves, dtype=torch.float32)
-    noise = torch.randn(count, latent_dim, dtype=torch.float32)
+    if not bool(shares.any()):
+        return _all_real(count)
+    uniform = torch.rand(count, 2 + _width_of_moves(bank), dtype=torch.float32)
+    noise = torch.randn(count, bank.latent_dim, dtype=torch.float32)
     return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], noise, uniform[:, 2:])
 
 
-def draw_seeded(
-    indices: Sequence[int], latent_dim: int, shares: Tensor, moves: int = 0, *, seed: int, epoch: int
-) -> Draws:
-    """Draws that are a pure function of (seed, epoch, index).
+def draw_seeded(bank: VAEBank, indices: Sequence[int], shares: Tensor, *, seed: int, epoch: int) -> Draws:
+    """Draws that are a pure function of (seed, epoch, index), whatever else is in the batch.
 
     A counter is hashed as in SplitMix64 (Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators").
     """
-    width = 2 + latent_dim + moves
+    if not bool(shares.any()):
+        return _all_real(len(indices))
+    latent_dim = bank.latent_dim
+    width = 2 + latent_dim + _width_of_moves(bank)
     key = np.uint64(derive(seed, "epoch", epoch))
     counter = np.asarray(indices, dtype=np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64)
     bits = _splitmix(key + (counter + np.uint64(1)) * GOLDEN)  # [B, 2 + L + M]
@@ -71,6 +86,15 @@ def draw_seeded(
     inside = (bits[:, 2 : 2 + latent_dim] >> np.uint64(11)).astype(np.float64) * 2**-53 + 2**-54  # (0, 1)
     noise = torch.special.ndtri(torch.from_numpy(inside)).float()
     return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], noise, uniform[:, 2:])
+
+
+def _all_real(count: int) -> Draws:
+    return Draws(torch.full((count,), REAL), torch.empty(0), torch.empty(0), torch.empty(0))
+
+
+def _width_of_moves(bank: VAEBank) -> int:
+    """Uniform numbers that a move of the bank's policy takes, M."""
+    return 0 if bank.policy.mover is None else bank.policy.mover.width
 
 
 def _splitmix(z: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,14 +1,12 @@
-"""What is worked out once for each item of a dataset and shared by all workers: codes, and reconstructions."""
+"""Shared-memory tables of what is worked out once for each item of a dataset: codes and reconstructions."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vae_augment.bank.bank import VAEBank
 from vae_augment.data.pixel_cache import room
 
 MOST_BYTES = 32 * 2**20  # a table
@@ -16,9 +14,9 @@ TOGETHER = 32  # items of a class that are encoded in one pass
 
 
 class Table:
-    """Rows of numbers that are not known at first.
+    """A shared-memory table of rows of numbers, filled on first use.
 
-    It lives in shared memory, without a lock: a row is a function of its item alone, so whoever writes one writes the
+    It has no lock: a row is a function of its item alone, so whoever writes one writes the
     same, and a row that is half written still holds NaN and counts as not known.
 
     Args:
@@ -81,19 +79,3 @@ class Codes(Table):
         first = int(self._place[item])
         first -= (first - start) % TOGETHER
         return self._order[first : min(first + TOGETHER, end)]
-
-
-class Cache:
-    """What is kept of a dataset's items under a bank's models.
-
-    Args:
-        bank: on the CPU.
-        rows: int64 [N], the class position of each item.
-        kept: False where an item is not the same each time it is read.
-        together: whether items are quickly read.
-    """
-
-    def __init__(self, bank: VAEBank, rows: Tensor, *, kept: bool = True, together: bool = False) -> None:
-        self.codes = Codes(rows, bank.latent_dim, kept=kept, together=together)
-        detail = kept and bank.policy.keep_detail
-        self.reconstructions = Table(len(rows), math.prod(bank.image_shape), dtype=torch.float16, kept=detail)

@@ -1,7 +1,9 @@
-"""Which items become what, and those that do not stay real."""
+"""Synthetic items of a dataset: codes are found and moved, decoded, and finished as the dataset's own items are."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,67 +13,168 @@ from torch import Tensor
 
 from vae_augment.bank.bank import VAEBank
 from vae_augment.bank.draws import GENERATED, JITTERED, Draws
-from vae_augment.bank.item_cache import Cache, Codes
+from vae_augment.bank.item_cache import Codes, Table
+from vae_augment.bank.jitter import WITH_ALPHA, difference, finished, keeps_detail, moved
 from vae_augment.data.items import Sample
 from vae_augment.data.source import Source
-from vae_augment.images.conversion import Range, all_to_bytes, all_to_float, is_plain, kind_of, like_all, size_of
-from vae_augment.images.moves import Moves
+from vae_augment.images.conversion import all_to_tensor, channels_of, kind_of, like_all, needs_range, size_of
 from vae_augment.images.tensors import match_channels, resize, to_float, to_uint8
 from vae_augment.model.devices import single_thread
 
 ENCODED_ALONE = 4  # images of a class a pass, always as many: products of different sizes round differently
 CACHED_PIXELS = 2**18  # worked on at a time, so that a batch of large photographs does not need much memory
+SOON_READ = 5_000  # images; of so few each is soon needed, so reading some before their turn costs nothing in the end
 
 
-@torch.no_grad()
-def synthesise(
-    bank: VAEBank, source: Source, cache: Cache, items: Tensor, rows: Tensor, draws: Draws, *, scale: float | None
-) -> list[Any]:
-    """Items of a dataset with jittered and generated images in place of their own.
+class Synthesis:
+    """Jittered and newly generated items of one dataset, made with one bank.
+
+    The wrapper serves what this makes, and `fit` tries its policy on it. Codes and reconstructions are functions of
+    the bank and the item alone, so they are worked out once and shared by all workers.
 
     Args:
         bank: on the CPU.
-        source: of the items.
-        cache: of the source's items; what is found missing is added.
-        items: int64 [B].
-        rows: int64 [B], the class position of each in the bank.
-        draws: JITTERED or GENERATED for each.
-        scale: of the jitter; None: the policy's.
+        source: the dataset, seen raw.
+        rows: int64 [N], the class position in the bank of each item.
     """
-    jittered = (draws.kind == JITTERED).nonzero()[:, 0]
-    generated = (draws.kind == GENERATED).nonzero()[:, 0]
-    with single_thread():
-        z = torch.empty(len(items), bank.latent_dim, dtype=torch.float32)
-        if len(generated):
+
+    def __init__(self, bank: VAEBank, source: Source, rows: Tensor) -> None:
+        self.bank, self.source, self.rows = bank, source, rows
+        together = source.in_memory or len(source) <= SOON_READ
+        self._codes = Codes(rows, bank.latent_dim, kept=source.stable, together=together)
+        detail = source.stable and bank.policy.keep_detail
+        self._reconstructions = Table(len(rows), math.prod(bank.image_shape), dtype=torch.float16, kept=detail)
+        # Worked out before workers are started, which would each do it again.
+        bank.models.rounds_alike()
+        _ = bank.stats.scale_tril
+
+    def over(self, source: Source) -> Synthesis:
+        """The same for the same items with other transforms."""
+        other = copy.copy(self)
+        other.source = source
+        return other
+
+    @torch.no_grad()
+    def items(self, items: Tensor, draws: Draws, *, scale: float | None = None) -> list[Any]:
+        """A batch: items of the dataset with synthetic images in place of their own, through its transforms.
+
+        Args:
+            items: int64 [B].
+            draws: of B items, each JITTERED or GENERATED.
+            scale: of the jitter; None: the policy's.
+        """
+        bank, rows = self.bank, self.rows[items]  # [B]
+        jittered, generated = ((draws.kind == kind).nonzero()[:, 0] for kind in (JITTERED, GENERATED))  # [J], [G]
+        with single_thread():  # as in a worker, so that the main process computes the same bits
+            known = self._codes.get(items[jittered])  # [J, L], NaN where a code is not known yet
+            samples, keeps = self._read(items, jittered, known)  # B samples; bool [B], True where detail is kept
+            codes = self._encode(items[jittered], [samples[place] for place in jittered.tolist()], known)  # [J, L]
+            z = torch.empty(len(items), bank.latent_dim, dtype=torch.float32)  # [B, L]
+            z[jittered] = moved(bank, codes, rows[jittered], draws.noise[jittered], scale)
             z[generated] = bank.draw(rows[generated], draws.noise[generated], draws.chosen[generated])
-        known = cache.codes.get(items[jittered])
-        samples, kept = _read(bank, source, items, jittered, known)
-        if len(jittered):
-            jittering = [samples[i] for i in jittered.tolist()]
-            _encode(bank, source, cache.codes, items[jittered], rows[jittered], jittering, known)
-            z[jittered] = bank.moved(known, rows[jittered], draws.noise[jittered], scale)
-        detailed = torch.zeros(len(items), dtype=torch.bool)
-        detailed[jittered] = torch.tensor(kept, dtype=torch.bool)
-        pixels = _decode(bank, cache, items, rows, z, detailed, known[detailed[jittered]])
-        images = _finished(source, samples, pixels, detailed.tolist(), bank.policy.mover, draws)
-    return [source.finish(i, sample, image) for i, sample, image in zip(items.tolist(), samples, images, strict=True)]
+            made = self._decode(items, z, keeps, codes[keeps[jittered]])  # [B, C, h, w], images or differences
+            images = self._finish(samples, made, keeps, draws)  # B images of each sample's own kind and size
+        return [
+            self.source.finish(item, sample, image)
+            for item, sample, image in zip(items.tolist(), samples, images, strict=True)
+        ]
+
+    def _read(self, items: Tensor, jittered: Tensor, known: Tensor) -> tuple[list[Sample], Tensor]:
+        """The raw sample of each item, its pixels read only where they matter; and which items keep their detail."""
+        to_encode = dict(zip(jittered.tolist(), known[:, 0].isnan().tolist(), strict=True))
+        samples, keeps = [], torch.zeros(len(items), dtype=torch.bool)
+        for place, item in enumerate(items.tolist()):
+            # Of a generated item, and of one decoded anew from a known code, the size and kind alone are needed.
+            needed = place in to_encode and (to_encode[place] or self.bank.policy.keep_detail)
+            sample = self.source.raw(item) if needed else self.source.blank(item)
+            if place in to_encode and keeps_detail(self.bank, size_of(sample.image)):
+                keeps[place] = True
+                sample = sample if needed else self.source.raw(item)
+            samples.append(sample)
+        return samples, keeps
+
+    def _encode(self, items: Tensor, samples: list[Sample], codes: Tensor) -> Tensor:
+        """The codes [J, L] with those that are NaN worked out, and kept for the next time."""
+        missing = codes[:, 0].isnan().nonzero()[:, 0]
+        alone = []
+        for place in missing.tolist():
+            together = self._codes.neighbours(int(items[place]), int(self.rows[items[place]]))
+            if together is None:
+                alone.append(place)
+            elif self._codes.get(items[place : place + 1]).isnan().any():  # not done with one before
+                images = [self.source.raw(item).image for item in together.tolist()]
+                small = self._as_modelled(together.tolist(), images)
+                self._codes.put(together, self.bank.models.encode(small, self.rows[together])[0])
+        if alone:
+            small = self._as_modelled(items[alone].tolist(), [samples[place].image for place in alone])
+            codes[alone] = self.bank.models.encode(small, self.rows[items[alone]], block=ENCODED_ALONE)[0]
+            self._codes.put(items[alone], codes[alone])
+        if len(alone) < len(missing):
+            codes[missing] = torch.where(codes[missing].isnan(), self._codes.get(items[missing]), codes[missing])
+        return codes
+
+    def _as_modelled(self, items: list[int], images: list[Any]) -> Tensor:
+        """Raw images of items with the channels and at the size that the bank models, float32 [B, C, h, w]."""
+        channels, size = self.bank.image_shape[0], self.bank.image_shape[1:]
+        floats = (to_float(self.source.pixels(item, image)) for item, image in zip(items, images, strict=True))
+        return torch.cat([resize(match_channels(pixels, channels)[None], size) for pixels in floats])
+
+    def _decode(self, items: Tensor, z: Tensor, keeps: Tensor, codes: Tensor) -> Tensor:
+        """Images [B, C, h, w] of latents z [B, L]; differences where detail is kept, from their own codes [D, L]."""
+        kept = keeps.nonzero()[:, 0]  # [D]
+        own = self._reconstructions.get(items[kept])  # [D, C*h*w], NaN where not known yet
+        missing = own[:, :1].isnan().any(1).nonzero()[:, 0] if len(kept) else kept
+        # One pass for both, since half of a small pass is overhead.
+        rows = self.rows[torch.cat([items, items[kept[missing]]])]
+        decoded = self.bank.models.decode_each(torch.cat([z, codes[missing]]), rows)
+        made = decoded[: len(items)]
+        if len(missing):
+            own[missing] = decoded[len(items) :].flatten(1).half()
+            self._reconstructions.put(items[kept[missing]], own[missing])
+        if len(kept):
+            made[kept] = difference(made[kept], own.view(-1, *self.bank.image_shape), z[kept], codes)
+        return made
+
+    def _finish(self, samples: list[Sample], made: Tensor, keeps: Tensor, draws: Draws) -> list[Any]:
+        """Images of the samples' own kind and size from what is decoded; jittered ones are moved by the policy."""
+        images: list[Any] = [None] * len(samples)
+        as_tensors = all(dataset.after_to_tensor() is not None for dataset in self.source.datasets)
+        jitters = (draws.kind == JITTERED).tolist()
+        kinds = [
+            (kind_of(sample.image), kept, jitter)
+            for sample, kept, jitter in zip(samples, keeps.tolist(), jitters, strict=True)
+        ]
+        for some in _alike(kinds, [size_of(sample.image) for sample in samples]):
+            originals = [samples[place].image for place in some]
+            _, kept, jitter = kinds[some[0]]
+            pixels = finished(
+                made[some],
+                self._originals(originals, needed=kept or (jitter and channels_of(originals[0]) in WITH_ALPHA)),
+                keeps=kept,
+                moves=self.bank.policy.mover if jitter else None,
+                uniform=draws.moves[some],
+            )  # [b, C, H, W]
+            if as_tensors and getattr(originals[0], "mode", None) in ("L", "RGB"):
+                like: Sequence[Any] = _after_to_tensor(pixels, len(originals[0].getbands()))
+            else:
+                like = like_all(pixels, originals, self.source.value_range)
+            for place, image in zip(some, like, strict=True):
+                images[place] = image
+        return images
+
+    def _originals(self, images: list[Any], *, needed: bool) -> Tensor:
+        """Raw images of one kind as [B, C, H, W]; where their pixels are not needed, a stand-in of their size."""
+        if needed:
+            return all_to_tensor(images, self.source.value_range)
+        dtype = torch.float32 if needs_range(images[0]) else torch.uint8
+        return torch.empty(1, dtype=dtype).expand(len(images), self.bank.image_shape[0], *size_of(images[0]))
 
 
-def _read(
-    bank: VAEBank, source: Source, items: Tensor, jittered: Tensor, known: Tensor
-) -> tuple[list[Sample], list[bool]]:
-    """The raw sample of each item, its pixels where they matter; and which of the jittered ones keep their detail."""
-    needed = dict(zip(jittered.tolist(), known[:, 0].isnan().tolist(), strict=True))
-    samples, kept = [], []
-    for place, item in enumerate(items.tolist()):
-        known_to_matter = place in needed and (needed[place] or bank.policy.keep_detail)
-        sample = source.raw(item) if known_to_matter else source.blank(item)
-        if place in needed:
-            kept.append(bank.keeps_detail(size_of(sample.image)))
-            if kept[-1] and not known_to_matter:
-                sample = source.raw(item)
-        samples.append(sample)
-    return samples, kept
+def _after_to_tensor(pixels: Tensor, channels: int) -> list[Tensor]:
+    """What torchvision's ToTensor makes of byte images, float [C, H, W] each, without a PIL image in between."""
+    levels = to_uint8(match_channels(pixels, channels)).contiguous()
+    # Cloned, so that an item does not hold its batch.
+    return [image.clone() for image in levels.to(torch.get_default_dtype()).div_(255)]
 
 
 def _alike(kinds: list[Any], sizes: list[tuple[int, int]]) -> Iterator[list[int]]:
@@ -84,117 +187,3 @@ def _alike(kinds: list[Any], sizes: list[tuple[int, int]]) -> Iterator[list[int]
         few = max(1, CACHED_PIXELS // (height * width))
         for first in range(0, len(some), few):
             yield some[first : first + few]
-
-
-def _encode(
-    bank: VAEBank, source: Source, codes: Codes, items: Tensor, rows: Tensor, samples: list[Sample], known: Tensor
-) -> None:
-    """Fill in the codes that are not known."""
-    missing = known[:, 0].isnan().nonzero()[:, 0]
-    alone = []
-    for i in missing.tolist():
-        together = codes.neighbours(int(items[i]), int(rows[i]))
-        if together is None:
-            alone.append(i)
-        elif codes.get(items[i : i + 1]).isnan().any():  # not done with one before
-            images = [source.raw(item).image for item in together.tolist()]
-            small = _small(bank, source, together.tolist(), images)
-            codes.put(together, bank.encode_rows(small, rows[i].expand(len(together)))[0])
-    if alone:
-        small = _small(bank, source, items[alone].tolist(), [samples[i].image for i in alone])
-        codes_alone = bank.encode_rows(small, rows[alone], block=ENCODED_ALONE)[0]
-        known[alone] = codes_alone
-        codes.put(items[alone], codes_alone)
-    if len(alone) < len(missing):
-        known[missing] = torch.where(known[missing].isnan(), codes.get(items[missing]), known[missing])
-
-
-def _decode(
-    bank: VAEBank, cache: Cache, items: Tensor, rows: Tensor, z: Tensor, detailed: Tensor, codes: Tensor
-) -> Tensor:
-    """Images of latents z, and for `detailed` ones their difference from the images of their items' own codes."""
-    kept = detailed.nonzero()[:, 0]
-    own = cache.reconstructions.get(items[kept])  # [D, C*H*W]
-    missing = own[:, :1].isnan().any(1).nonzero()[:, 0] if len(kept) else kept
-    at, of = torch.cat([z, codes[missing]]), torch.cat([rows, rows[kept[missing]]])
-    decoded = bank.decode_each(at, of)
-    pixels = decoded[: len(items)]
-    if len(missing):
-        own[missing] = decoded[len(items) :].flatten(1).half()
-        cache.reconstructions.put(items[kept[missing]], own[missing])
-    if len(kept):
-        difference = pixels[kept].sub_(own.float().view(-1, *bank.image_shape))
-        difference[(z[kept] == codes).all(1)] = 0.0  # whatever half precision does
-        pixels[kept] = difference
-    return pixels
-
-
-def _small(bank: VAEBank, source: Source, items: list[int], images: list[Any]) -> Tensor:
-    """Raw images of items as a bank sees them, float [B, C, H, W]."""
-    channels, size = bank.image_shape[0], bank.image_shape[1:]
-    floats = (to_float(source.pixels(item, image)) for item, image in zip(items, images, strict=True))
-    return torch.cat([resize(match_channels(pixels, channels)[None], size) for pixels in floats])
-
-
-def _finished(
-    source: Source, samples: list[Sample], pixels: Tensor, detailed: list[bool], mover: Moves | None, draws: Draws
-) -> list[Any]:
-    """Images of the samples' own kind and size, from decoded ones or, where detail is kept, decoded differences.
-
-    Jittered ones are moved.
-    """
-    images: list[Any] = [None] * len(samples)
-    tensors = all(leaf.after_to_tensor() is not None for leaf in source.leaves)
-    kinds = [
-        (kind_of(sample.image), keeps, jittered)
-        for sample, keeps, jittered in zip(samples, detailed, (draws.kind == JITTERED).tolist(), strict=True)
-    ]
-    for some in _alike(kinds, [size_of(sample.image) for sample in samples]):
-        originals = [samples[place].image for place in some]
-        if mover is not None and kinds[some[0]][-1]:
-            made = _moved(mover, draws.moves[some], pixels[some], originals, detailed[some[0]], source.value_range)
-        else:
-            made = _at_size(pixels[some], originals, detailed[some[0]], source.value_range)
-        as_tensors = tensors and getattr(originals[0], "mode", None) in ("L", "RGB")
-        if as_tensors:
-            channels = match_channels(made, len(originals[0].getbands()))
-            floats = to_uint8(channels).contiguous().to(torch.get_default_dtype()).div_(255)
-            finished: Sequence[Any] = [pixels.clone() for pixels in floats]  # so that an item does not hold its batch
-        else:
-            finished = like_all(made, originals, source.value_range)
-        for place, image in zip(some, finished, strict=True):
-            images[place] = image
-    return images
-
-
-def _moved(
-    moves: Moves, uniform: Tensor, pixels: Tensor, originals: list[Any], keeps: bool, value_range: Range | None
-) -> Tensor:
-    """`_at_size`, and moved. What is added to an image need not be made as large first: moving does that."""
-    size = size_of(originals[0])
-    if not keeps:
-        return moves.apply(resize(pixels, size), uniform)
-    real = all_to_float(originals, value_range)
-    if pixels.shape[2] > size[0] or pixels.shape[3] > size[1]:
-        pixels = resize(pixels, size)
-    return moves.apply(real, uniform, difference=match_channels(pixels, real.shape[1], alpha=0.0))
-
-
-def _at_size(pixels: Tensor, originals: list[Any], keeps: bool, value_range: Range | None) -> Tensor:
-    """Decoded images, or decoded differences added to the originals, at the originals' size; bytes where they are."""
-    size = size_of(originals[0])
-    pixels = pixels.contiguous(memory_format=torch.channels_last)  # as most images are stored
-    if not is_plain(originals[0]) or tuple(pixels.shape[2:]) == size:
-        made = resize(pixels, size)
-        if not keeps:
-            return made
-        real = all_to_float(originals, value_range)
-        return real.add_(match_channels(made, real.shape[1], alpha=0.0))
-    if not keeps:
-        return resize(to_uint8(pixels), size)
-    # what brightens and what darkens apart, both as bytes, which take a fifth of the time to resize
-    real = all_to_bytes(originals)
-    brighter, darker = (
-        match_channels(resize(to_uint8(part), size), real.shape[1], alpha=0.0) for part in (pixels, -pixels)
-    )
-    return real.short().add_(brighter).sub_(darker).clamp_(0, 255).to(torch.uint8)

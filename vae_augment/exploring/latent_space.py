@@ -121,7 +121,7 @@ def decoded(bank: VAEBank, row: int, latents: Tensor) -> Tensor:
     """Images [..., C, H, W] of latents [..., L] of a class: float32 in [0, 1]."""
     z = latents.reshape(-1, bank.latent_dim).to(bank.device)
     with single_thread():
-        images = bank.decode_rows(z, torch.full((len(z),), row, device=bank.device)).cpu()
+        images = bank.models.decode(z, torch.full((len(z),), row, device=bank.device)).cpu()
     return images.view(*latents.shape[:-1], *bank.image_shape)
 
 

@@ -149,7 +149,7 @@ def posterior(bank: VAEBank, images: Tensor, row: int) -> tuple[Tensor, Tensor]:
     with single_thread(), torch.no_grad():
         for some in images.split(BLOCK):
             x, rows = to_float(some.to(bank.device)), torch.full((len(some),), row, device=bank.device)
-            mean, logvar = bank.encode_rows(x, rows)
+            mean, logvar = bank.models.encode(x, rows)
             parts.append((mean.cpu(), logvar.cpu()))
     means, logvars = zip(*parts, strict=True)
     return torch.cat(means), torch.cat(logvars)

@@ -113,7 +113,7 @@ def shares_start(bank: VAEBank, label_a: int, label_b: int) -> bool:
 def _decoded(bank: VAEBank, row_a: int, row_b: int, z: Tensor, t: Tensor) -> Tensor:
     """Images [T, C, H, W] of codes [T, L] by weights that lead from one class to another as t [T] goes from 0 to 1."""
     if row_a == row_b:
-        return bank.decode_rows(z, torch.full((len(z),), row_a, device=bank.device))
+        return bank.models.decode(z, torch.full((len(z),), row_a, device=bank.device))
     a, b = (bank.content.weights.params([row], "decoder.") for row in (row_a, row_b))
     images = []
     for some, shares in zip(z.split(BLOCK), t.cpu().split(BLOCK), strict=True):

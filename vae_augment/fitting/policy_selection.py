@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 
 import torch
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
 from vae_augment.bank import VAEBank
+from vae_augment.bank.draws import REAL, draw_seeded, shares_of
 from vae_augment.bank.policy import Policy
+from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.loading import FitData
+from vae_augment.data.source import Source
 from vae_augment.fitting.classifier import BATCH, SmallCNN, new_classifier, predict, train_classifier
 from vae_augment.images.moves import classical_moves, colour_channels
 from vae_augment.seeding import derive, generator
@@ -43,9 +48,9 @@ def split(data: FitData, seed: int) -> Split | None:
     share = min(HELD_OUT, MOST_HELD_OUT / max(1, len(data.images)))
     for label, name in data.names.items():
         items = (data.labels == label).nonzero()[:, 0]
-        count = round(len(items) * share) if len(items) > 1 else 0
+        held_out = round(len(items) * share) if len(items) > 1 else 0
         order = torch.randperm(len(items), generator=generator(seed, "policy", name))
-        held[items[order[:count]]] = True
+        held[items[order[:held_out]]] = True
     if int(held.sum()) < LEAST_HELD_OUT or len(data.names) < 2:
         return None
     return Split(*(FitData(data.images[mask], data.labels[mask], data.names) for mask in (~held, held)))
@@ -75,7 +80,8 @@ def choose(
     candidates = _candidates(default, len(answers))
     for name, policy in candidates.items():
         model = new_classifier(None, bank.image_shape, len(labels), derive(seed, "judge"), device)
-        train_classifier(model, _batches(bank, policy, parts.train, seed), steps=steps, seed=seed)
+        trial = VAEBank(replace(bank.content, policy=policy))
+        train_classifier(model, _batches(trial, parts.train, seed), steps=steps, seed=seed)
         right[name] = (predict(model, parts.held_out.images) == answers).double() * 100
         judge = judge or model
     assert isinstance(judge, SmallCNN)
@@ -90,7 +96,7 @@ def _weights(labels: Tensor) -> Tensor:
 
 def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
     """What is compared: the less, the fewer images there are to compare it on."""
-    candidates = {"off": replace(default, p_generate=0.0, p_jitter=0.0, tiers=())}
+    candidates = {"off": replace(default, p_generate=0.0, p_jitter=0.0)}
     if held_out >= FEW_HELD_OUT:
         candidates["default"] = default
     if held_out >= MANY_HELD_OUT and default.p_jitter:
@@ -120,12 +126,12 @@ def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Ten
 
 def _interval(differences: Tensor, weights: Tensor) -> tuple[float, float, float]:
     """Mean and 95 % interval of weighted per-image differences [N]; a pair added keeps few from looking certain."""
-    count, weighted = len(differences), weights * differences
+    images, weighted = len(differences), weights * differences
     mean = weighted.mean().item()
     # one discordant image each way, as in the adjusted interval of Agresti and Min (2005)
     discordant = 100.0**2 * weights.square().mean().item()
-    spread = (weighted.square().sum().item() + 2 * discordant) / (count + 2) - mean**2
-    reach = QUANTILE * math.sqrt(spread / (count + 2))
+    spread = (weighted.square().sum().item() + 2 * discordant) / (images + 2) - mean**2
+    reach = QUANTILE * math.sqrt(spread / (images + 2))
     return mean, mean - reach, mean + reach
 
 
@@ -133,42 +139,39 @@ def _said(mean: float, low: float, high: float) -> str:
     return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def _batches(bank: VAEBank, policy: Policy, data: FitData, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    order, kinds, moves = (generator(seed, "policy", name) for name in ("order", "kinds", "classical"))
+def _batches(bank: VAEBank, data: FitData, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Shuffled batches of what a wrapper serves, with classical augmentation on top, for ever."""
+    order, moves = generator(seed, "policy", "order"), generator(seed, "policy", "classical")
     labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)
-    rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
     classical = classical_moves(colour_channels(data.images))
-    while True:
+    served = Served(bank, data, seed)
+    for epoch in count():
         for some in torch.randperm(len(data.images), generator=order).split(BATCH):
-            images = serve(bank, policy, data.images[some].float().div_(255), rows[some], kinds)
+            images = served.batch(some, epoch).float().div_(255)  # [B, C, H, W]
             yield classical.draw(images, moves), labels[some]
 
 
-@torch.no_grad()
-def serve(bank: VAEBank, policy: Policy, images: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
-    """Float images [B, C, H, W] at the bank's size of which some are jittered or replaced, as the wrapper does it.
+class Served:
+    """A fit's images as a `VAEAugmentedDataset` of them serves them, by the bank's policy.
 
     Args:
         bank: on the CPU.
-        policy: instead of the bank's own.
-        images: float32 in [0, 1].
-        rows: int64 [B], class positions.
-        random: draws as much for any probabilities.
+        data: images of its classes, at its size.
+        seed: of the draws.
     """
-    uniform = torch.rand(len(images), 2, generator=random)
-    noise = torch.randn(len(images), bank.latent_dim, generator=random)
-    by_class = torch.tensor([policy.shares(info.images) for info in bank.class_infos], dtype=torch.float32)
-    shares = by_class[rows]  # [B, 2]
-    generated = uniform[:, 0] < shares[:, 0]
-    jittered = ~generated & (uniform[:, 0] < shares.sum(1))
-    made = images.clone()
-    if policy.mover is not None:
-        moves = torch.rand(len(images), policy.mover.width, generator=random)
-        if bool(jittered.any()):
-            made[jittered] = policy.mover.apply(images[jittered], moves[jittered])
-    if bool(jittered.any()):
-        made[jittered] = bank.move(made[jittered], rows[jittered], noise[jittered], policy.scale, policy.keep_detail)
-    if bool(generated.any()):
-        z = bank.draw(rows[generated], noise[generated], uniform[generated, 1], policy.method)
-        made[generated] = bank.decode_rows(z, rows[generated])
-    return made.clamp_(0, 1)
+
+    def __init__(self, bank: VAEBank, data: FitData, seed: int) -> None:
+        rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
+        self._bank, self._images, self._seed = bank, data.images, seed
+        self._shares = shares_of(bank, rows, bank.policy.p_generate, bank.policy.p_jitter)  # [N, 2]
+        self._synthesis = Synthesis(bank, Source(TensorDataset(data.images, data.labels)), rows)
+
+    def batch(self, items: Tensor, epoch: int) -> Tensor:
+        """Items [B] as a wrapper with that seed serves them in an epoch: uint8 [B, C, H, W]."""
+        draws = draw_seeded(self._bank, items.tolist(), self._shares[items], seed=self._seed, epoch=epoch)
+        made = (draws.kind != REAL).nonzero()[:, 0]
+        images = self._images[items]
+        if len(made):
+            synthetic = self._synthesis.items(items[made], draws.pick(made))
+            images[made] = torch.stack([image for image, _ in synthetic])
+        return images

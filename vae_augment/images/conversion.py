@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from vae_augment.config import MIN_SIDE
-from vae_augment.images.tensors import match_channels, to_float, to_uint8
+from vae_augment.images.tensors import match_channels, to_uint8
 
 GREY_MODES = ("1", "L")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # as arrays, of a range like theirs
@@ -81,22 +81,13 @@ def _is_wide(array: Tensor | np.ndarray, low: float, high: float) -> bool:
     return array.dtype.itemsize > (2 if whole else 4) or high - low > WIDEST
 
 
-def all_to_float(images: Sequence[Any], value_range: Range | None = None) -> Tensor:
-    """Images of one `kind_of` as float32 [B, C, H, W] in [0, 1]."""
-    if is_plain(images[0]):
-        return all_to_bytes(images).float().div_(255)
-    return torch.stack([to_float(to_tensor(image, value_range)) for image in images])
-
-
-def is_plain(image: Any) -> bool:
-    """Whether it is a PIL image of the most common modes, which hold bytes and need no conversion."""
-    return isinstance(image, Image.Image) and image.mode in ("L", "RGB", "RGBA", "LA")
-
-
-def all_to_bytes(images: Sequence[Image.Image]) -> Tensor:
-    """Images that are `is_plain`, of one `kind_of`, as uint8 [B, C, H, W], channels last in memory."""
-    arrays = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
-    return arrays[:, None] if arrays.ndim == 3 else arrays.permute(0, 3, 1, 2)
+def all_to_tensor(images: Sequence[Any], value_range: Range | None = None) -> Tensor:
+    """Images of one `kind_of` as [B, C, H, W], uint8 or float32 in [0, 1]; see `to_tensor`."""
+    first = images[0]
+    if isinstance(first, Image.Image) and first.mode in ("L", "RGB", "RGBA", "LA"):  # no conversion, all in one go
+        arrays = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
+        return arrays[:, None] if arrays.ndim == 3 else arrays.permute(0, 3, 1, 2)
+    return torch.stack([to_tensor(image, value_range) for image in images])
 
 
 def _from_pil(image: Image.Image) -> Tensor:

@@ -19,7 +19,7 @@ from vae_augment.bank.file import serialize
 from vae_augment.seeding import derive
 from vae_augment.transforms.jittering import (
     fitted,
-    jitter,
+    jittered,
     open_bank,
     require_probability,
     require_unit_range,
@@ -163,7 +163,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         batch = batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)  # [N, C, H, W]
         generator = torch.Generator().manual_seed(params["noise_seed"])
         noise = torch.randn(len(rows), self.bank.latent_dim, generator=generator)
-        made = jitter(self.bank, batch, rows, fitted(self.bank, rows), noise, params["scale"])
+        made = jittered(self.bank, batch, rows, fitted(self.bank, rows), noise, params["scale"])
         made = made[:, 0] if images.ndim == 3 else made.permute(0, 2, 3, 1)
         return made.contiguous().numpy()
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.images.tensors import match_channels, to_float, to_uint8
+from vae_augment.bank.jitter import jitter
+from vae_augment.images.tensors import to_uint8
 
 # Resizing and half precision overshoot [0, 1] by less than this, normalising by far more.
 SLACK = 0.02
-WITH_ALPHA = (2, 4)  # numbers of channels whose last is alpha
 
 
 def open_bank(bank: VAEBank | str | Path) -> VAEBank:
@@ -74,7 +74,7 @@ def fitted(bank: VAEBank, rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def jitter(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise: Tensor, scale: float | None) -> Tensor:
+def jittered(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise: Tensor, scale: float | None) -> Tensor:
     """Images of which the chosen ones are moved in latent space along the variation of their class.
 
     Args:
@@ -95,23 +95,8 @@ def jitter(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise: T
     made, where = images.clone(), chosen.to(images.device)
     if not bool(chosen.any()):
         return made
-    x = images[where]
-    x = to_float(x) if x.dtype == torch.uint8 else x.float().clamp(0, 1)
+    x = images[where] if images.dtype == torch.uint8 else images[where].float().clamp(0, 1)
     with torch.autocast(images.device.type, enabled=False):  # a training step may have it on
-        moved = _moved(bank, x, rows[chosen].to(images.device), noise[chosen], scale)
+        moved = jitter(bank, x, rows[chosen].to(images.device), noise[chosen], scale=scale)
     made[where] = to_uint8(moved) if images.dtype == torch.uint8 else moved.clamp(0, 1).to(images.dtype)
     return made
-
-
-def _moved(bank: VAEBank, x: Tensor, rows: Tensor, noise: Tensor, scale: float | None) -> Tensor:
-    """Float images of any size and number of channels, jittered; an alpha that the bank does not model is kept."""
-    have, channels = x.shape[1], bank.image_shape[0]
-    seen = match_channels(x, channels)
-    keep_detail = bank.keeps_detail((x.shape[2], x.shape[3]))
-    moved = bank.move(seen, rows, noise, scale, keep_detail)
-    if have == channels:
-        return moved
-    moved = x + match_channels(moved - seen, have, alpha=0.0) if keep_detail else match_channels(moved, have)
-    if have in WITH_ALPHA and channels not in WITH_ALPHA:
-        moved = torch.cat([moved[:, :-1], x[:, -1:]], dim=1)
-    return moved

@@ -21,7 +21,7 @@ from vae_augment.images import conversion
 from vae_augment.images.tensors import to_float
 from vae_augment.transforms.jittering import (
     fitted,
-    jitter,
+    jittered,
     open_bank,
     require_probability,
     require_unit_range,
@@ -144,7 +144,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
     def _jittered(self, images: Tensor, params: dict[str, Any]) -> Tensor:
         """[C, H, W] or [B, C, H, W], the chosen ones jittered."""
         batch = images if images.ndim == 4 else images[None]
-        made = jitter(self._bank_for(images.device), batch, **params, scale=self.scale)
+        made = jittered(self._bank_for(images.device), batch, **params, scale=self.scale)
         return made if images.ndim == 4 else made[0]
 
     def _bank_for(self, device: torch.device) -> VAEBank:

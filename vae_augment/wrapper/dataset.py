@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.draws import REAL, Draws, draw_fresh, draw_seeded, no_draws
-from vae_augment.bank.item_cache import Cache
+from vae_augment.bank.draws import REAL, Draws, draw_fresh, draw_seeded, shares_of
 from vae_augment.bank.matching import rows_of, warn_of_other_data
 from vae_augment.bank.notebook import card
-from vae_augment.bank.synthesis import synthesise
+from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.items import with_source
 from vae_augment.data.source import Source
 from vae_augment.exceptions import PolicyWarning, warn
@@ -24,8 +23,6 @@ from vae_augment.images.conversion import common_range
 from vae_augment.seeding import check_seed
 from vae_augment.wrapper.bank_cache import find_bank
 from vae_augment.wrapper.sampling_strategy import Strategy, added_items, wanted_totals
-
-SOON_READ = 5_000  # images; of so few each is soon needed, so reading some before their turn costs nothing in the end
 
 
 class VAEAugmentedDataset(Dataset[Any]):
@@ -45,7 +42,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
             labels and options were fitted before.
         p_generate: probability that an item is a newly generated image of its class, in [0, 1]; None: what the bank's
-            policy says, at most 1 - p_jitter. Where both are None the policy's tiers, if it has any, apply.
+            policy says, at most 1 - p_jitter.
         p_jitter: probability that an item is a latent-jittered version of itself, likewise.
         scale: jitter in standard deviations of the class's spread in latent space; None: the policy's.
         sampling_strategy: imbalanced-learn's: synthetic items are added at the end until classes have the wanted
@@ -93,8 +90,7 @@ class VAEAugmentedDataset(Dataset[Any]):
             warn_of_other_data(self.bank, self._source)
         self._source.value_range = common_range(self._source.value_range, self.bank.value_range)
         self.p_generate, self.p_jitter = _shares(self.bank, p_generate, p_jitter)
-        by_class = p_generate is None and p_jitter is None
-        if by_class and self.bank.policy.off and not totals:
+        if p_generate is None and p_jitter is None and self.bank.policy.off and not totals:
             warn(f"serving the images as they are: {self.bank.policy.origin}", PolicyWarning)
         self.scale = scale
         self.seed = seed
@@ -102,14 +98,8 @@ class VAEAugmentedDataset(Dataset[Any]):
         self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
         self._length = len(self._origin)
         self._rows = rows_of(self.bank, self._source)[self._origin]
-        self._shares = self._share_table(by_class)
-        self._cache = Cache(
-            self.bank,
-            self._rows[: len(self._source)],
-            kept=self._source.stable,
-            together=self._source.in_memory or len(self._source) <= SOON_READ,
-        )
-        self.bank.prepare()
+        self._shares = self._share_table()
+        self._synthesis = Synthesis(self.bank, self._source, self._rows[: len(self._source)])
         self._epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # persistent workers see it change
 
     # ---- what a torchvision dataset has ----
@@ -122,21 +112,17 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
         """Items of a whole batch, whose synthetic images are made together. A DataLoader calls this."""
-        indices = [self._index(i) for i in indices]
-        origins = self._origin[indices]
-        draws = self._draw(indices)
-        real = (draws.kind == REAL).nonzero()[:, 0].tolist()
-        made = (draws.kind != REAL).nonzero()[:, 0]
-        samples: list[Any] = [None] * len(indices)
-        for i, item in zip(real, self._source.items(origins[real].tolist()), strict=True):
-            samples[i] = item
+        positions = [self._index(index) for index in indices]
+        origins = self._origin[positions]  # [B], the base item behind each
+        draws = self._draw(positions)  # the kind of each, and all that is random about it
+        real, made = ((draws.kind == REAL).nonzero()[:, 0], (draws.kind != REAL).nonzero()[:, 0])
+        samples: list[Any] = [None] * len(positions)
+        for place, item in zip(real.tolist(), self._source.items(origins[real].tolist()), strict=True):
+            samples[place] = item
         if len(made):
-            rows, bases = self._rows[indices][made], origins[made]
-            synthetic = synthesise(
-                self.bank, self._source, self._cache, bases, rows, draws.pick(made), scale=self.scale
-            )
-            for i, item in zip(made.tolist(), synthetic, strict=True):
-                samples[i] = item
+            synthetic = self._synthesis.items(origins[made], draws.pick(made), scale=self.scale)
+            for place, item in zip(made.tolist(), synthetic, strict=True):
+                samples[place] = item
         if self.return_source:
             return [with_source(s, kind) for s, kind in zip(samples, draws.kind.tolist(), strict=True)]
         return samples
@@ -166,7 +152,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     @property
     def transform(self) -> Any:
         """The base's transform. Assigning another applies it to real, jittered and generated images alike."""
-        return self._source.leaves[0].transform("transform")
+        return self._source.datasets[0].transform("transform")
 
     @transform.setter
     def transform(self, value: Any) -> None:
@@ -174,7 +160,7 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     @property
     def target_transform(self) -> Any:
-        return self._source.leaves[0].transform("target_transform")
+        return self._source.datasets[0].transform("target_transform")
 
     @target_transform.setter
     def target_transform(self, value: Any) -> None:
@@ -191,7 +177,8 @@ class VAEAugmentedDataset(Dataset[Any]):
     def __copy__(self) -> VAEAugmentedDataset:
         """With an epoch and transforms of its own."""
         other = type(self).__new__(type(self))
-        state = {"_source": self._source.copied(), "_epoch": self._epoch.clone()}
+        source = self._source.copied()
+        state = {"_source": source, "_synthesis": self._synthesis.over(source), "_epoch": self._epoch.clone()}
         other.__setstate__({**self.__dict__, **state})
         return other
 
@@ -224,36 +211,20 @@ class VAEAugmentedDataset(Dataset[Any]):
             raise IndexError(f"index must be in [{-length}, {length}), got {position}.")
         return position % length
 
-    def _share_table(self, by_class: bool) -> Tensor:
-        """Each item's probabilities of being generated and jittered, [N, 2].
-
-        Added items are never real, and the others of a class whose fit failed always are.
-
-        Args:
-            by_class: as the policy has it for the size of each class; or the same for all.
-        """
-        counts = torch.bincount(self._rows[: len(self._source)], minlength=len(self.bank.class_infos)).tolist()
-        both = (self.p_generate, self.p_jitter)
-        table = torch.tensor([self.bank.policy.shares(n) if by_class else both for n in counts], dtype=torch.float32)
-        shares = table[self._rows]
-        p_generate, p_jitter = shares[self.is_synthetic].unbind(1)
-        p_generate = (p_generate / (p_generate + p_jitter)).nan_to_num(0.0)
-        # the rest is jittered, whatever rounding does
-        shares[self.is_synthetic] = torch.stack([p_generate, torch.ones_like(p_generate)], dim=1)
-        failed = torch.tensor([info.status == "failed" for info in self.bank.class_infos])[self._rows]
-        shares[failed & ~self.is_synthetic] = 0.0
+    def _share_table(self) -> Tensor:
+        """Each item's probabilities of being generated and jittered, [N, 2]. Added items are never real."""
+        shares = shares_of(self.bank, self._rows, self.p_generate, self.p_jitter)
+        p_generate = self.p_generate / (self.p_generate + self.p_jitter) if self.p_generate else 0.0
+        shares[self.is_synthetic] = torch.tensor(
+            [p_generate, 1.0], dtype=torch.float32
+        )  # the rest is jittered, whatever rounding does
         return shares
 
-    def _draw(self, indices: list[int]) -> Draws:
-        shares = self._shares[indices]
-        if not bool(shares.any()):
-            return no_draws(len(indices))
-        mover = self.bank.policy.mover
-        moves = 0 if mover is None else mover.width
+    def _draw(self, positions: list[int]) -> Draws:
+        shares = self._shares[positions]
         if self.seed is None:
-            return draw_fresh(len(indices), self.bank.latent_dim, shares, moves)
-        epoch = int(self._epoch)
-        return draw_seeded(indices, self.bank.latent_dim, shares, moves, seed=self.seed, epoch=epoch)
+            return draw_fresh(self.bank, len(positions), shares)
+        return draw_seeded(self.bank, positions, shares, seed=self.seed, epoch=int(self._epoch))
 
 
 def holds_augmented(dataset: Any) -> bool:
