@@ -163,7 +163,7 @@ def test_an_export_on_a_full_disk_says_why_and_goes_on_when_there_is_room(with_b
 )
 def test_a_signal_stops_a_command_which_is_resumed(with_bank, monkeypatch, command, begun, number, record_property):
     monkeypatch.setattr("vae_augment.fitting.checkpoint.SECONDS", 0.1)
-    monkeypatch.setattr("vae_augment.fitting.training.SNAPSHOT_EVERY", 5)
+    monkeypatch.setattr("vae_augment.fitting.callbacks.KEEP_EVERY", 5)
     monkeypatch.setitem(config.PRESETS, "fast", {"steps": 300, "latent_dim": 4, "width": 8, "image_size": 32})
     whole, log = with_bank / "whole", with_bank / "log.txt"
     shutil.copytree(with_bank / "bars", whole / "bars")

@@ -13,7 +13,7 @@ from vae_augment import config
 def tiny(here, monkeypatch):
     """A fit that takes about a second, with its state kept often."""
     monkeypatch.setattr("vae_augment.fitting.checkpoint.SECONDS", 0.1)
-    monkeypatch.setattr("vae_augment.fitting.training.SNAPSHOT_EVERY", 5)
+    monkeypatch.setattr("vae_augment.fitting.callbacks.KEEP_EVERY", 5)
     monkeypatch.setitem(config.PRESETS, "fast", {"steps": 600, "latent_dim": 4, "width": 8, "image_size": 32})
     return here
 

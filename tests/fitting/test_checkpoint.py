@@ -9,7 +9,7 @@ import torch
 from tests.conftest import CONFIG, Shapes
 from vae_augment import fit
 from vae_augment.exceptions import CacheWarning, FitWarning
-from vae_augment.fitting import checkpoint, training
+from vae_augment.fitting import callbacks, checkpoint, training
 from vae_augment.fitting.checkpoint import NOTHING_KEPT, Checkpoint, Part, discard
 
 PART = Part({"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1], dtype=torch.uint8)}, {"step": 3, "x": [0.1]})
@@ -88,7 +88,7 @@ def test_discarding_leaves_what_is_not_a_checkpoints(tmp_path):
 def often(monkeypatch):
     """The state of a training is kept at every chance, and there are many."""
     monkeypatch.setattr(checkpoint, "SECONDS", 0)
-    monkeypatch.setattr("vae_augment.fitting.training.SNAPSHOT_EVERY", 1)
+    monkeypatch.setattr(callbacks, "KEEP_EVERY", 1)
 
 
 def ended_after(monkeypatch, saves):
@@ -159,7 +159,7 @@ def test_what_failed_has_failed_after_going_on_too(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_batch", lambda *arguments: plain(*arguments) * float("nan"))
     again = []
     for _ in range(2):
-        with pytest.warns(FitWarning, match="warm start stopped early: loss not finite"):
+        with pytest.warns(FitWarning, match="warm start stopped early: no loss was finite"):
             again.append(fit(Shapes(), config=CONFIG, progress=False, checkpoint=tmp_path / "kept"))
         monkeypatch.setattr(training, "_batch", plain)
     assert {info.status for bank in again for info in bank.class_infos} == {"failed"}

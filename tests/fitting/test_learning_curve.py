@@ -16,9 +16,9 @@ def recorded(steps, losses, finite=lambda step: FINITE):
     curve, told = LearningCurve(2, steps, torch.device("cpu")), []
     for step in range(steps):
         values = torch.tensor([losses(step), -losses(step)])
-        point = curve.add(step, values, values.abs() * 10, finite(step))
-        if point is not None:
-            told.append((step + 1, point))
+        curve.add(step, values, values.abs() * 10, finite(step))
+        if curve.completed is not None:
+            told.append((step + 1, curve.completed))
     return curve.values(), told
 
 

@@ -1,15 +1,19 @@
-"""How the loss of a training fell, at a fixed number of points."""
+"""The learning curve of a training: how its loss fell, at a fixed number of points."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from vae_augment.bank.content import POINTS
+from vae_augment.fitting.callbacks import Callback, Training
+from vae_augment.fitting.checkpoint import Part
 from vae_augment.model.devices import half
 
 
-class LearningCurve:
+class LearningCurve(Callback):
     """The two parts of the loss of K classes, averaged over the steps of each point as a training goes on.
 
     Args:
@@ -18,31 +22,39 @@ class LearningCurve:
         device: where the losses are.
     """
 
+    completed: Tensor | None = None  # mean losses [K, 2] of a point, where the last step was its last one
+
     def __init__(self, classes: int, steps: int, device: torch.device) -> None:
         self._steps = steps
-        self.sums = torch.zeros(classes, POINTS, 2, device=device)
-        self.counts = torch.zeros(classes, POINTS, 1, device=device)
+        self._sums = torch.zeros(classes, POINTS, 2, device=device)
+        self._counts = torch.zeros(classes, POINTS, 1, device=device)
 
-    def add(self, step: int, reconstruction: Tensor, kl: Tensor, finite: Tensor) -> Tensor | None:
-        """The losses [K] of a step; those of classes whose loss is not `finite` [K] are left out.
+    def on_step(self, training: Training) -> None:
+        loss = training.loss
+        self.add(training.step, loss.reconstruction / math.prod(training.vae.image_shape), loss.kl, training.finite)
 
-        Returns:
-            The means [K, 2] of its point where it is the last step of one, else None.
-        """
+    def add(self, step: int, reconstruction: Tensor, kl: Tensor, finite: Tensor) -> None:
+        """The losses [K] of a step; those of classes whose loss is not `finite` [K] are left out."""
         point = step * POINTS // self._steps
-        losses = torch.stack([reconstruction, kl], 1).detach().float()
-        self.sums[:, point] += torch.where(finite[:, None], losses, 0)
-        self.counts[:, point] += finite[:, None]
-        if (step + 1) * POINTS // self._steps == point:
-            return None
-        return (self.sums[:, point] / self.counts[:, point].clamp_min(1)).cpu()
+        losses = torch.stack([reconstruction, kl], 1).detach().float()  # [K, 2]
+        self._sums[:, point] += torch.where(finite[:, None], losses, 0)
+        self._counts[:, point] += finite[:, None]
+        is_last = (step + 1) * POINTS // self._steps != point
+        self.completed = (self._sums[:, point] / self._counts[:, point].clamp_min(1)).cpu() if is_last else None
+
+    def state(self) -> Part:
+        return Part({"sums": self._sums.cpu(), "counts": self._counts.cpu()}, {})
+
+    def restore(self, part: Part) -> None:
+        self._sums.copy_(part.tensors["sums"])
+        self._counts.copy_(part.tensors["counts"])
 
     def values(self) -> Tensor:
         """The curves, float16 [K, POINTS, 2] on the CPU.
 
         A point without a step takes the one before it, or else the one after it; a class without any is all zeros.
         """
-        means, seen = (self.sums / self.counts.clamp_min(1)).cpu(), self.counts[:, :, 0].cpu() > 0  # [K, POINTS]
+        means, seen = (self._sums / self._counts.clamp_min(1)).cpu(), self._counts[:, :, 0].cpu() > 0  # [K, POINTS]
         places = torch.arange(POINTS).expand_as(seen)
         before = torch.where(seen, places, -1).cummax(1).values
         first = torch.where(seen, places, POINTS).amin(1, keepdim=True)

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.content import BankContent, ClassInfo, Start
+from vae_augment.bank.inference import Models
 from vae_augment.bank.packed_weights import Stored, halved, join
 from vae_augment.bank.policy import Policy, default_policy, silent_policy
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
+from vae_augment.fitting.callbacks import Callback, KeepState, Progress
 from vae_augment.fitting.checkpoint import NOTHING_KEPT, Checkpoint, Part
 from vae_augment.fitting.fitted_class import FittedClass, status_of
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.fitting.quality import Quality, measure_quality
-from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, posterior, train
-from vae_augment.fitting.training_log import NOTHING_LOGGED, TrainingLog
+from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, train
+from vae_augment.fitting.training_log import NOTHING_LOGGED, LogLosses, TrainingLog
 from vae_augment.images.moves import MOVES, colour_channels, default_invariances, one_by_one
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
-from vae_augment.model.vae import VAE, Params, kl_per_dim, stack
+from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened
 from vae_augment.seeding import generator
 
@@ -140,16 +141,22 @@ class Fitter:
             batch_size=self.config.batch_size * (WARM_FACTOR if self._many_or_small else 1),
             learning_rate=self.config.learning_rate * WARM_FACTOR,
             device=self.device,
-            on_step=self.bar.update,
-            on_point=partial(self.log.losses, ["warm start"]),
-            checkpoint=self.checkpoint,
-            name="warm-start",
+            callbacks=self._callbacks("warm-start", ["warm start"]),
         )
         params = halved(self.vae, params)
-        means = posterior(self.vae, params, self.data.images, self.device)[0]
+        models = Models(self.vae, Stored.pack(self.vae, params, None), self.device)
+        means = models.encode(self.data.images, torch.zeros_like(self.data.labels).to(self.device))[0].cpu()
         by_class = [means[self.data.labels == label] for label in self.data.names]
         halves = {name: tensor.half() for name, tensor in params.items()}
         return Part({**halves, "pooled": pooled_covariance(by_class), "curve": curves[0]}, {"note": notes[0]})
+
+    def _callbacks(self, name: str, shown: list[str], before: int = 0) -> list[Callback]:
+        """What goes on around the steps of a training: its state kept, the bar moved, its losses logged."""
+        return [
+            KeepState(self.checkpoint, name),
+            Progress(self.bar, len(shown)),
+            LogLosses(self.log, shown, before),
+        ]
 
     def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
         """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
@@ -222,7 +229,7 @@ class Fitter:
         ends = names[:1] if len(names) == 1 else [names[0], names[-1]]
         self.bar.set_description(" to ".join(shortened(name, BAR_NAME) for name in ends))
         own = [self.vae.init(generator(self.seed, "init", n)) if start is None else start.params for n in names]
-        training, before = f"training-{labels[0]}-{len(labels)}", 0 if start is None else start.steps
+        training = f"training-{labels[0]}-{len(labels)}"
         params, notes, curves = train(
             self.vae,
             stack(own),
@@ -231,16 +238,13 @@ class Fitter:
             batch_size=self._fine_batch,
             learning_rate=self.config.learning_rate,
             device=self.device,
-            on_step=partial(self.bar.update, len(labels)),
-            on_point=lambda taken, losses: self.log.losses(names, before + taken, losses),
-            checkpoint=self.checkpoint,
-            name=training,
+            callbacks=self._callbacks(training, names, before=0 if start is None else start.steps),
         )
         weights = Stored.pack(self.vae, params, None if start is None else start.params)
         fitted = {}
         for row, (label, note) in enumerate(zip(labels, notes, strict=True)):
             own_weights = weights.pick([row])
-            described = self._describe(label, own_weights.params(), note, start, steps)
+            described = self._describe(label, own_weights, note, start, steps)
             fitted[label] = FittedClass(own_weights, *described, curves[row : row + 1])
             if steps:
                 self.checkpoint.save(f"class-{label}", fitted[label].part())
@@ -258,32 +262,32 @@ class Fitter:
         return Job(images, generator(self.seed, "fine-tune", self.data.names[label]), self._moves(len(images)))
 
     def _describe(
-        self, label: int, params: Params, note: str, start: Start | None, steps: int
+        self, label: int, weights: Stored, note: str, start: Start | None, steps: int
     ) -> tuple[ClassInfo, LatentStats]:
         """How a class's fit went, and what is known of its latents."""
         images, name = self.data.of(label), self.data.names[label]
-        mean, logvar, rmse = posterior(self.vae, params, images, self.device)
+        models = Models(self.vae, weights, self.device)
+        rows = torch.zeros(len(images), dtype=torch.long, device=self.device)  # of the one class
+        codes, logvar = models.encode(images, rows)  # [N, L] each
+        error = models.squared_errors(images, codes, rows).sum().item() / images.numel()
+        mean = codes.cpu()
         pooled = None if start is None else start.pooled
         stats = describe(mean, pooled, self.config.exemplars, generator(self.seed, "exemplars", name))
-        status, reason = status_of(images, partial(self._decoded, params, mean), active_dims(mean), note)
+        status, reason = status_of(
+            images, lambda places: models.decode(codes[places], rows[places]).cpu(), active_dims(mean), note
+        )
         info = ClassInfo(
             name=name,
             label=label,
             images=len(images),
             steps=steps + (0 if start is None else start.steps),
-            rmse=round(rmse, 6),
-            kl=round(kl_per_dim(mean, logvar).sum(1).mean().item(), 4),
+            rmse=round(math.sqrt(error), 6),
+            kl=round(kl_per_dim(mean, logvar.cpu()).sum(1).mean().item(), 4),
             active=active_dims(mean),
             status=status,
             note=reason,
         )
         return info, stats
-
-    def _decoded(self, params: Params, means: Tensor, places: Tensor) -> Tensor:
-        """Images [M, C, H, W] of one class's codes [N, L] at some places [M]."""
-        weights = {name: tensor.to(self.device) for name, tensor in params.items()}
-        with torch.no_grad():
-            return self.vae.decode(weights, means[places].to(self.device)[None])[0].cpu()
 
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"

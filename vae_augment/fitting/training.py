@@ -1,4 +1,4 @@
-"""Train K VAEs at once: each class has its own weights, images, randomness and, if it must be, its own failure."""
+"""The training of K VAEs at once: each class has its own weights, images, randomness and, if need be, failure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae_augment.fitting.checkpoint import NOTHING_KEPT, Checkpoint, Part
-from vae_augment.fitting.divergence import Guard
+from vae_augment.fitting.callbacks import Callback, Training
+from vae_augment.fitting.divergence import SkipNonFinite
 from vae_augment.fitting.learning_curve import LearningCurve, blank
-from vae_augment.model.devices import block_of, computes_bfloat16, flush_denormals
+from vae_augment.model.devices import computes_bfloat16, flush_denormals
 from vae_augment.model.vae import VAE, Params
 
 Move = Callable[[Tensor, torch.Generator], Tensor]
@@ -21,7 +21,6 @@ Move = Callable[[Tensor, torch.Generator], Tensor]
 CLASSES_AT_ONCE = {"cpu": 1, "cuda": 64}  # on a CPU a loop over classes beats grouped convolutions
 BFLOAT16_FROM = 3 * 32 * 32  # numbers an image; smaller ones gain little by it
 WARM_UP_SHARE = 0.1  # of the steps, until the rate peaks
-SNAPSHOT_EVERY = 25  # steps between states to return to when a loss is not finite
 MOVED_SHARE = 0.75  # of a batch; the rest stays as it is, so that the VAE also knows the images themselves
 
 
@@ -65,15 +64,11 @@ def train(
     batch_size: int,
     learning_rate: float,
     device: torch.device,
-    on_step: Callable[[], object] = lambda: None,
-    on_point: Callable[[int, Tensor], object] = lambda steps, losses: None,
-    checkpoint: Checkpoint = NOTHING_KEPT,
-    name: str = "training",
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Minimise the negative evidence lower bound of each class by Adam, its rate rising, then falling along a cosine.
 
-    A class whose loss is not finite returns to its last good state and goes on at half the rate; after three
-    such returns it stays there, and its note says why.
+    A class's step is left out where its loss is not finite; after some in a row it has failed, and its note says why.
 
     Args:
         vae: the model's shapes.
@@ -83,45 +78,44 @@ def train(
         batch_size: images a class and step, drawn with replacement, so that a class of one image trains too.
         learning_rate: the schedule's peak.
         device: where to train.
-        on_step: called after each step, and for each that was taken before.
-        on_point: called with the number of steps taken and the mean losses [K, 2] since the last time, at each point
-            of the curves.
-        checkpoint: where the state is kept every few seconds, and gone on from: what comes out is the same to the bit.
-        name: of that state.
+        callbacks: called around the steps, in this order.
     """
     weights = {name: tensor.detach().clone().to(device).requires_grad_() for name, tensor in params.items()}
-    guard = Guard(weights, len(jobs))
     if steps == 0:
-        return Trained(*guard.result(), blank(len(jobs)))
+        return Trained(_finished(weights), [""] * len(jobs), blank(len(jobs)))
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
-    curve = LearningCurve(len(jobs), steps, device)
-    run = _Run(weights, optimizer, guard, curve, jobs)
-    kept = checkpoint.load(name)
-    first = 0 if kept is None else run.restore(kept)
-    for _ in range(first):
-        on_step()
-    in_bfloat16 = math.prod(vae.image_shape) >= BFLOAT16_FROM and computes_bfloat16(device)
+    skip, curve = SkipNonFinite(len(jobs)), LearningCurve(len(jobs), steps, device)
+    callbacks = [skip, curve, *callbacks]
+    training = Training(vae, weights, optimizer, jobs, steps, curve, callbacks)
+    for callback in callbacks:
+        callback.on_start(training)
+    values = math.prod(vae.image_shape)  # of an image
+    in_bfloat16 = values >= BFLOAT16_FROM and computes_bfloat16(device)
     with flush_denormals():
-        for step in range(first, steps):
-            if step % SNAPSHOT_EVERY == 0 and guard.snapshot(optimizer) and checkpoint.due:
-                checkpoint.save(name, run.part(step))
+        for step in range(training.step, steps):
+            training.step = step
+            # A batch of each class, and the noise of the reparameterisation.
             images = torch.stack([_batch(job, batch_size, device) for job in jobs])  # [K, B, C, H, W]
             noise = torch.stack([torch.randn(batch_size, vae.latent_dim, generator=j.generator) for j in jobs])
+            # The negative evidence lower bound, per value of an image, so that one rate suits images of any size.
             with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
-                loss = vae.loss(weights, images, noise.to(device))
-            total = loss.total / math.prod(vae.image_shape)  # [K], nats per pixel
-            finite = torch.isfinite(total)
-            optimizer.param_groups[0]["lr"] = learning_rate * _rate(step, steps)
+                training.loss = vae.loss(weights, images, noise.to(device))  # nats per image, [K] each
+            nats = training.loss.total / values  # [K]
+            training.finite = torch.isfinite(nats)  # [K]
+            # Classes share nothing, so the gradient of the sum is each class's own.
             optimizer.zero_grad(set_to_none=True)
-            torch.where(finite, total, torch.zeros_like(total)).sum().backward()
-            guard.before_step()
+            torch.where(training.finite, nats, torch.zeros_like(nats)).sum().backward()
+            for callback in callbacks:
+                callback.on_gradients(training)
+            optimizer.param_groups[0]["lr"] = learning_rate * _rate(step, steps)
             optimizer.step()
-            guard.after_step(optimizer, finite, step, loss)
-            point = curve.add(step, loss.reconstruction / math.prod(vae.image_shape), loss.kl, finite)
-            if point is not None:
-                on_point(step + 1, point)
-            on_step()
-    return Trained(*guard.result(), curve.values())
+            for callback in callbacks:
+                callback.on_step(training)
+    return Trained(_finished(weights), skip.notes(), curve.values())
+
+
+def _finished(weights: Params) -> Params:
+    return {name: weight.detach().cpu() for name, weight in weights.items()}
 
 
 def _rate(step: int, steps: int) -> float:
@@ -132,53 +126,6 @@ def _rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up + 1) / (steps - warm_up + 1)))
 
 
-class _Run:
-    """The whole state of a training, as a part of a checkpoint and back."""
-
-    MOMENTS = ("exp_avg", "exp_avg_sq")
-
-    def __init__(
-        self,
-        weights: Params,
-        optimizer: torch.optim.Optimizer,
-        guard: Guard,
-        curve: LearningCurve,
-        jobs: Sequence[Job],
-    ) -> None:
-        self._weights, self._optimizer, self._guard, self._curve, self._jobs = weights, optimizer, guard, curve, jobs
-
-    def part(self, step: int) -> Part:
-        """Before a step at which the guard has just found all classes finite: its good state is this one."""
-        tensors = {f"generator.{k}": job.generator.get_state() for k, job in enumerate(self._jobs)}
-        tensors |= {"curve.sums": self._curve.sums.cpu(), "curve.counts": self._curve.counts.cpu()}
-        for name, weight in self._weights.items():
-            tensors[f"weight.{name}"] = weight.detach().cpu()
-            moments = self._optimizer.state[weight] or {moment: torch.zeros_like(weight) for moment in self.MOMENTS}
-            tensors |= {f"{moment}.{name}": moments[moment].detach().cpu() for moment in self.MOMENTS}
-        return Part(tensors, {"step": step, **self._guard.values()})
-
-    def restore(self, part: Part) -> int:
-        """Go on from a part. Returns the step that comes next."""
-        step: int = part.values["step"]
-        for k, job in enumerate(self._jobs):
-            job.generator.set_state(part.tensors[f"generator.{k}"])
-        self._curve.sums.copy_(part.tensors["curve.sums"])
-        self._curve.counts.copy_(part.tensors["curve.counts"])
-        for name, weight in self._weights.items():
-            weight.data.copy_(part.tensors[f"weight.{name}"])
-        states = {
-            place: {
-                "step": torch.tensor(float(step)),
-                **{moment: part.tensors[f"{moment}.{name}"] for moment in self.MOMENTS},
-            }
-            for place, name in enumerate(self._weights)
-        }
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": states, "param_groups": groups})
-        self._guard.restore(part.values)
-        return step
-
-
 def _batch(job: Job, batch_size: int, device: torch.device) -> Tensor:
     """Float images [B, C, H, W] of a class, on the device."""
     chosen = torch.randint(len(job.images), (batch_size,), generator=job.generator)
@@ -187,17 +134,3 @@ def _batch(job: Job, batch_size: int, device: torch.device) -> Tensor:
     if job.moves is None or count == 0:
         return images
     return torch.cat([job.moves(images[:count], job.generator), images[count:]])
-
-
-@torch.no_grad()
-def posterior(vae: VAE, params: Params, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, float]:
-    """Mean and log-variance [N, L] of one class's uint8 images [N, C, H, W], and their reconstruction's RMSE."""
-    weights = {name: tensor.to(device) for name, tensor in params.items()}
-    means, logvars, squared_error = [], [], 0.0
-    for block in images.split(block_of(device)):
-        x = block.to(device).float().div_(255)[None]  # [1, B, C, H, W]
-        mean, logvar = vae.encode(weights, x)
-        squared_error += (x - vae.decode(weights, mean)).square().sum().item()
-        means.append(mean[0].cpu())
-        logvars.append(logvar[0].cpu())
-    return torch.cat(means), torch.cat(logvars), math.sqrt(squared_error / images.numel())

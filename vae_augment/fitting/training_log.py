@@ -13,6 +13,7 @@ from torchvision.utils import make_grid
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.shown_images import COLUMNS, shown_images
+from vae_augment.fitting.callbacks import Callback, Training
 from vae_augment.images.tensors import match_channels, to_float
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class TrainingLog:
         return self._writer is not None
 
     def losses(self, names: Sequence[str], taken: int, losses: Tensor) -> None:
-        """The mean losses [K, 2] of the latest steps of some trainings, by the steps that are taken."""
+        """Log the mean losses [K, 2] of the latest steps of some trainings, by the steps that are taken."""
         if self._writer is None:
             return
         for name, values in zip(names, losses.tolist(), strict=True):
@@ -74,3 +75,20 @@ def _writer(folder: Path) -> SummaryWriter:
 
 
 NOTHING_LOGGED = TrainingLog(None)
+
+
+class LogLosses(Callback):
+    """The losses of a training in a log, at each point of its learning curve.
+
+    Args:
+        log: for TensorBoard.
+        names: of the K trainings.
+        before: steps that were taken before this training began.
+    """
+
+    def __init__(self, log: TrainingLog, names: Sequence[str], before: int = 0) -> None:
+        self._log, self._names, self._before = log, names, before
+
+    def on_step(self, training: Training) -> None:
+        if training.curve.completed is not None:
+            self._log.losses(self._names, self._before + training.step + 1, training.curve.completed)
