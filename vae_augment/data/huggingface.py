@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from vae_augment.data.items import IMAGE_KEYS, LABEL_KEYS, Sample, key_of
-from vae_augment.data.raw_dataset import Leaf
+from vae_augment.data.raw_dataset import RawDataset
 
 
 def is_huggingface(dataset: Any) -> bool:
     return type(dataset).__module__.split(".")[0] == "datasets" and hasattr(dataset, "with_format")
 
 
-class HuggingFaceLeaf(Leaf):
+class HuggingFaceDataset(RawDataset):
     """A `datasets.Dataset` with an image column and a label column.
 
     A function given by `set_transform` or `with_transform` is set aside. Other formats, "torch" for example, change an
@@ -26,18 +26,18 @@ class HuggingFaceLeaf(Leaf):
         shown = dataset.format
         self._of_batches = shown["format_kwargs"].get("transform") if shown["type"] == "custom" else None
         self._columns, self._with_others = shown["columns"], shown["output_all_columns"]
-        self.leaf = dataset
+        self._dataset = dataset
         self._plain = dataset.with_format(None) if self._of_batches else dataset
         self.stable = True
 
-    def copied(self) -> HuggingFaceLeaf:
+    def copied(self) -> HuggingFaceDataset:
         return self
 
     def blank(self, index: int) -> Sample:
         return self.raw(index)
 
     def items(self, indices: list[int]) -> list[Any]:
-        return list(self.leaf.__getitems__(indices))
+        return list(self._dataset.__getitems__(indices))
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         item = {**sample.whole, key_of(sample.whole, IMAGE_KEYS): image}

@@ -40,7 +40,7 @@ LABELS = ("targets", "labels", "_labels")
 TRIED_ITEMS = 32  # are read twice: of a transform at random that changes one in ten, all but one in a thousand are seen
 
 
-class Leaf:
+class RawDataset:
     """A dataset that holds images itself.
 
     Args:
@@ -50,7 +50,7 @@ class Leaf:
     _pixels: Pixels | None = None
 
     def __init__(self, dataset: Any) -> None:
-        self.leaf = copy.copy(dataset)
+        self._dataset = copy.copy(dataset)
         self._after: dict[str, Any] = {}  # transforms assigned later that the dataset itself does not call
         self._plain, self._call = set_aside(dataset)
         if self._plain is None:
@@ -60,21 +60,18 @@ class Leaf:
             )
         self.stable = self._is_stable() and self._plain is not None  # else a later transform would change it
         self._alike = self._first_of_alike()
-        files = len(self.leaf) if _reads_files(self._plain) else 0
+        files = len(self._dataset) if _reads_files(self._plain) else 0
         self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while not known
         with suppress(OSError):  # for whoever reads the item to tell
             self._pixels = Pixels(files, self._size(0)) if files else None
 
-    def copied(self) -> Leaf:
-        node = copy.copy(self)
-        node.leaf, node._after = copy.copy(self.leaf), dict(self._after)
-        return node
+    def copied(self) -> RawDataset:
+        other = copy.copy(self)
+        other._dataset, other._after = copy.copy(self._dataset), dict(self._after)
+        return other
 
     def __len__(self) -> int:
-        return len(self.leaf)
-
-    def leaves(self) -> list[Leaf]:
-        return [self]
+        return len(self._dataset)
 
     def raw(self, index: int) -> Sample:
         if self._pixels is not None:
@@ -83,7 +80,7 @@ class Leaf:
                 image, target = self._plain[index]
                 self._pixels.put(index, image)
             return Sample(image, target, (image, target))
-        return taken_apart(self.leaf[index] if self._plain is None else self._plain[index])
+        return taken_apart(self._dataset[index] if self._plain is None else self._plain[index])
 
     def blank(self, index: int) -> Sample:
         """Item `index` raw, but for its pixels where reading them takes time; another item's, or none."""
@@ -108,18 +105,18 @@ class Leaf:
 
     def items(self, indices: list[int]) -> list[Any]:
         """Whole items, by the dataset's `__getitems__` where it has one. Files whose pixels are kept stay closed."""
-        batched = getattr(type(self.leaf), "__getitems__", None)
+        batched = getattr(type(self._dataset), "__getitems__", None)
         if batched:
-            items = list(batched(self.leaf, indices))
+            items = list(batched(self._dataset, indices))
         elif self._pixels is not None and self._pixels.kept:
             items = [self._of_pixels(i) for i in indices]
         else:
-            items = [self.leaf[i] for i in indices]
+            items = [self._dataset[i] for i in indices]
         return [self._followed(item) for item in items] if self._after else items
 
     def _of_pixels(self, index: int) -> tuple[Any, Any]:
         """What torchvision's DatasetFolder gives."""
-        sample, folder = self.raw(index), self.leaf
+        sample, folder = self.raw(index), self._dataset
         image = sample.image if folder.transform is None else folder.transform(sample.image)
         return image, sample.target if folder.target_transform is None else folder.target_transform(sample.target)
 
@@ -135,9 +132,9 @@ class Leaf:
         if tail is not None:
             for step in tail:
                 image = step(image)
-            of_target = getattr(self.leaf, "target_transform", None)
+            of_target = getattr(self._dataset, "target_transform", None)
             return put_together(sample.whole, image, sample.target if of_target is None else of_target(sample.target))
-        single, of_target = (getattr(self.leaf, name, None) for name in ("transform", "target_transform"))
+        single, of_target = (getattr(self._dataset, name, None) for name in ("transform", "target_transform"))
         if single is not None and self._call.style == OF_ITEM:
             target = sample.target if of_target is None else of_target(sample.target)
             return single(put_together(sample.whole, image, target))
@@ -148,7 +145,7 @@ class Leaf:
 
         An image that is made as a tensor can go on from there, instead of becoming a PIL image first.
         """
-        single = getattr(self.leaf, "transform", None)
+        single = getattr(self._dataset, "transform", None)
         steps: list[Any] = [single]
         if single is not None and type(single) is Compose:  # a subclass may do more
             steps = single.transforms
@@ -157,9 +154,9 @@ class Leaf:
         return steps[1:] if type(first) is ToTensor and plain else None
 
     def _transformed(self, image: Any, target: Any) -> tuple[Any, Any]:
-        single, of_target, joint = (getattr(self.leaf, name, None) for name in TRANSFORMS)
+        single, of_target, joint = (getattr(self._dataset, name, None) for name in TRANSFORMS)
         if single is None and of_target is None and joint is not None:
-            if isinstance(self.leaf, VisionDataset):  # torchvision's own takes both
+            if isinstance(self._dataset, VisionDataset):  # torchvision's own takes both
                 image, target = joint(image, target)
                 return image, target
             single = joint
@@ -180,15 +177,15 @@ class Leaf:
 
     def transform(self, name: str) -> Any:
         """One of `TRANSFORMS`, or None."""
-        return self._after.get(name, getattr(self.leaf, name, None))
+        return self._after.get(name, getattr(self._dataset, name, None))
 
     def set_transform(self, name: str, value: Any) -> None:
         """Replace one of `TRANSFORMS`. The dataset calls it, or if it never would, it is called on what it returns."""
         call = Call()
-        if not is_property(self.leaf, name):  # setting that may reach into another object
-            call.observe(self.leaf if self._plain is None else self._plain, name)
+        if not is_property(self._dataset, name):  # setting that may reach into another object
+            call.observe(self._dataset if self._plain is None else self._plain, name)
         if call.made:
-            replace(self.leaf, name, value)
+            replace(self._dataset, name, value)
             if name != "target_transform":
                 self._call = call
         elif value is None:
@@ -198,35 +195,35 @@ class Leaf:
 
     @property
     def in_memory(self) -> bool:
-        return self._alike is not None or isinstance(self.leaf, TensorDataset)
+        return self._alike is not None or isinstance(self._dataset, TensorDataset)
 
     def labels(self) -> Any:
         """The attribute that holds them, if it agrees with the first item; else every item is read."""
-        if not len(self.leaf):
+        if not len(self._dataset):
             return np.empty(0, dtype=np.int64)
         held = self._held_labels()
-        return [self.raw(i).target for i in range(len(self.leaf))] if held is None else held
+        return [self.raw(i).target for i in range(len(self._dataset))] if held is None else held
 
     def _held_labels(self) -> Any:
         """Those of an attribute that agrees with the items, some of which are read to see."""
-        held = [getattr(self.leaf, name, None) for name in LABELS]
-        if isinstance(self.leaf, TensorDataset):
-            held.append(self.leaf.tensors[1])
-        return agreeing(held, len(self.leaf), {i: self.raw(i).target for i in self.tried()})
+        held = [getattr(self._dataset, name, None) for name in LABELS]
+        if isinstance(self._dataset, TensorDataset):
+            held.append(self._dataset.tensors[1])
+        return agreeing(
+            held,
+            len(self._dataset),
+            {i: self.raw(i).target for i in evenly(len(self), 1 if self.uniform else TRIED_ITEMS)},
+        )
 
     @property
     def uniform(self) -> bool:
         """Whether its images are of one kind for certain: torchvision's own are."""
-        return _is_torchvisions(self.leaf)
-
-    def tried(self) -> list[int]:
-        """Items that are read to see what the dataset is like."""
-        return evenly(len(self.leaf), 1 if self.uniform else TRIED_ITEMS)
+        return _is_torchvisions(self._dataset)
 
     @property
     def classes(self) -> Any:
         """The dataset's own class names, if it has any."""
-        return getattr(self.leaf, "classes", None)
+        return getattr(self._dataset, "classes", None)
 
     def whereabouts(self, index: int) -> str:
         files = self._files()
@@ -235,11 +232,11 @@ class Leaf:
     def names(self) -> list[str]:
         """The name of each item: its file's, without the folder, or its number."""
         files = self._files()
-        return [f"{i:06d}" for i in range(len(self.leaf))] if files is None else [Path(file).name for file in files]
+        return [f"{i:06d}" for i in range(len(self._dataset))] if files is None else [Path(file).name for file in files]
 
     def _files(self) -> list[str | Path] | None:
         """The file of each item, for a dataset with torchvision's `samples`."""
-        samples = getattr(self.leaf, "samples", None)
+        samples = getattr(self._dataset, "samples", None)
         if not isinstance(samples, list):
             return None
         files = [s[0] if isinstance(s, tuple) and s else s for s in samples]
@@ -247,20 +244,20 @@ class Leaf:
 
     def update_digest(self, digest: Any) -> bool:
         """Add the bytes of an array in memory, or name, size and time of files; False if there are neither."""
-        data = getattr(self.leaf, "data", None)
-        if isinstance(self.leaf, TensorDataset):
-            data = self.leaf.tensors[0]
+        data = getattr(self._dataset, "data", None)
+        if isinstance(self._dataset, TensorDataset):
+            data = self._dataset.tensors[0]
         if isinstance(data, Tensor):
             data = data.detach().cpu()
             data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
-        if isinstance(data, np.ndarray) and data.ndim and data.dtype.kind in "biuf" and len(data) == len(self.leaf):
+        if isinstance(data, np.ndarray) and data.ndim and data.dtype.kind in "biuf" and len(data) == len(self._dataset):
             digest.update(f"{data.shape}{data.dtype}".encode())
             digest.update(np.ascontiguousarray(data).data)
             return True
         files = self._files()
         if files is None or not all(Path(file).is_file() for file in files):
             return False
-        root = str(getattr(self.leaf, "root", ""))  # so that a folder is the same by whatever path it is named
+        root = str(getattr(self._dataset, "root", ""))  # so that a folder is the same by whatever path it is named
         for path in files:
             stat = Path(path).stat()
             name = str(path).removeprefix(root)
@@ -271,9 +268,9 @@ class Leaf:
         """An image of a torchvision dataset that holds all of them in one array, so alike in kind; and all labels."""
         data = getattr(self._plain, "data", None)
         if not (
-            _is_torchvisions(self.leaf)
+            _is_torchvisions(self._dataset)
             and isinstance(data, (np.ndarray, Tensor))
-            and len(data) == len(self.leaf)
+            and len(data) == len(self._dataset)
             and self.stable
         ):
             return None
@@ -286,16 +283,16 @@ class Leaf:
 
     def _is_stable(self) -> bool:
         """Whether an item is the same each time it is read."""
-        if self._plain is not None and _is_torchvisions(self.leaf):
+        if self._plain is not None and _is_torchvisions(self._dataset):
             return True
         try:
-            same = all(same_pixels(self.raw(i).image, self.raw(i).image) for i in evenly(len(self.leaf), TRIED_ITEMS))
+            same = all(same_pixels(self.raw(i).image, self.raw(i).image) for i in evenly(len(self), TRIED_ITEMS))
         except (OSError, TypeError, ValueError):  # for whoever reads the item to tell
             return False
         if not same:
             warn(
-                f"items of {type(self.leaf).__name__} differ each time they are read: it transforms images at random "
-                "in a way that cannot be set aside. Working on what it returns; better give it a `transform` "
+                f"items of {type(self._dataset).__name__} differ each time they are read: it transforms images at "
+                "random in a way that cannot be set aside. Working on what it returns; better give it a `transform` "
                 "attribute.",
                 DataWarning,
             )

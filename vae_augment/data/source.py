@@ -10,13 +10,14 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from vae_augment.data.composed import node
+from vae_augment.data.composed import parts_of
 from vae_augment.data.items import Sample, evenly
-from vae_augment.data.labels import numbered, renumbered
-from vae_augment.data.raw_dataset import Leaf
+from vae_augment.data.labels import as_array, joined, numbered, renumbered
+from vae_augment.data.raw_dataset import TRIED_ITEMS, RawDataset
 from vae_augment.files.class_names import check_names
 from vae_augment.images import conversion
 from vae_augment.images.conversion import Range
@@ -49,13 +50,13 @@ class Source:
             raise TypeError(f"dataset must have len() and indices, got {type(dataset).__name__}.")
         if isinstance(dataset, Mapping):
             raise TypeError(f"dataset must be one split of the {type(dataset).__name__}, for example data['train'].")
-        self._node = node(dataset)
-        if not len(self._node):
+        self._parts = parts_of(dataset)
+        if not len(self):
             raise ValueError("dataset must hold at least one image, got an empty one.")
         image = self.raw(0).image
         conversion.as_tensor(image)  # raises if it is no image
-        given = self._node.labels() if labels is None else labels
-        self._labels = numbered(given, len(self._node), self.leaves[0].classes, self.whereabouts)
+        given = self._own_labels() if labels is None else labels
+        self._labels = numbered(given, len(self), self.datasets[0].classes, self.whereabouts)
         twice = [name for name, count in Counter(self.classes.values()).items() if count > 1]
         if twice:
             raise ValueError(f"each class needs a name of its own, got {twice[0]!r} more than once in dataset.classes.")
@@ -63,7 +64,7 @@ class Source:
         self.value_range = self._value_range(image)
 
     def __len__(self) -> int:
-        return len(self._node)
+        return len(self._parts.place)
 
     @property
     def labels(self) -> Tensor:
@@ -102,33 +103,66 @@ class Source:
     def copied(self) -> Source:
         """One whose transforms can be changed without changing these."""
         source = copy.copy(self)
-        source._node = self._node.copied()
+        source._parts = self._parts._replace(datasets=[dataset.copied() for dataset in self.datasets])
         return source
 
     @property
-    def leaves(self) -> list[Leaf]:
+    def datasets(self) -> list[RawDataset]:
         """The datasets underneath that hold images themselves."""
-        return self._node.leaves()
+        return self._parts.datasets
+
+    def _at(self, index: int) -> tuple[RawDataset, int]:
+        """The dataset that holds item `index`, and the item's index there."""
+        owner = 0 if self._parts.owner is None else int(self._parts.owner[index])
+        return self.datasets[owner], int(self._parts.place[index])
+
+    def _own_labels(self) -> Any:
+        """The labels that the datasets have themselves, [N]."""
+        if not self._parts.composed:
+            return self.datasets[0].labels()
+        place, owner = self._parts.place, self._parts.owner
+        if owner is None:
+            return as_array(self.datasets[0].labels())[place]
+        held = [as_array(dataset.labels()).reshape(len(dataset)) for dataset in self.datasets]
+        firsts = np.cumsum([0, *map(len, self.datasets)])
+        return joined(held)[firsts[owner] + place]
+
+    def _tried(self) -> list[int]:
+        """Items that are read to see what each dataset is like."""
+        owner = self._parts.owner
+        tried = []
+        for number, dataset in enumerate(self.datasets):
+            own = range(len(self)) if owner is None else np.flatnonzero(owner == number)
+            tried += [int(own[place]) for place in evenly(len(own), 1 if dataset.uniform else TRIED_ITEMS)]
+        return tried
 
     @property
     def has_transforms(self) -> bool:
         """Whether any image goes through a transform once it is read."""
-        return any(leaf.transform(name) is not None for leaf in self.leaves for name in ("transform", "transforms"))
+        return any(part.transform(name) is not None for part in self.datasets for name in ("transform", "transforms"))
 
     @property
     def stable(self) -> bool:
         """Whether a raw image is the same each time it is read."""
-        return all(leaf.stable for leaf in self.leaves)
+        return all(dataset.stable for dataset in self.datasets)
 
     @property
     def in_memory(self) -> bool:
         """Whether images are held as arrays, so that reading one takes next to no time."""
-        return all(leaf.in_memory for leaf in self.leaves)
+        return all(dataset.in_memory for dataset in self.datasets)
 
     def raw(self, index: int) -> Sample:
         """Item `index` before any transform. ValueError if it cannot be read."""
+        return self._read(index)
+
+    def blank(self, index: int) -> Sample:
+        """`raw`, but for pixels that may be blank where reading them takes long."""
+        return self._read(index, blank=True)
+
+    def _read(self, index: int, *, blank: bool = False) -> Sample:
+        dataset, place = self._at(index)
         try:
-            return self._node.raw(index)
+            return dataset.blank(place) if blank else dataset.raw(place)
         except (OSError, UnreadableImageError) as error:
             raise ValueError(f"cannot read {self._of_class(index)}: {error}") from error
 
@@ -145,33 +179,31 @@ class Source:
         except ValueError as error:
             raise ValueError(f"{self._of_class(index)}: {error}") from error
 
-    def blank(self, index: int) -> Sample:
-        """`raw`, but for pixels that may be blank where reading them takes long."""
-        try:
-            return self._node.blank(index)
-        except (OSError, UnreadableImageError) as error:
-            raise ValueError(f"cannot read {self._of_class(index)}: {error}") from error
-
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """A raw `sample` with another image, through the transforms of item `index`."""
-        return self._node.finish(index, sample, image)
+        dataset, place = self._at(index)
+        return dataset.finish(place, sample, image)
 
     def whereabouts(self, index: int) -> str:
-        """What to call item `index` in a message: its file, if it has one."""
-        return self._node.whereabouts(index)
+        """How to call item `index` in a message: its file, if it has one."""
+        dataset, place = self._at(index)
+        return dataset.whereabouts(place)
 
     def names(self) -> list[str]:
         """The name of each item: its file's, without the folder, or its number in the dataset that holds it."""
-        return self._node.names()
+        names = {id(dataset): dataset.names() for dataset in self.datasets}
+        return [names[id(dataset)][place] for dataset, place in map(self._at, range(len(self)))]
 
     def items(self, indices: list[int]) -> list[Any]:
         """Items as the user's dataset gives them, by its own batched `__getitems__` where it has one."""
-        return self._node.items(indices)
+        if len(self.datasets) == 1:
+            return self.datasets[0].items([self._at(index)[1] for index in indices])
+        return [dataset.items([place])[0] for dataset, place in map(self._at, indices)]
 
     def set_transform(self, name: str, value: Any) -> None:
         """Replace a transform ("transform", "target_transform" or "transforms") of every dataset underneath."""
-        for leaf in self.leaves:
-            leaf.set_transform(name, value)
+        for dataset in self.datasets:
+            dataset.set_transform(name, value)
 
     def probe(self) -> Iterator[Any]:
         """Raw images of up to 1,000 evenly spaced items."""
@@ -181,7 +213,11 @@ class Source:
         """Hash of images and labels: bytes of arrays in memory; path, size and time of files; else a probe."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self.labels.numpy().tobytes())
-        if not self._node.update_digest(digest):
+        if self._parts.composed:
+            for places in (self._parts.owner, self._parts.place):
+                digest.update(b"" if places is None else np.asarray(places).tobytes())
+        known = [dataset.update_digest(digest) for dataset in self.datasets]  # each counts, whatever one answers
+        if not all(known):
             for index in self._probed():
                 pixels = self.pixels(index, self.raw(index).image)
                 digest.update(f"{tuple(pixels.shape)}{pixels.dtype}".encode())
@@ -192,7 +228,7 @@ class Source:
         return evenly(len(self), PROBED_ITEMS)
 
     def _value_range(self, first: Any) -> Range | None:
-        needed = conversion.needs_range(first) or any(self._needs_range(index) for index in self._node.tried() if index)
+        needed = conversion.needs_range(first) or any(self._needs_range(index) for index in self._tried() if index)
         return conversion.value_range_of(list(self.probe())) if needed else None
 
     def _needs_range(self, index: int) -> bool:
