@@ -9,13 +9,11 @@ from typing import Any
 from vae_augment.bank.content import POINTS, STATUSES, ClassInfo, check_unique
 from vae_augment.bank.packed_weights import sizes
 from vae_augment.bank.policy import Policy
-from vae_augment.config import FitConfig
+from vae_augment.config import MAX_CHANNELS, MAX_EXEMPLARS, MAX_LATENT_DIM, MAX_SIDE, MAX_WIDTH, NORM_GROUPS, FitConfig
 from vae_augment.files.class_names import MAX_CLASSES
 from vae_augment.files.untrusted_json import brief
-from vae_augment.model.layers import NORM_GROUPS
 from vae_augment.model.vae import VAE
 
-MAX_CHANNELS, MAX_LATENT_DIM, MAX_WIDTH = 16, 512, 512
 SIZES = ("image_shape", "latent_dim", "width", "exemplars", "tuned", "bases")
 ENTRIES = frozenset(
     ("format", "version", *SIZES, "classes", "config", "policy", "data", "value_range", "start_steps"),
@@ -65,7 +63,7 @@ class Declared:
         least = 1 if self.tuned or steps is not None else 0
         if type(self.tuned) is not bool or type(bases) is not int or not least <= bases <= MAX_CLASSES:
             raise ValueError(f"tuned {brief(self.tuned)} with {brief(bases)} bases and start_steps {brief(steps)}")
-        if type(self.exemplars) is not int or not 0 <= self.exemplars <= 65_536:
+        if type(self.exemplars) is not int or not 0 <= self.exemplars <= MAX_EXEMPLARS:
             raise ValueError(f"{len(self.infos)} classes with up to {brief(self.exemplars)} exemplars is out of range")
 
     def tensors(self) -> dict[str, tuple[str, list[int]]]:
@@ -91,7 +89,7 @@ class Declared:
 def _vae(metadata: dict[str, Any]) -> VAE:
     shape, latent_dim, width = metadata["image_shape"], metadata["latent_dim"], metadata["width"]
     numbers = [*shape, latent_dim, width]
-    limits = [MAX_CHANNELS, 128, 128, MAX_LATENT_DIM, MAX_WIDTH]
+    limits = [MAX_CHANNELS, MAX_SIDE, MAX_SIDE, MAX_LATENT_DIM, MAX_WIDTH]
     if len(numbers) != len(limits) or not all(
         type(n) is int and 1 <= n <= limit for n, limit in zip(numbers, limits, strict=True)
     ):
