@@ -23,7 +23,7 @@ from vae_augment.fitting.policy_selection import (
 from vae_augment.images.moves import MOVES
 
 CPU = torch.device("cpu")
-DEFAULT = Policy(0.1, 0.5, scale=0.4, moves="elastic", keep_detail=True, origin="default", tiers=((20, 0.0, 0.8),))
+DEFAULT = Policy(0.1, 0.5, scale=0.4, moves="elastic", keep_detail=True, origin="default")
 LABELS = {7: "a", -2: "b", 4: "c"}
 
 
@@ -146,7 +146,7 @@ def test_the_default_stands_unless_it_is_contradicted(monkeypatch, fitted, chang
 def test_a_default_that_does_harm_is_switched_off(monkeypatch, fitted):
     policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, "default": 0.5, "without detail": 0.5})
     assert policy.off
-    assert (policy.p_generate, policy.p_jitter, policy.tiers) == (0.0, 0.0, ())
+    assert (policy.p_generate, policy.p_jitter) == (0.0, 0.0)
     assert policy.origin.startswith("do not augment, the default lowers accuracy on this data: default -10.0 (")
 
 
@@ -189,7 +189,7 @@ def test_a_default_that_decodes_anew_is_compared_with_detail_kept(monkeypatch, f
         (FEW_HELD_OUT - 1, DEFAULT, ["off"]),
         (FEW_HELD_OUT, DEFAULT, ["off", "default"]),
         (MANY_HELD_OUT, DEFAULT, ["off", "default", "without detail"]),
-        (MANY_HELD_OUT, replace(DEFAULT, p_jitter=0.0, tiers=()), ["off", "default"]),
+        (MANY_HELD_OUT, replace(DEFAULT, p_jitter=0.0), ["off", "default"]),
     ],
 )
 def test_fewer_held_out_images_compare_fewer_candidates(monkeypatch, fitted, held_out, default, wanted):
@@ -257,7 +257,7 @@ def test_it_runs_and_is_a_function_of_its_seed(fitted):
 
 IMAGES = torch.from_numpy(Shapes().data)[:, None].float() / 255
 ROWS = torch.tensor(Shapes().targets)
-OFF = replace(DEFAULT, p_generate=0.0, p_jitter=0.0, tiers=())
+OFF = replace(DEFAULT, p_generate=0.0, p_jitter=0.0)
 
 
 @pytest.mark.parametrize("moves", MOVES)
@@ -288,15 +288,6 @@ def test_serving_changes_as_many_as_told_and_keeps_shape_and_range(fitted, moves
     assert 0 <= made.min() <= made.max() <= 1
     changed = (made != images).flatten(1).any(1).double().mean().item()
     assert changed == pytest.approx(0.4, abs=4 * (0.24 / len(images)) ** 0.5)
-
-
-def test_serving_goes_by_the_size_of_each_class(fitted):
-    infos = tuple(replace(info, images=n) for info, n in zip(fitted.class_infos, (5, 50, 500), strict=True))
-    bank = VAEBank(replace(fitted.content, class_infos=infos))
-    policy = replace(OFF, p_jitter=0.0, tiers=((5, 0.0, 1.0), (50, 1.0, 0.0)))
-    changed = (serve(bank, policy, IMAGES, ROWS, gen()) != IMAGES).flatten(1).any(1)
-    assert [bool(changed[row == ROWS].all()) for row in range(3)] == [True, True, False]
-    assert not changed[ROWS == 2].any()
 
 
 def test_scale_zero_with_detail_kept_is_the_policys_move_alone(fitted):

@@ -1,10 +1,10 @@
-"""The wrapper under a policy that moves jittered images, or that differs by the size of a class."""
+"""The wrapper under a policy that moves jittered images, or that augments nothing."""
 
 import pickle
 
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import ConcatDataset
 
 from tests.conftest import CONFIG, Shapes
 from tests.wrapper.test_dataset import (
@@ -23,7 +23,7 @@ from tests.wrapper.test_dataset import (
     values,
 )
 from vae_augment import FitConfig, VAEAugmentedDataset, fit
-from vae_augment.exceptions import LeakageWarning, PolicyWarning
+from vae_augment.exceptions import PolicyWarning
 from vae_augment.images.moves import MOVES
 
 moved_somehow = pytest.mark.parametrize("moves", [name for name in MOVES if name != "none"])
@@ -133,42 +133,7 @@ def test_a_batch_of_several_sizes_is_as_each_alone(bank):
     assert all_values(ds.__getitems__(places)) == all_values(ds[i] for i in places)
 
 
-# ---- shares by the size of a class ----
-
-TIERS = {"p_generate": 0.0, "p_jitter": 0.0, "tiers": ((3, 0.0, 1.0), (6, 1.0, 0.0)), "moves": "none"}
-UNEVEN = Subset(Shapes(), [0, 1, 2, *range(10, 16), *range(20, 30)])  # 3, 6 and 10
-
-
-def sources(bank, **options):
-    """The sources of each class's items."""
-    ds = VAEAugmentedDataset(UNEVEN, bank.with_policy(**TIERS), seed=0, return_source=True, **options)
-    found = [set(), set(), set()]
-    for item in ds:
-        found[item[1]].add(item[2])
-    return found
-
-
-def test_rare_classes_have_the_shares_of_their_tier(bank):
-    with pytest.warns(LeakageWarning, match="fitted on other data"):
-        assert sources(bank) == [{1}, {2}, {0}]
-
-
-@pytest.mark.parametrize(
-    ("shares", "wanted"), [(ALL_JITTERED, {1}), (ALL_REAL, {0}), ({"p_jitter": 1.0}, {1}), ({"p_generate": 1.0}, {2})]
-)
-def test_a_share_that_is_given_holds_for_all_classes(bank, shares, wanted):
-    with pytest.warns(LeakageWarning, match="fitted on other data"):
-        assert sources(bank, **shares) == [wanted] * 3
-
-
-def test_added_items_are_never_real_whatever_their_tier(bank):
-    with pytest.warns(LeakageWarning, match="fitted on other data"):
-        ds = VAEAugmentedDataset(
-            UNEVEN, bank.with_policy(**TIERS), seed=0, return_source=True, sampling_strategy={0: 8, 1: 8, 2: 14}
-        )
-    found = [{ds[i][2] for i in range(len(ds)) if ds.is_synthetic[i] and ds[i][1] == k} for k in range(3)]
-    assert found[:2] == [{1}, {2}]
-    assert 0 not in found[2]
+# ---- a policy that augments nothing ----
 
 
 def test_a_policy_that_is_off_says_so_unless_the_caller_asked(bank, shapes):

@@ -25,7 +25,6 @@ class Policy:
         method: the sampler of generated images.
         moves: a name in `vae_augment.images.moves.MOVES`; the wrapper moves an image by them once it is jittered.
         origin: where the values come from, for people to read.
-        tiers: (images at most, p_generate, p_jitter) of classes with other probabilities, the rarest first.
     """
 
     p_generate: float
@@ -35,15 +34,13 @@ class Policy:
     method: str = "exemplar"
     moves: str = "none"
     origin: str = ""
-    tiers: tuple[tuple[int, float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        numbers = (self.p_generate, self.p_jitter, self.scale, *(number for tier in self.tiers for number in tier))
+        numbers = (self.p_generate, self.p_jitter, self.scale)
         if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
             raise ValueError(f"p_generate, p_jitter and scale must be numbers, got {numbers}")
-        for p_generate, p_jitter in ((self.p_generate, self.p_jitter), *(tier[1:] for tier in self.tiers)):
-            if not (p_generate >= 0 <= p_jitter and p_generate + p_jitter <= 1):
-                raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {(p_generate, p_jitter)}")
+        if not (self.p_generate >= 0 <= self.p_jitter and self.p_generate + self.p_jitter <= 1):
+            raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {numbers[:2]}")
         if not 0 <= self.scale <= MAX_SCALE:
             raise ValueError(f"scale must be a finite number of at least 0, and at most {MAX_SCALE}, got {self.scale}")
         if not isinstance(self.keep_detail, bool) or self.method not in tuple(SAMPLERS):
@@ -57,31 +54,25 @@ class Policy:
     def mover(self) -> Moves | None:
         return MOVES[self.moves]
 
-    def shares(self, images: int) -> tuple[float, float]:
-        """p_generate and p_jitter of a class of so many images."""
-        tier = next((tier for tier in self.tiers if images <= tier[0]), None)
-        return (self.p_generate, self.p_jitter) if tier is None else tier[1:]
-
     @property
     def off(self) -> bool:
-        """Whether it augments nothing."""
-        return not any(share for tier in ((0, self.p_generate, self.p_jitter), *self.tiers) for share in tier[1:])
+        """True if it augments nothing."""
+        return not (self.p_generate or self.p_jitter)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "tiers": [list(tier) for tier in self.tiers]}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Policy:
+        """The inverse of `to_dict`. Earlier versions wrote "tiers" too, always empty."""
+        if isinstance(values, dict) and values.get("tiers") == []:
+            values = {name: value for name, value in values.items() if name != "tiers"}
         if not isinstance(values, dict):
             raise ValueError(f"a policy must be a dict, got {type(values).__name__}")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(f"unknown policy options: {', '.join(unknown)}")
-        tiers = values.get("tiers", ())
-        if not isinstance(tiers, (list, tuple)) or not all(isinstance(t, (list, tuple)) and len(t) == 3 for t in tiers):
-            raise ValueError("tiers must be a list of (images, p_generate, p_jitter)")
-        tiers = tuple((images, p_generate, p_jitter) for images, p_generate, p_jitter in tiers)
-        return cls(**{**values, "tiers": tiers})
+        return cls(**values)
 
 
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).

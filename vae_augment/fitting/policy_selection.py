@@ -90,7 +90,7 @@ def _weights(labels: Tensor) -> Tensor:
 
 def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
     """What is compared: the less, the fewer images there are to compare it on."""
-    candidates = {"off": replace(default, p_generate=0.0, p_jitter=0.0, tiers=())}
+    candidates = {"off": replace(default, p_generate=0.0, p_jitter=0.0)}
     if held_out >= FEW_HELD_OUT:
         candidates["default"] = default
     if held_out >= MANY_HELD_OUT and default.p_jitter:
@@ -157,10 +157,9 @@ def serve(bank: VAEBank, policy: Policy, images: Tensor, rows: Tensor, random: t
     """
     uniform = torch.rand(len(images), 2, generator=random)
     noise = torch.randn(len(images), bank.latent_dim, generator=random)
-    by_class = torch.tensor([policy.shares(info.images) for info in bank.class_infos], dtype=torch.float32)
-    shares = by_class[rows]  # [B, 2]
-    generated = uniform[:, 0] < shares[:, 0]
-    jittered = ~generated & (uniform[:, 0] < shares.sum(1))
+    shares = torch.tensor([policy.p_generate, policy.p_jitter], dtype=torch.float32)
+    generated = uniform[:, 0] < shares[0]
+    jittered = ~generated & (uniform[:, 0] < shares.sum())
     made = images.clone()
     if policy.mover is not None:
         moves = torch.rand(len(images), policy.mover.width, generator=random)

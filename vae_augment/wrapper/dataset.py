@@ -45,7 +45,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
             labels and options were fitted before.
         p_generate: probability that an item is a newly generated image of its class, in [0, 1]; None: what the bank's
-            policy says, at most 1 - p_jitter. Where both are None the policy's tiers, if it has any, apply.
+            policy says, at most 1 - p_jitter.
         p_jitter: probability that an item is a latent-jittered version of itself, likewise.
         scale: jitter in standard deviations of the class's spread in latent space; None: the policy's.
         sampling_strategy: imbalanced-learn's: synthetic items are added at the end until classes have the wanted
@@ -93,8 +93,7 @@ class VAEAugmentedDataset(Dataset[Any]):
             warn_of_other_data(self.bank, self._source)
         self._source.value_range = common_range(self._source.value_range, self.bank.value_range)
         self.p_generate, self.p_jitter = _shares(self.bank, p_generate, p_jitter)
-        by_class = p_generate is None and p_jitter is None
-        if by_class and self.bank.policy.off and not totals:
+        if p_generate is None and p_jitter is None and self.bank.policy.off and not totals:
             warn(f"serving the images as they are: {self.bank.policy.origin}", PolicyWarning)
         self.scale = scale
         self.seed = seed
@@ -102,7 +101,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         self._origin = torch.cat([torch.arange(len(self._source)), added])  # [N + added], an item of the base each
         self._length = len(self._origin)
         self._rows = rows_of(self.bank, self._source)[self._origin]
-        self._shares = self._share_table(by_class)
+        self._shares = self._share_table()
         self._cache = Cache(
             self.bank,
             self._rows[: len(self._source)],
@@ -224,18 +223,12 @@ class VAEAugmentedDataset(Dataset[Any]):
             raise IndexError(f"index must be in [{-length}, {length}), got {position}.")
         return position % length
 
-    def _share_table(self, by_class: bool) -> Tensor:
+    def _share_table(self) -> Tensor:
         """Each item's probabilities of being generated and jittered, [N, 2].
 
         Added items are never real, and the others of a class whose fit failed always are.
-
-        Args:
-            by_class: as the policy has it for the size of each class; or the same for all.
         """
-        counts = torch.bincount(self._rows[: len(self._source)], minlength=len(self.bank.class_infos)).tolist()
-        both = (self.p_generate, self.p_jitter)
-        table = torch.tensor([self.bank.policy.shares(n) if by_class else both for n in counts], dtype=torch.float32)
-        shares = table[self._rows]
+        shares = torch.tensor([(self.p_generate, self.p_jitter)], dtype=torch.float32).repeat(len(self._rows), 1)
         p_generate, p_jitter = shares[self.is_synthetic].unbind(1)
         p_generate = (p_generate / (p_generate + p_jitter)).nan_to_num(0.0)
         # the rest is jittered, whatever rounding does
