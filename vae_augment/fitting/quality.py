@@ -19,10 +19,10 @@ from torch import Tensor
 
 from vae_augment.bank import VAEBank
 from vae_augment.fitting.classifier import SmallCNN, features
-from vae_augment.images.nearest import SEARCHED, nearest, positions
+from vae_augment.images.nearest import SEARCHED, nearest
 from vae_augment.images.tensors import to_float
 from vae_augment.model.vae import kl_per_dim
-from vae_augment.seeding import generator
+from vae_augment.seeding import draw_items, generator
 
 Images = tuple[Tensor, Tensor]  # uint8 [N, C, H, W] and their labels, int64 [N], on the CPU
 
@@ -230,7 +230,7 @@ def _pairs(labels: Tensor, train_labels: Tensor, draws: torch.Generator) -> tupl
     """Positions of as many held-out as training images of each class, drawn without repeats: those of the scarcer."""
     items, chosen = [], []
     for label in labels.unique():
-        ours, theirs = positions(labels, label, draws), positions(train_labels, label, draws)
+        ours, theirs = draw_items(labels, label, draws), draw_items(train_labels, label, draws)
         count = min(len(ours), len(theirs))
         items.append(ours[:count])
         chosen.append(theirs[:count])
@@ -256,7 +256,7 @@ def _nearest(images: Tensor, labels: Tensor, train: Images, draws: torch.Generat
     distances = torch.full((len(images),), math.inf)
     for label in labels.unique():
         items = (labels == label).nonzero()[:, 0]
-        searched = positions(train[1], label, draws)[:SEARCHED]
+        searched = draw_items(train[1], label, draws, SEARCHED)
         distances[items] = nearest(images[items], train[0], among=searched).distances[:, 0]
     return distances
 

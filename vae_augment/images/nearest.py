@@ -60,11 +60,5 @@ def nearest_others(y: Tensor, chosen: Tensor, *, among: Tensor | None = None) ->
     return others
 
 
-def positions(labels: Tensor, label: Tensor | int, draws: torch.Generator) -> Tensor:
-    """Where a label is, in random order."""
-    where = (labels == label).nonzero()[:, 0]
-    return where[torch.randperm(len(where), generator=draws)]
-
-
 def _flat(x: Tensor) -> Tensor:
     return (to_float(x) if x.dtype == torch.uint8 else x).flatten(1)
