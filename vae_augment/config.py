@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from typing import Any
 
 MIN_SIDE, MAX_SIDE = 8, 128  # pixels, of the images that a bank models
 MAX_CHANNELS = 16  # of those images
@@ -78,7 +75,7 @@ class FitConfig:
     latent_dim: int | None = None
     image_size: int | None = None
     sharing: str = "warm-start"
-    invariances: str | Callable[[Tensor], Tensor] = "auto"
+    invariances: str | Callable[[Any], Any] = "auto"
     steps: int | None = None
     policy: str = "auto"
     width: int | None = None
@@ -127,16 +124,6 @@ class FitConfig:
         return int(PRESETS[self.preset]["image_size"])
 
     def to_dict(self) -> dict[str, Any]:
-        """For a bank's metadata, where a transform of the caller's is "custom"."""
+        """The options as a bank's metadata has them: a transform of the caller's is "custom"."""
         options = {field.name: getattr(self, field.name) for field in fields(self)}
         return options | ({"invariances": "custom"} if callable(self.invariances) else {})
-
-    @classmethod
-    def from_dict(cls, options: dict[str, Any]) -> FitConfig:
-        """The inverse of `to_dict`. Raises ValueError for an option this version does not know."""
-        if not isinstance(options, dict):
-            raise ValueError(f"config must be a dict of FitConfig options, got {type(options).__name__}.")
-        unknown = sorted(set(options) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown FitConfig options: {', '.join(unknown)}.")
-        return cls(**options)

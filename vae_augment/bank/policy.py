@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from vae_augment.files.untrusted_json import check_types, from_dict
 from vae_augment.images.moves import MOVES, Moves, default_moves
 from vae_augment.model.latent import SAMPLERS
 
@@ -36,19 +37,15 @@ class Policy:
     origin: str = ""
 
     def __post_init__(self) -> None:
-        numbers = (self.p_generate, self.p_jitter, self.scale)
-        if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
-            raise ValueError(f"p_generate, p_jitter and scale must be numbers, got {numbers}")
-        if not (self.p_generate >= 0 <= self.p_jitter and self.p_generate + self.p_jitter <= 1):
-            raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {numbers[:2]}")
+        check_types(Policy, vars(self), "the policy")
+        shares = self.p_generate, self.p_jitter
+        if not (min(shares) >= 0 and sum(shares) <= 1):
+            raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {shares}")
         if not 0 <= self.scale <= MAX_SCALE:
             raise ValueError(f"scale must be a finite number of at least 0, and at most {MAX_SCALE}, got {self.scale}")
-        if not isinstance(self.keep_detail, bool) or self.method not in tuple(SAMPLERS):
-            raise ValueError(f"keep_detail {self.keep_detail!r} or method {self.method!r} is not known")
-        if self.moves not in tuple(MOVES):
-            raise ValueError(f"moves must be one of {', '.join(map(repr, MOVES))}, got {self.moves!r}")
-        if not isinstance(self.origin, str):
-            raise ValueError(f"origin must be a text, got {self.origin!r}")
+        for name, known in (("method", SAMPLERS), ("moves", MOVES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {getattr(self, name)!r}")
 
     @property
     def mover(self) -> Moves | None:
@@ -67,12 +64,7 @@ class Policy:
         """The inverse of `to_dict`. Earlier versions wrote "tiers" too, always empty."""
         if isinstance(values, dict) and values.get("tiers") == []:
             values = {name: value for name, value in values.items() if name != "tiers"}
-        if not isinstance(values, dict):
-            raise ValueError(f"a policy must be a dict, got {type(values).__name__}")
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown policy options: {', '.join(unknown)}")
-        return cls(**values)
+        return from_dict(cls, values, "the policy")
 
 
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).

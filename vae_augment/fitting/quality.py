@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
+from vae_augment.files.untrusted_json import check_types, from_dict
 from vae_augment.fitting.classifier import SmallCNN, features
 from vae_augment.images.nearest import SEARCHED, nearest
 from vae_augment.images.tensors import to_float
@@ -79,14 +80,10 @@ class Quality:
     held_out: int
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, whole = getattr(self, field.name), field.type == "int"
-            if type(value) is not int and (whole or type(value) is not float):
-                raise ValueError(f"{field.name} must be a {'whole ' if whole else ''}number, got {value!r}.")
+        check_types(Quality, vars(self), "quality")
+        for name, value in vars(self).items():
             if not 0 <= value <= sys.float_info.max:  # false for NaN too
-                raise ValueError(f"{field.name} must be finite and at least 0, got {value}.")
-            if not whole:
-                object.__setattr__(self, field.name, float(value))
+                raise ValueError(f"{name} must be finite and at least 0, got {value}.")
 
     def __str__(self) -> str:
         return (
@@ -104,12 +101,7 @@ class Quality:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Quality:
         """From what `to_dict` gives. Raises ValueError for an unknown, missing or impossible entry."""
-        if not isinstance(values, dict):
-            raise ValueError(f"quality must be a dict of figures, got {type(values).__name__}.")
-        odd = sorted(map(repr, set(values) ^ {field.name for field in fields(cls)}))
-        if odd:
-            raise ValueError(f"quality must have each figure and no other, got a lacking or unknown {odd[0]}.")
-        return cls(**values)
+        return from_dict(cls, values, "quality")
 
 
 def measure_quality(
