@@ -14,7 +14,7 @@ NORM_GROUPS = 8  # that GroupNorm divides channels into: the width is a multiple
 MAX_PIXELS = 89_478_485  # of an image file, unless told: those from which Pillow warns
 MOST_PIXELS = 2 * MAX_PIXELS  # those from which Pillow refuses
 
-# What each preset fills in. Steps are those of a full-sized dataset; `FitConfig.resolve` lowers them for a small one.
+# A preset's values. Steps are those of a full-sized dataset; `FitConfig.resolve` lowers them for a small one.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"latent_dim": 16, "image_size": 32, "width": 32, "steps": 500},
     "default": {"latent_dim": 16, "image_size": 64, "width": 32, "steps": 2500},

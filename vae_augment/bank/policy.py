@@ -16,7 +16,7 @@ MAX_SCALE = 1000  # standard deviations
 
 @dataclass(frozen=True)
 class Policy:
-    """What the wrapper and the bank do where their caller says nothing.
+    """How often and how strongly the wrapper and the bank augment where their caller says nothing.
 
     Args:
         p_generate: probability that an item is a newly generated image of its class.

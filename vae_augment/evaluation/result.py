@@ -1,4 +1,4 @@
-"""What an evaluation found: its table, its verdict, and both as JSON."""
+"""The result of an evaluation: its table, its verdict, and both as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found. `str()` is a table and the verdict.
+    """The result of `evaluate`. `str()` gives a table and the verdict.
 
     Args:
         rows: one dict an arm: "arm", "accuracy", "balanced_accuracy" and "recall" (by class name) in percent, means
@@ -98,7 +98,7 @@ class Evaluation:
         return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", note, *self._notes(), self.verdict])
 
     def _notes(self) -> list[str]:
-        """What is to be known of the data."""
+        """Sentences that a reader of the figures should know about the data."""
         notes, lacking = [], self.setup["not_measured"]
         if lacking:
             notes.append(f"not measured: {', '.join(lacking)}")

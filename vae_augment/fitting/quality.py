@@ -36,7 +36,7 @@ BLOCK = 500  # images reconstructed at once
 
 @dataclass(frozen=True)
 class Quality:
-    """What a bank's images are like beside held-out real ones. Each field is finite and at least 0.
+    """Figures of a bank's images beside held-out real ones. Each field is finite and at least 0.
 
     Features are a classifier's, trained on the same training images as the bank. Their scale is arbitrary: compare
     `frechet` with `frechet_real`, not with another dataset's. Perfect generated images get a density of about 1 and a

@@ -15,7 +15,7 @@ CHUNK = 2**24  # numbers compared with at once
 
 
 class Nearest(NamedTuple):
-    """What is nearest to each of N items, the nearest first.
+    """The nearest ones of each of N items, the nearest first.
 
     Args:
         distances: float32 [N, count], root mean squared differences: of images per pixel, of codes per dimension.
