@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vae_augment import VAEAugmentedDataset, evaluate, export, fit
-from vae_augment.seeding import check_seed, derive, generator
+from vae_augment.seeding import check_seed, derive, draw_items, generator
 
 
 @pytest.mark.parametrize("seed", [1.5, "x", True, None])
@@ -33,3 +33,13 @@ def test_streams_of_other_names_differ():
     first, again, other = (torch.rand(4, generator=generator(0, name)) for name in ("a", "a", "b"))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_items_of_a_label_are_drawn_in_an_order_that_the_generator_gives():
+    labels = torch.tensor([1, 0]).repeat(50)
+    first, again, other = (draw_items(labels, 1, generator(seed)) for seed in (0, 0, 1))
+    assert sorted(first.tolist()) == list(range(0, 100, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(draw_items(labels, 1, generator(0), 2), first[:2])
+    assert draw_items(labels, 7, generator(0), 2).tolist() == []

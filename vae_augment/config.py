@@ -1,18 +1,20 @@
-"""The options of a fit."""
+"""The options of a fit, and the limits of what a bank can be: each is written here and nowhere else."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 MIN_SIDE, MAX_SIDE = 8, 128  # pixels, of the images that a bank models
+MAX_CHANNELS = 16  # of those images
+MAX_LATENT_DIM, MAX_WIDTH, MAX_EXEMPLARS = 512, 512, 65_536
+NORM_GROUPS = 8  # that GroupNorm divides channels into: the width is a multiple of it
+MAX_PIXELS = 89_478_485  # of an image file, unless told: those from which Pillow warns
+MOST_PIXELS = 2 * MAX_PIXELS  # those from which Pillow refuses
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-# What each preset fills in. Steps are those of a full-sized dataset; `FitConfig.resolve` lowers them for a small one.
+# A preset's values. Steps are those of a full-sized dataset; `FitConfig.resolve` lowers them for a small one.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"latent_dim": 16, "image_size": 32, "width": 32, "steps": 500},
     "default": {"latent_dim": 16, "image_size": 64, "width": 32, "steps": 2500},
@@ -25,12 +27,12 @@ CHOICES = {
     "policy": ("auto", "none"),
 }
 RANGES = {
-    "latent_dim": (1, 512),
+    "latent_dim": (1, MAX_LATENT_DIM),
     "image_size": (MIN_SIDE, MAX_SIDE),
     "steps": (1, 10_000_000),
-    "width": (8, 512),
+    "width": (NORM_GROUPS, MAX_WIDTH),
     "batch_size": (1, 65_536),
-    "exemplars": (0, 65_536),
+    "exemplars": (0, MAX_EXEMPLARS),
 }
 # The sizes below which steps stop falling and above which they stop rising.
 SMALL_DATASET, LARGE_DATASET = 5_000, 50_000
@@ -73,7 +75,7 @@ class FitConfig:
     latent_dim: int | None = None
     image_size: int | None = None
     sharing: str = "warm-start"
-    invariances: str | Callable[[Tensor], Tensor] = "auto"
+    invariances: str | Callable[[Any], Any] = "auto"
     steps: int | None = None
     policy: str = "auto"
     width: int | None = None
@@ -88,8 +90,8 @@ class FitConfig:
                 raise ValueError(f"{name} must be one of {expected}, got {getattr(self, name)!r}.")
         for name, (low, high) in RANGES.items():
             self._check_int(name, low, high)
-        if self.width is not None and self.width % 8:
-            raise ValueError(f"width must be a multiple of 8, got {self.width}.")
+        if self.width is not None and self.width % NORM_GROUPS:
+            raise ValueError(f"width must be a multiple of {NORM_GROUPS}, got {self.width}.")
         is_number = isinstance(self.learning_rate, (int, float)) and not isinstance(self.learning_rate, bool)
         if not is_number or not 0 < self.learning_rate <= 1:
             raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}.")
@@ -122,16 +124,6 @@ class FitConfig:
         return int(PRESETS[self.preset]["image_size"])
 
     def to_dict(self) -> dict[str, Any]:
-        """For a bank's metadata, where a transform of the caller's is "custom"."""
+        """The options as a bank's metadata has them: a transform of the caller's is "custom"."""
         options = {field.name: getattr(self, field.name) for field in fields(self)}
         return options | ({"invariances": "custom"} if callable(self.invariances) else {})
-
-    @classmethod
-    def from_dict(cls, options: dict[str, Any]) -> FitConfig:
-        """The inverse of `to_dict`. Raises ValueError for an option this version does not know."""
-        if not isinstance(options, dict):
-            raise ValueError(f"config must be a dict of FitConfig options, got {type(options).__name__}.")
-        unknown = sorted(set(options) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown FitConfig options: {', '.join(unknown)}.")
-        return cls(**options)

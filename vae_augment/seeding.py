@@ -6,6 +6,7 @@ import hashlib
 from numbers import Integral
 
 import torch
+from torch import Tensor
 
 
 def derive(seed: int, *parts: str | int) -> int:
@@ -23,3 +24,9 @@ def check_seed(seed: int) -> None:
 def generator(seed: int, *parts: str | int) -> torch.Generator:
     """A CPU generator for the stream named by `parts`."""
     return torch.Generator().manual_seed(derive(seed, *parts))
+
+
+def draw_items(labels: Tensor, label: Tensor | int, draws: torch.Generator, most: int | None = None) -> Tensor:
+    """Positions of a label's items among labels [N], in random order, each once; `most` of them at most."""
+    where = (labels == label).nonzero()[:, 0]
+    return where[torch.randperm(len(where), generator=draws)[:most]]

@@ -419,16 +419,6 @@ def test_a_changed_policy_or_data_leaves_the_bank_it_came_from_alone(bank):
     assert policy.p_jitter != 0.25
 
 
-def test_a_share_that_is_set_holds_for_all_classes(bank):
-    tiered = bank.with_policy(tiers=((20, 0.1, 0.2),))
-    assert tiered.policy.shares(10) == (0.1, 0.2)
-    assert tiered.with_policy(scale=0.3).policy.tiers == tiered.policy.tiers
-    for name in ("p_generate", "p_jitter"):
-        assert tiered.with_policy(**{name: 0.05}).policy.tiers == ()
-    both = tiered.with_policy(p_jitter=0.05, tiers=((9, 0.0, 0.5),))
-    assert both.policy.tiers == ((9, 0.0, 0.5),)
-
-
 def test_a_policy_has_no_other_fields(bank):
     with pytest.raises(TypeError, match="p_mixup"):
         bank.with_policy(p_mixup=0.5)

@@ -161,35 +161,31 @@ def test_a_header_that_may_be_read_in_two_ways_is_refused(valid, tmp_path, edit,
 
 CASES = [
     (("classes", 0, "images", "many"), "images of class 'across' must be a whole number, got 'many'"),
-    (("classes", 0, "images", -1), "images of class 'across' must be a whole number, got -1"),
-    (("classes", 0, "steps", 1.5), "steps of class 'across' must be a whole number"),
-    (("classes", 0, "active", True), "active of class 'across' must be a whole number, got True"),
-    (("classes", 0, "rmse", "low"), "rmse of class 'across' must be a number, got 'low'"),
+    (("classes", 0, "images", -1), "images of class 'across' must be at least 0 and of 64 bits, got -1"),
     (("classes", 0, "kl", None), "kl of class 'across' must be a number, got None"),
     (("classes", 0, "kl", float("nan")), r"classes\[0\].kl must be a finite number, got nan"),
     (("classes", 0, "rmse", float("-inf")), r"classes\[0\].rmse must be a finite number, got -inf"),
     (("classes", 0, "note", ["x"]), r"note of class 'across' must be a text, got \['x'\]"),
     (("classes", 0, "label", 2**70), "with label 1180591620717411303424"),
-    (("classes", 0, "label", True), "with label True"),
-    (("classes", 0, "label", 1.0), r"with label 1\.0"),
+    (("classes", 0, "label", True), "label of class 'across' must be a whole number, got True"),
     (("classes", 0, "label", HUGE), r"classes\[0\].label is out of range: a whole number of 1329 bits"),
-    (("classes", 0, "status", []), r"status \[\]"),
+    (("classes", 0, "status", []), r"status of class 'across' must be a text, got \[\]"),
     (("classes", 0, "name", "\ud800"), r"classes\[0\].name must be Unicode, got a lone surrogate"),
     (("classes", 0, "name", "x" * 2**21), r"classes\[0\].name must have at most 65,536 characters, got 2,097,152"),
     (("classes", 0, "\ud800", 1), "a key of classes.0. must be Unicode"),
-    (("classes", 10**9), "classes must be a list of 1 to 100,000, got 1000000000"),
+    (("classes", 10**9), "classes of the bank must be a list, got 1000000000"),
     (("classes", [{}] * 100_001), "classes must be a list of 1 to 100,000, got 100001 classes"),
     (("config", "steps", HUGE), r"config.steps is out of range"),
-    (("config", "learning_rate", True), "learning_rate must be"),
-    (("config", "preset", {}), "preset must be one of"),
-    (("config", ["steps"]), "config must be a dict of FitConfig options, got list"),
+    (("config", "learning_rate", True), "learning_rate of config must be a number, got True"),
+    (("config", "preset", {}), r"preset of config must be a text, got {}"),
+    (("config", ["steps"]), r"config of the bank must be an object, got \['steps'\]"),
+    (("config", "depth", 3), "config has an unknown entry 'depth'"),
     (("policy", "scale", HUGE), "policy.scale is out of range"),
     (("policy", "scale", 1e300), "scale must be a finite number of at least 0, and at most 1000, got 1e"),
-    (("policy", "origin", {}), "origin must be a text"),
-    (("policy", "method", []), r"method \[\]"),
-    (("policy", "tiers", [5]), "tiers must be a list of"),
+    (("policy", "origin", {}), r"origin of the policy must be a text, got {}"),
+    (("policy", "method", []), r"method of the policy must be a text, got \[\]"),
     (("value_range", [0, HUGE]), r"value_range\[1\] is out of range"),
-    (("value_range", "01"), "value_range must be null or two rising numbers"),
+    (("value_range", "01"), "value_range of the bank must be a list or null, got '01'"),
     (("value_range", [0, 1, 2]), "value_range must be null or two rising numbers"),
     (("start_steps", HUGE), "start_steps is out of range"),
     (("data", "name", ["x"]), r"data\.name must be a text or null, got \['x'\]"),
@@ -198,8 +194,8 @@ CASES = [
     (("data", "fingerprint", 3), r"data\.fingerprint must be a text or null"),
     (("data", "quality", [1]), r"data\.quality must be figures"),
     (("data", "quality", {"rmse": "low"}), r"data\.quality must be figures"),
-    (("data", [["name", "x"]]), "data must be an object"),
-    (("extra", 1), "it has an unknown entry 'extra'"),
+    (("data", [["name", "x"]]), "data of the bank must be an object"),
+    (("extra", 1), "the bank has an unknown entry 'extra'"),
 ]
 
 
@@ -260,7 +256,7 @@ def test_a_class_may_have_an_odd_name(valid, write, name):
 def test_quality_figures_of_another_version_are_said_not_to_be_known(valid, write):
     path = write(changed(valid, "data", "quality", {"rmse": 0.5, "\x1b[2J": 1}))
     assert not refused_or_works(path)
-    assert "quality   not known: quality must have each figure and no other" in run(f"info {path}")[1]
+    assert r"quality   not known: quality has an unknown entry '\x1b[2J'" in run(f"info {path}")[1]
 
 
 # ---- tensors ----

@@ -28,7 +28,7 @@ from vae_augment.evaluation.intervals import recalls
 from vae_augment.fitting import stages
 from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
 from vae_augment.images.moves import MOVES
-from vae_augment.seeding import derive, generator
+from vae_augment.seeding import derive, draw_items, generator
 
 BESIDE = ("alone", "with classical")
 SHORT_TAIL = (100, 60, 40, 30, 20, 15, 10, 8, 6, 5)  # of the ten digits
@@ -49,9 +49,8 @@ def split(name: str, seed: int) -> tuple[InMemory, InMemory]:
     rest = order[len(held) :]
     chosen = []
     for label in range(10):
-        items = rest[everything.targets[rest] == label]
         count = cell.counts[label % len(cell.counts)]
-        chosen.append(items[torch.randperm(len(items), generator=generator(seed, "ideas", label))[:count]])
+        chosen.append(rest[draw_items(everything.targets[rest], label, generator(seed, "ideas", label), count)])
     return tuple(InMemory(everything.images[i], everything.targets[i]) for i in (torch.cat(chosen), held))
 
 

@@ -33,7 +33,7 @@ from vae_augment.evaluation.intervals import recalls
 from vae_augment.evaluation.rounds import TEXTBOOK
 from vae_augment.fitting import RECIPE
 from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
-from vae_augment.seeding import derive, generator
+from vae_augment.seeding import derive, draw_items, generator
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 PEERS_FOLDER = Path(os.environ.get("VAE_AUGMENT_PEERS", ".venv-peers"))
@@ -104,9 +104,8 @@ def training_images(cell: Cell, seed: int) -> InMemory:
     everything = images_of(cell.data, True)
     chosen = []
     for label in range(10):
-        items = (everything.targets == label).nonzero()[:, 0]
         count = cell.counts[label % len(cell.counts)]
-        chosen.append(items[torch.randperm(len(items), generator=generator(seed, "benchmark", label))[:count]])
+        chosen.append(draw_items(everything.targets, label, generator(seed, "benchmark", label), count))
     items = torch.cat(chosen)
     return InMemory(everything.images[items], everything.targets[items])
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tests.benchmarks.densities import fitted_flow, metric_draws
 from vae_augment import VAEBank
+from vae_augment.bank.jitter import jitter as bank_jitter
 from vae_augment.evaluation.arms import InMemory
 from vae_augment.images.moves import Moves
 from vae_augment.model.latent import covariance, pooled_covariance
@@ -49,7 +50,7 @@ class Fitted:
         """Mean and log-variance [N, L] of each class's training images."""
         images = (self.data.images[items].float() / 255 for items in self.items)
         rows = (torch.full((len(items),), row) for row, items in enumerate(self.items))
-        return [self.bank.encode_rows(x, row) for x, row in zip(images, rows, strict=True)]
+        return [self.bank.models.encode(x, row) for x, row in zip(images, rows, strict=True)]
 
     @cached_property
     def codes(self) -> list[Tensor]:
@@ -108,7 +109,7 @@ def moved(moves: Moves) -> Make:
 def jitter(scale: float, *, detail: bool, moves: Moves | None = None) -> Make:
     def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
         x = x if moves is None else moves.draw(x, random)
-        return known.bank.move(x, rows, normal(known, len(x), random), scale, detail)
+        return bank_jitter(known.bank, x, rows, normal(known, len(x), random), scale=scale, keep_detail=detail)
 
     return make
 
@@ -118,7 +119,7 @@ def coloured(factors: str, scale: float) -> Make:
 
     def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
         step = torch.einsum("bij,bj->bi", getattr(known, factors)[rows], normal(known, len(x), random))
-        return known.bank.decode_rows(known.bank.encode_rows(x, rows)[0] + scale * step, rows)
+        return known.bank.models.decode(known.bank.models.encode(x, rows)[0] + scale * step, rows)
 
     return make
 
@@ -127,7 +128,7 @@ def generated(method: str, temperature: float = 1.0) -> Make:
     def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
         chosen = torch.rand(len(x), generator=random)
         z = known.bank.draw(rows, normal(known, len(x), random), chosen, method, temperature)
-        return known.bank.decode_rows(z, rows)
+        return known.bank.models.decode(z, rows)
 
     return make
 
@@ -137,7 +138,7 @@ def pooled(name: str) -> Make:
 
     def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
         drawn: Tensor = getattr(known, name)
-        return known.bank.decode_rows(drawn[rows, torch.randint(POOL, (len(x),), generator=random)], rows)
+        return known.bank.models.decode(drawn[rows, torch.randint(POOL, (len(x),), generator=random)], rows)
 
     return make
 
@@ -151,16 +152,16 @@ def partners(known: Fitted, labels: Tensor, random: torch.Generator) -> Tensor:
 
 def shifted(known: Fitted, x: Tensor, rows: Tensor, shift: Callable[[Tensor], Tensor], detail: bool) -> Tensor:
     """Decoded from the images' codes and the shift of these; or the difference that it makes, added to the images."""
-    z = known.bank.encode_rows(x, rows)[0]
-    made = known.bank.decode_rows(z + shift(z), rows)
-    return x + made - known.bank.decode_rows(z, rows) if detail else made
+    z = known.bank.models.encode(x, rows)[0]
+    made = known.bank.models.decode(z + shift(z), rows)
+    return x + made - known.bank.models.decode(z, rows) if detail else made
 
 
 def interpolated(*, detail: bool) -> Make:
     """Up to half-way to another image of the class, in latent space."""
 
     def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
-        other = known.bank.encode_rows(partners(known, rows, random), rows)[0]
+        other = known.bank.models.encode(partners(known, rows, random), rows)[0]
         share = torch.rand(len(x), 1, generator=random) / 2
         return shifted(known, x, rows, lambda z: share * (other - z), detail)
 
@@ -173,7 +174,7 @@ def carried(*, detail: bool) -> Make:
     def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
         classes = len(known.items)
         others = (rows + torch.randint(1, classes, (len(rows),), generator=random)) % classes
-        a, b = (known.bank.encode_rows(partners(known, others, random), others)[0] for _ in range(2))
+        a, b = (known.bank.models.encode(partners(known, others, random), others)[0] for _ in range(2))
         return shifted(known, x, rows, lambda z: 0.5 * (a - b), detail)
 
     return make
@@ -181,8 +182,8 @@ def carried(*, detail: bool) -> Make:
 
 def posterior(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
     """Drawn from each image's own posterior: what the VAE itself takes for the same image."""
-    mean, logvar = known.bank.encode_rows(x, rows)
-    return known.bank.decode_rows(mean + (logvar / 2).exp() * normal(known, len(x), random), rows)
+    mean, logvar = known.bank.models.encode(x, rows)
+    return known.bank.models.decode(mean + (logvar / 2).exp() * normal(known, len(x), random), rows)
 
 
 def followed(make: Make, *others: Make) -> Make:
@@ -245,6 +246,6 @@ def certainty(known: Fitted, images: Tensor, rows: Tensor) -> Tensor:
 
 def evidence(known: Fitted, images: Tensor, rows: Tensor) -> Tensor:
     """The evidence lower bound under the class's VAE, with pixels' standard deviation at 0.1."""
-    mean, logvar = known.bank.encode_rows(images, rows)
-    error = (known.bank.decode_rows(mean, rows) - images).square().sum((1, 2, 3)) / (2 * 0.1**2)
+    mean, logvar = known.bank.models.encode(images, rows)
+    error = (known.bank.models.decode(mean, rows) - images).square().sum((1, 2, 3)) / (2 * 0.1**2)
     return -error - 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(1)

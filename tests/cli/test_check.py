@@ -16,8 +16,8 @@ from tests.data.test_arrays import header
 from tests.images.test_image_file import png
 from vae_augment import VAEBank
 from vae_augment.cli import main
+from vae_augment.config import MAX_PIXELS, MOST_PIXELS
 from vae_augment.data import examine, open_data
-from vae_augment.images.image_file import MAX_PIXELS, MOST_PIXELS
 
 pytestmark = pytest.mark.filterwarnings("default:.* what cannot be used is left out")
 

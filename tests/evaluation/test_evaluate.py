@@ -45,7 +45,7 @@ def row(result, arm):
 
 def pretend(monkeypatch, accuracy, only=None):
     """Classifiers are not trained; each arm has these accuracies, in percent, in its rounds (of a class `only`)."""
-    rounds = {arm: iter(values) for arm, values in accuracy.items()}
+    given = {arm: iter(values) for arm, values in accuracy.items()}
     running = []
 
     def batches(arm, *given, **options):
@@ -59,7 +59,7 @@ def pretend(monkeypatch, accuracy, only=None):
     def predict(model, images):
         labels = held[-1].targets
         mine = torch.ones_like(labels, dtype=torch.bool) if only is None else labels == only
-        wrong = mine & (mine.cumsum(0) > round(next(rounds[running[-1]]) / 100 * int(mine.sum())))
+        wrong = mine & (mine.cumsum(0) > round(next(given[running[-1]]) / 100 * int(mine.sum())))
         return torch.where(wrong, (labels + 1) % (int(labels.max()) + 1), labels)
 
     def split(self, round_):
@@ -71,7 +71,7 @@ def pretend(monkeypatch, accuracy, only=None):
     monkeypatch.setattr(evaluation, "train_classifier", train)
     monkeypatch.setattr(evaluation, "predict", predict)
     monkeypatch.setattr(rounds.Study, "split", split)
-    monkeypatch.setattr(rounds.Study, "banks", lambda *given: {})
+    monkeypatch.setattr(rounds.Study, "banks", lambda *_: {})
 
 
 def pretended(monkeypatch, accuracy, dataset=None, **options):

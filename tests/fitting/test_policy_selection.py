@@ -147,7 +147,7 @@ def test_the_default_stands_unless_it_is_contradicted(monkeypatch, fitted, chang
 def test_a_default_that_does_harm_is_switched_off(monkeypatch, fitted):
     policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, "default": 0.5, "without detail": 0.5})
     assert policy.off
-    assert (policy.p_generate, policy.p_jitter, policy.tiers) == (0.0, 0.0, ())
+    assert (policy.p_generate, policy.p_jitter) == (0.0, 0.0)
     assert policy.origin.startswith("do not augment, the default lowers accuracy on this data: default -10.0 (")
 
 
@@ -190,7 +190,7 @@ def test_a_default_that_decodes_anew_is_compared_with_detail_kept(monkeypatch, f
         (FEW_HELD_OUT - 1, DEFAULT, ["off"]),
         (FEW_HELD_OUT, DEFAULT, ["off", "default"]),
         (MANY_HELD_OUT, DEFAULT, ["off", "default", "without detail"]),
-        (MANY_HELD_OUT, replace(DEFAULT, p_jitter=0.0, tiers=()), ["off", "default"]),
+        (MANY_HELD_OUT, replace(DEFAULT, p_jitter=0.0), ["off", "default"]),
     ],
 )
 def test_fewer_held_out_images_compare_fewer_candidates(monkeypatch, fitted, held_out, default, wanted):

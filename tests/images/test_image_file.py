@@ -17,10 +17,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from vae_augment.config import MAX_PIXELS, MOST_PIXELS
 from vae_augment.images.image_file import (
     FORMATS,
-    MAX_PIXELS,
-    MOST_PIXELS,
     UnreadableImageError,
     common_mode,
     converted,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vae_augment.images import nearest as module
-from vae_augment.images.nearest import nearest, nearest_others, positions
+from vae_augment.images.nearest import nearest, nearest_others
 
 
 @pytest.fixture
@@ -61,11 +61,3 @@ def test_the_nearest_other_one_is_never_the_same_one(images):
 
 def test_nothing_to_search_finds_nothing(images):
     assert nearest(images[:2], images[:0]).items.shape == (2, 0)
-
-
-def test_positions_are_those_of_a_label_in_an_order_that_the_generator_gives():
-    labels = torch.tensor([1, 0, 1, 1, 0, 1])
-    first, again, other = (positions(labels, 1, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
-    assert sorted(first.tolist()) == [0, 2, 3, 5]
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)

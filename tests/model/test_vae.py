@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
-from vae_augment.model.layers import NORM_GROUPS
+from vae_augment.config import NORM_GROUPS
 from vae_augment.model.vae import LOG_SIGMA_RANGE, LOGVAR_RANGE, OVERLAP, VAE, kl_per_dim, pick, stack
 
 SHAPES = [(1, 28, 28), (3, 64, 64), (1, 8, 8), (3, 128, 128), (2, 17, 100)]

@@ -48,7 +48,7 @@ def pixels(page, canvas):
 
 
 def expected(bank, row, z):
-    return bank.decode_rows(z[None], torch.tensor([row]))[0, 0] * 255
+    return bank.models.decode(z[None], torch.tensor([row]))[0, 0] * 255
 
 
 def move(page, slider, value):

@@ -1,4 +1,4 @@
-"""The wrapper under a policy that moves jittered images, or that differs by the size of a class."""
+"""The wrapper under a policy that moves jittered images, or that augments nothing."""
 
 import pickle
 
@@ -131,6 +131,9 @@ def test_a_batch_of_several_sizes_is_as_each_alone(bank):
     ds = wrapped(many_sizes(), fit(many_sizes(), config=CONFIG, progress=False), shares=ALL_JITTERED)
     places = list(range(0, 60, 3))
     assert all_values(ds.__getitems__(places)) == all_values(ds[i] for i in places)
+
+
+# ---- a policy that augments nothing ----
 
 
 def test_a_policy_that_is_off_says_so_unless_the_caller_asked(bank, shapes):

@@ -245,9 +245,8 @@ class VAEBank:
         return VAEBank(self.content, device)
 
     def with_policy(self, **changes: Any) -> VAEBank:
-        """The same bank with fields of its policy replaced: `p_jitter=0.3`, which then holds for all classes."""
-        fresh = {"tiers": ()} if changes.keys() & {"p_generate", "p_jitter"} else {}
-        return VAEBank(replace(self.content, policy=replace(self.policy, **{**fresh, **changes})), self.device)
+        """The same bank with fields of its policy replaced, for example `p_jitter=0.3`."""
+        return VAEBank(replace(self.content, policy=replace(self.policy, **changes)), self.device)
 
     def with_data(self, **changes: Any) -> VAEBank:
         """The same bank with entries of `data` replaced, for example `name="mnist"`."""

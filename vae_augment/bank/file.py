@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank.content import BankContent, Start, find_all, without_quality
-from vae_augment.bank.metadata import Declared
+from vae_augment.bank.metadata import Declared, Metadata
 from vae_augment.bank.packed_weights import LARGEST, Stored
 from vae_augment.bank.tensor_file import Kind, require_finite, serialized
 from vae_augment.files.class_names import check_names
@@ -45,23 +45,23 @@ def serialize(content: BankContent) -> bytes:
         tensors |= {"start.pooled": content.start.pooled, "start.curve": content.start.curve}
     for name, tensor in tensors.items():
         require_finite(name, tensor, "bank")
-    metadata = {
-        "format": BANK.format,
-        "version": BANK.version,
-        "image_shape": list(content.vae.image_shape),
-        "latent_dim": content.vae.latent_dim,
-        "width": content.vae.width,
-        "exemplars": content.stats.exemplars.shape[1],
-        "tuned": weights.tuned,
-        "bases": len(weights.bases),
-        "classes": [asdict(info) for info in content.class_infos],
-        "config": content.config.to_dict(),
-        "policy": content.policy.to_dict(),
-        "data": content.data,
-        "value_range": content.value_range,
-        "start_steps": None if content.start is None else content.start.steps,
-    }
-    return serialized(tensors, metadata)
+    metadata = Metadata(
+        BANK.format,
+        BANK.version,
+        image_shape=list(content.vae.image_shape),
+        latent_dim=content.vae.latent_dim,
+        width=content.vae.width,
+        exemplars=content.stats.exemplars.shape[1],
+        tuned=weights.tuned,
+        bases=len(weights.bases),
+        classes=[asdict(info) for info in content.class_infos],
+        config=content.config.to_dict(),
+        policy=content.policy.to_dict(),
+        data=content.data,
+        value_range=None if content.value_range is None else list(content.value_range),
+        start_steps=None if content.start is None else content.start.steps,
+    )
+    return serialized(tensors, vars(metadata))
 
 
 def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankContent:

@@ -1,30 +1,43 @@
-"""What the metadata of a bank's file says, each entry checked: the file is untrusted input."""
+"""The metadata of a bank's file, each entry checked: the file is untrusted input."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from vae_augment.bank.content import POINTS, STATUSES, ClassInfo, check_unique
 from vae_augment.bank.packed_weights import sizes
 from vae_augment.bank.policy import Policy
-from vae_augment.config import FitConfig
+from vae_augment.config import MAX_CHANNELS, MAX_EXEMPLARS, MAX_LATENT_DIM, MAX_WIDTH, NORM_GROUPS, FitConfig
 from vae_augment.files.class_names import MAX_CLASSES
-from vae_augment.files.untrusted_json import brief
-from vae_augment.model.layers import NORM_GROUPS
+from vae_augment.files.untrusted_json import brief, from_dict
 from vae_augment.model.vae import VAE
 
-MAX_CHANNELS, MAX_LATENT_DIM, MAX_WIDTH = 16, 512, 512
-SIZES = ("image_shape", "latent_dim", "width", "exemplars", "tuned", "bases")
-ENTRIES = frozenset(
-    ("format", "version", *SIZES, "classes", "config", "policy", "data", "value_range", "start_steps"),
-)
+
+@dataclass(frozen=True)
+class Metadata:
+    """The entries of the JSON object, in their order in the file; docs/file_format.md says what each means."""
+
+    format: str
+    version: int
+    image_shape: list[int]
+    latent_dim: int
+    width: int
+    exemplars: int
+    tuned: bool
+    bases: int
+    classes: list[Any]
+    config: dict[str, Any]
+    policy: dict[str, Any]
+    data: dict[str, Any]
+    value_range: list[float] | None
+    start_steps: int | None
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a file's metadata says, checked as far as it can be without the tensors."""
+    """The bank that the metadata declares, checked as far as it can be without the tensors."""
 
     vae: VAE
     infos: tuple[ClassInfo, ...]
@@ -39,34 +52,31 @@ class Declared:
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Declared:
-        """Raises KeyError, TypeError or ValueError for what a bank cannot say."""
-        unknown = sorted(set(metadata) - ENTRIES)
-        if unknown:
-            raise ValueError(f"it has an unknown entry {brief(unknown[0])}")
+        """Raises ValueError for what a bank cannot say."""
+        entries = from_dict(Metadata, metadata, "the bank")
         declared = cls(
-            _vae(metadata),
-            _infos(metadata["classes"]),
-            metadata["exemplars"],
-            metadata["tuned"],
-            metadata["bases"],
-            metadata["start_steps"],
-            FitConfig.from_dict(metadata["config"]),
-            Policy.from_dict(metadata["policy"]),
-            _data(metadata["data"]),
-            _value_range(metadata["value_range"]),
+            _vae(entries),
+            _infos(entries.classes),
+            entries.exemplars,
+            entries.tuned,
+            entries.bases,
+            entries.start_steps,
+            from_dict(FitConfig, entries.config, "config"),
+            Policy.from_dict(entries.policy),
+            _data(entries.data),
+            _value_range(entries.value_range),
         )
         declared._check()
         return declared
 
     def _check(self) -> None:
         steps, bases = self.start_steps, self.bases
-        if not (steps is None or (type(steps) is int and steps >= 0)):
-            raise ValueError(f"start_steps must be null or a whole number, got {brief(steps)}")
-        least = 1 if self.tuned or steps is not None else 0
-        if type(self.tuned) is not bool or type(bases) is not int or not least <= bases <= MAX_CLASSES:
-            raise ValueError(f"tuned {brief(self.tuned)} with {brief(bases)} bases and start_steps {brief(steps)}")
-        if type(self.exemplars) is not int or not 0 <= self.exemplars <= 65_536:
-            raise ValueError(f"{len(self.infos)} classes with up to {brief(self.exemplars)} exemplars is out of range")
+        if steps is not None and steps < 0:
+            raise ValueError(f"start_steps must be null or at least 0, got {steps}")
+        if not (self.tuned or steps is not None) <= bases <= MAX_CLASSES:  # a start at least, where it is made from one
+            raise ValueError(f"tuned {self.tuned} with {bases} bases and start_steps {steps}")
+        if not 0 <= self.exemplars <= MAX_EXEMPLARS:
+            raise ValueError(f"exemplars must be from 0 to {MAX_EXEMPLARS:,}, got {self.exemplars}")
 
     def tensors(self) -> dict[str, tuple[str, list[int]]]:
         """The type and shape of each tensor that the file must hold."""
@@ -88,32 +98,28 @@ class Declared:
         return tensors
 
 
-def _vae(metadata: dict[str, Any]) -> VAE:
-    shape, latent_dim, width = metadata["image_shape"], metadata["latent_dim"], metadata["width"]
-    numbers = [*shape, latent_dim, width]
-    limits = [MAX_CHANNELS, 128, 128, MAX_LATENT_DIM, MAX_WIDTH]
-    if len(numbers) != len(limits) or not all(
-        type(n) is int and 1 <= n <= limit for n, limit in zip(numbers, limits, strict=True)
-    ):
-        raise ValueError(
-            f"image_shape {brief(shape)}, latent_dim {brief(latent_dim)} or width {brief(width)} is out of range"
-        )
-    if width % NORM_GROUPS:
-        raise ValueError(f"width {width} is not a multiple of {NORM_GROUPS}")
+def _vae(entries: Metadata) -> VAE:
+    shape, latent_dim, width = entries.image_shape, entries.latent_dim, entries.width
+    if len(shape) != 3 or any(type(n) is not int for n in shape) or shape[0] > MAX_CHANNELS:
+        raise ValueError(f"image_shape must be of 1 to {MAX_CHANNELS} channels, height and width, got {brief(shape)}")
+    if not 1 <= latent_dim <= MAX_LATENT_DIM:
+        raise ValueError(f"latent_dim must be from 1 to {MAX_LATENT_DIM}, got {latent_dim}")
+    if not NORM_GROUPS <= width <= MAX_WIDTH or width % NORM_GROUPS:
+        raise ValueError(f"width must be a multiple of {NORM_GROUPS}, at most {MAX_WIDTH}, got {width}")
     return VAE((shape[0], shape[1], shape[2]), latent_dim, width)
 
 
-def _value_range(values: Any) -> tuple[float, float] | None:
+def _value_range(values: list[float] | None) -> tuple[float, float] | None:
     if values is None:
         return None
-    low, high = values if isinstance(values, list) and len(values) == 2 else (math.nan, math.nan)
+    low, high = values if len(values) == 2 else (math.nan, math.nan)
     if not all(type(v) in (int, float) for v in (low, high)) or not -math.inf < low < high < math.inf:
         raise ValueError(f"value_range must be null or two rising numbers, got {brief(values)}")
     return float(low), float(high)
 
 
 def class_entries(entries: Any) -> list[Any]:
-    """What there is of each class. Raises ValueError if that is no list, or of too many."""
+    """The entries of the classes. Raises ValueError if they are no list, or too many."""
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_CLASSES:
         count = f"{len(entries)} classes" if isinstance(entries, list) else brief(entries)
         raise ValueError(f"classes must be a list of 1 to {MAX_CLASSES:,}, got {count}")
@@ -121,7 +127,7 @@ def class_entries(entries: Any) -> list[Any]:
 
 
 def is_label(value: Any) -> bool:
-    """Whether it is a whole number that int64 holds."""
+    """True for a whole number that int64 holds."""
     return type(value) is int and -(2**63) <= value < 2**63
 
 
@@ -132,32 +138,18 @@ def _infos(entries: Any) -> tuple[ClassInfo, ...]:
 
 
 def _info(entry: Any) -> ClassInfo:
-    names = [field.name for field in fields(ClassInfo)]
-    if not isinstance(entry, dict):
-        raise ValueError(f"a class must be an object of {', '.join(names)}, got {brief(entry)}")
-    odd = sorted(set(names) ^ {"note", *entry})
-    if odd:
-        raise ValueError(f"a class has an unknown or lacks entry {brief(odd[0])}")
-    info = ClassInfo(**entry)
-    if not isinstance(info.name, str) or not is_label(info.label) or info.status not in STATUSES:
-        raise ValueError(f"class {brief(info.name)} with label {brief(info.label)} and status {brief(info.status)}")
+    what = f"class {brief(entry.get('name') if isinstance(entry, dict) else entry)}"
+    info = from_dict(ClassInfo, entry, what)
+    if not is_label(info.label) or info.status not in STATUSES:
+        raise ValueError(f"{what} with label {brief(info.label)} and status {brief(info.status)}")
     for name in ("images", "steps", "active"):
-        value = getattr(info, name)
-        if type(value) is not int or not 0 <= value < 2**63:
-            raise ValueError(f"{name} of class {brief(info.name)} must be a whole number, got {brief(value)}")
-    for name in ("rmse", "kl"):
-        value = getattr(info, name)
-        if type(value) not in (int, float):
-            raise ValueError(f"{name} of class {brief(info.name)} must be a number, got {brief(value)}")
-    if not isinstance(info.note, str):
-        raise ValueError(f"note of class {brief(info.name)} must be a text, got {brief(info.note)}")
+        if not 0 <= getattr(info, name) < 2**63:
+            raise ValueError(f"{name} of {what} must be at least 0 and of 64 bits, got {brief(getattr(info, name))}")
     return info
 
 
-def _data(data: Any) -> dict[str, Any]:
-    """What a bank says of its data; `info` and warnings print it."""
-    if not isinstance(data, dict):
-        raise ValueError(f"data must be an object, got {brief(data)}")
+def _data(data: dict[str, Any]) -> dict[str, Any]:
+    """The entry `data` as it came, checked as far as `info` and warnings print it."""
     texts, numbers = ("name", "source", "fingerprint", "ending"), ("images", "seed", "per_class")
     kinds = {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, int)}
     for name, kind in kinds.items():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from vae_augment.files.untrusted_json import check_types, from_dict
 from vae_augment.images.moves import MOVES, Moves, default_moves
 from vae_augment.model.latent import SAMPLERS
 
@@ -15,7 +16,7 @@ MAX_SCALE = 1000  # standard deviations
 
 @dataclass(frozen=True)
 class Policy:
-    """What the wrapper and the bank do where their caller says nothing.
+    """How often and how strongly the wrapper and the bank augment where their caller says nothing.
 
     Args:
         p_generate: probability that an item is a newly generated image of its class.
@@ -25,7 +26,6 @@ class Policy:
         method: the sampler of generated images.
         moves: a name in `vae_augment.images.moves.MOVES`; the wrapper moves an image by them once it is jittered.
         origin: where the values come from, for people to read.
-        tiers: (images at most, p_generate, p_jitter) of classes with other probabilities, the rarest first.
     """
 
     p_generate: float
@@ -35,53 +35,36 @@ class Policy:
     method: str = "exemplar"
     moves: str = "none"
     origin: str = ""
-    tiers: tuple[tuple[int, float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        numbers = (self.p_generate, self.p_jitter, self.scale, *(number for tier in self.tiers for number in tier))
-        if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
-            raise ValueError(f"p_generate, p_jitter and scale must be numbers, got {numbers}")
-        for p_generate, p_jitter in ((self.p_generate, self.p_jitter), *(tier[1:] for tier in self.tiers)):
-            if not (p_generate >= 0 <= p_jitter and p_generate + p_jitter <= 1):
-                raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {(p_generate, p_jitter)}")
+        check_types(Policy, vars(self), "the policy")
+        shares = self.p_generate, self.p_jitter
+        if not (min(shares) >= 0 and sum(shares) <= 1):
+            raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {shares}")
         if not 0 <= self.scale <= MAX_SCALE:
             raise ValueError(f"scale must be a finite number of at least 0, and at most {MAX_SCALE}, got {self.scale}")
-        if not isinstance(self.keep_detail, bool) or self.method not in tuple(SAMPLERS):
-            raise ValueError(f"keep_detail {self.keep_detail!r} or method {self.method!r} is not known")
-        if self.moves not in tuple(MOVES):
-            raise ValueError(f"moves must be one of {', '.join(map(repr, MOVES))}, got {self.moves!r}")
-        if not isinstance(self.origin, str):
-            raise ValueError(f"origin must be a text, got {self.origin!r}")
+        for name, known in (("method", SAMPLERS), ("moves", MOVES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {getattr(self, name)!r}")
 
     @property
     def mover(self) -> Moves | None:
         return MOVES[self.moves]
 
-    def shares(self, images: int) -> tuple[float, float]:
-        """p_generate and p_jitter of a class of so many images."""
-        tier = next((tier for tier in self.tiers if images <= tier[0]), None)
-        return (self.p_generate, self.p_jitter) if tier is None else tier[1:]
-
     @property
     def off(self) -> bool:
-        """Whether it augments nothing."""
-        return not any(share for tier in ((0, self.p_generate, self.p_jitter), *self.tiers) for share in tier[1:])
+        """True if it augments nothing."""
+        return not (self.p_generate or self.p_jitter)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "tiers": [list(tier) for tier in self.tiers]}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Policy:
-        if not isinstance(values, dict):
-            raise ValueError(f"a policy must be a dict, got {type(values).__name__}")
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown policy options: {', '.join(unknown)}")
-        tiers = values.get("tiers", ())
-        if not isinstance(tiers, (list, tuple)) or not all(isinstance(t, (list, tuple)) and len(t) == 3 for t in tiers):
-            raise ValueError("tiers must be a list of (images, p_generate, p_jitter)")
-        tiers = tuple((images, p_generate, p_jitter) for images, p_generate, p_jitter in tiers)
-        return cls(**{**values, "tiers": tiers})
+        """The inverse of `to_dict`. Earlier versions wrote "tiers" too, always empty."""
+        if isinstance(values, dict) and values.get("tiers") == []:
+            values = {name: value for name, value in values.items() if name != "tiers"}
+        return from_dict(cls, values, "the policy")
 
 
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).

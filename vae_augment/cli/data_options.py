@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import click
 
+from vae_augment.config import MAX_PIXELS, MOST_PIXELS
+
 Command = TypeVar("Command", bound=Callable[..., object])
 DATA = "A torchvision name such as mnist; class folders; or a .csv, .npz, .npy or .parquet file."
 
@@ -34,8 +36,8 @@ def data_options(command: Command, *, required: bool = True) -> Command:
         ),
         click.option(
             "--max-pixels",
-            type=click.IntRange(1, 178_956_970),
-            default=89_478_485,
+            type=click.IntRange(1, MOST_PIXELS),
+            default=MAX_PIXELS,
             show_default=True,
             metavar="N",
             help="The largest image file that is decoded.",

@@ -14,7 +14,7 @@ from vae_augment.cli.data_options import data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
 from vae_augment.cli.paths import check_apart, check_file, check_folder, check_new_folder, check_not_data, quoted
-from vae_augment.config import CHOICES, FitConfig
+from vae_augment.config import CHOICES, RANGES, FitConfig
 from vae_augment.printable import printable, shortened
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Use at most this many images of each class.")
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
-@click.option("--latent-dim", type=click.IntRange(1, 512), help="Latent dimensions of each VAE.")
-@click.option("--image-size", type=click.IntRange(8, 128), help="Longer side in pixels of the bank's images.")
+@click.option("--latent-dim", type=click.IntRange(*RANGES["latent_dim"]), help="Latent dimensions of each VAE.")
+@click.option(
+    "--image-size", type=click.IntRange(*RANGES["image_size"]), help="Longer side in pixels of the bank's images."
+)
 @click.option("--sharing", type=click.Choice(CHOICES["sharing"]), default="warm-start", show_default=True)
 @click.option("--no-policy", is_flag=True, help="A bank that augments only where the wrapper is told to.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vae_augment.cli.paths import check_apart, check_file, check_png
+from vae_augment.config import MAX_PIXELS
 from vae_augment.printable import shortened
 
 if TYPE_CHECKING:
@@ -157,7 +158,6 @@ def _code_of_file(bank: VAEBank, side: str, file: Path, label: int, resize: bool
     from vae_augment.bank.matching import source_for
     from vae_augment.data.loading import load_images
     from vae_augment.data.readers.image_files import ImageFiles
-    from vae_augment.images.image_file import MAX_PIXELS
 
     try:
         source = source_for(bank, ImageFiles([(str(file), label)], [], file.parent, MAX_PIXELS), resize=resize)

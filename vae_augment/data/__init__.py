@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from vae_augment.config import MAX_PIXELS, MOST_PIXELS
 from vae_augment.data.examined import Examined, examine
 from vae_augment.data.opened import SAMPLE_SOURCE, OpenedData, Problem
 from vae_augment.data.readers.arrays import open_npy, open_npz
@@ -16,7 +17,6 @@ from vae_augment.data.readers.listed_files import open_csv
 from vae_augment.data.readers.torchvision_names import open_known, places, unknown
 from vae_augment.data.readers.torchvision_table import KNOWN
 from vae_augment.data.subsample import subsample
-from vae_augment.images.image_file import MAX_PIXELS, MOST_PIXELS
 
 __all__ = [
     "KNOWN",

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vae_augment.config import MIN_SIDE, FitConfig
+from vae_augment.config import MAX_CHANNELS, MIN_SIDE, FitConfig
 from vae_augment.data.source import Source
 from vae_augment.images import conversion
 from vae_augment.images.conversion import USUAL_RANGES, Range
@@ -89,8 +89,8 @@ def common_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
     ]
     _check_arrays(source, Counter((*size, channels) for channels, size, is_pil in probed if not is_pil))
     channels = Counter(channels for channels, _, _ in probed).most_common(1)[0][0]
-    if not 1 <= channels <= conversion.MAX_CHANNELS:
-        raise ValueError(f"images must have 1 to {conversion.MAX_CHANNELS} channels, got {channels}. Leave some out.")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise ValueError(f"images must have 1 to {MAX_CHANNELS} channels, got {channels}. Leave some out.")
     sizes = Counter(size for _, size, _ in probed)
     height, width = sizes.most_common(1)[0][0]
     longer = config.image_size or min(max(height, width), config.image_size_cap)

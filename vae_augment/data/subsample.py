@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from vae_augment.data.source import Source
-from vae_augment.seeding import generator
+from vae_augment.seeding import draw_items, generator
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +19,8 @@ def subsample(dataset: Dataset[Any], count: int, seed: int) -> Subset[Any]:
     source = Source(dataset)
     chosen = []
     for label, name in source.classes.items():
-        items = (source.labels == label).nonzero()[:, 0]
+        items = draw_items(source.labels, label, generator(seed, "per class", name), count)
         if len(items) < count:
             logger.debug("class %r has only %d images, all are used", name, len(items))
-        order = torch.randperm(len(items), generator=generator(seed, "per class", name))
-        chosen.append(items[order[:count]])
+        chosen.append(items)
     return Subset(dataset, torch.cat(chosen).sort().values.tolist())

@@ -1,4 +1,4 @@
-"""What an evaluation found: its table, its verdict, and both as JSON."""
+"""The result of an evaluation: its table, its verdict, and both as JSON."""
 
 from __future__ import annotations
 
@@ -11,16 +11,28 @@ from tabulate import tabulate
 from vae_augment.evaluation.arms import CLASSICAL, parse
 from vae_augment.evaluation.intervals import Difference
 from vae_augment.evaluation.rounds import UNEQUAL
-from vae_augment.files.untrusted_json import brief
+from vae_augment.files.untrusted_json import brief, from_dict
 from vae_augment.files.untrusted_json import parse as parse_json
 
 METRICS = ("accuracy", "balanced_accuracy")
-MOST_POINTS = 1e6  # of a difference that is read; intervals over two rounds have some hundreds
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The entries of a row, which `Evaluation.rows` describes."""
+
+    arm: str
+    accuracy: float
+    balanced_accuracy: float
+    recall: dict[str, float | None]
+    rounds: list[float]
+    over_none: dict[str, float | None] | None
+    over_classical: dict[str, float | None] | None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found. `str()` is a table and the verdict.
+    """The result of `evaluate`. `str()` gives a table and the verdict.
 
     Args:
         rows: one dict an arm: "arm", "accuracy", "balanced_accuracy" and "recall" (by class name) in percent, means
@@ -55,17 +67,15 @@ class Evaluation:
         except (ValueError, RecursionError) as error:
             reason = "it is too deep" if isinstance(error, RecursionError) else error
             raise ValueError(f"the text is not JSON as to_json writes it: {reason}.") from None
-        entries = {"verdict": str, "metric": str, "setup": dict, "rows": list}
-        _check_entries("an evaluation", content, entries)
-        if content["metric"] not in METRICS:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {brief(content['metric'])}.")
-        arms = {"arm": str, "accuracy": (int, float), "balanced_accuracy": (int, float)}
-        for row in content["rows"]:
-            _check_entries("a row of an evaluation", row, arms)
-            for over in ("none", CLASSICAL):
-                _check_difference(row["arm"], row.get(f"over_{over}"))
-                row.setdefault(f"over_{over}", None)
-        return cls(**{name: content[name] for name in entries})
+        found = from_dict(cls, content, "an evaluation")
+        if found.metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {brief(found.metric)}.")
+        for row in found.rows:
+            checked = from_dict(_Row, row, "a row of an evaluation")
+            for difference in (checked.over_none, checked.over_classical):
+                if difference is not None:
+                    from_dict(Difference, difference, f"a difference of arm {brief(checked.arm)}")
+        return found
 
     def difference(self, arm: str, over: str) -> Difference | None:
         """The paired difference of an arm over "none" or "classical", if both were run."""
@@ -88,7 +98,7 @@ class Evaluation:
         return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", note, *self._notes(), self.verdict])
 
     def _notes(self) -> list[str]:
-        """What is to be known of the data."""
+        """Sentences that a reader of the figures should know about the data."""
         notes, lacking = [], self.setup["not_measured"]
         if lacking:
             notes.append(f"not measured: {', '.join(lacking)}")
@@ -97,33 +107,6 @@ class Evaluation:
         if ours and most > UNEQUAL * fewest and self.setup["sampling_strategy"] is None:
             notes.append(f"Classes are unequal ({fewest} to {most} images): try sampling_strategy='not majority' too.")
         return notes
-
-
-def _check_entries(what: str, values: Any, entries: dict[str, Any]) -> None:
-    """Raise ValueError unless a value is an object with entries of some types."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{what} must be an object of {', '.join(entries)}, got {brief(values)}.")
-    for name, kind in entries.items():
-        if not isinstance(values.get(name), kind) or isinstance(values.get(name), bool):
-            raise ValueError(f"{name} of {what} is lacking or of another type, got {brief(values.get(name))}.")
-
-
-def _check_difference(arm: str, values: Any) -> None:
-    names = ("mean", "low", "high")
-    numbers: dict[str, Any] = {name: values.get(name) for name in names} if isinstance(values, dict) else {}
-    known = all(type(n) in (int, float) or (n is None and name != "mean") for name, n in numbers.items())
-    if values is not None and not (numbers and known and set(values) == set(names) and _in_order(**numbers)):
-        raise ValueError(
-            f"a difference of arm {brief(arm)} must be null or mean, low and high, the mean between both or both null, "
-            f"got {brief(values)}."
-        )
-
-
-def _in_order(mean: float, low: float | None, high: float | None) -> bool:
-    """Whether they are an interval around a mean, or a mean without one, that can be drawn."""
-    if low is None or high is None:
-        return low == high and abs(mean) <= MOST_POINTS
-    return -MOST_POINTS <= low <= mean <= high <= MOST_POINTS
 
 
 def verdict_of(evaluation: Evaluation) -> str:

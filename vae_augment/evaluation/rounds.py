@@ -87,7 +87,7 @@ class Study:
 
     @property
     def same_test_images(self) -> bool:
-        """Whether all rounds are measured on the same images."""
+        """True if all rounds are measured on the same images."""
         return self._test is not None
 
     @property
@@ -97,7 +97,7 @@ class Study:
 
     @property
     def unequal(self) -> bool:
-        """Whether classes are, in what is trained on or in what `per_class` leaves to test on."""
+        """True if classes are unequal, in what is trained on or in what `per_class` leaves to test on."""
         if max(self._kept) > UNEQUAL * min(self._kept):
             return True
         if self._per_class is None or self._test is not None:
@@ -273,7 +273,7 @@ def _together(order: Tensor, identity: Tensor) -> Tensor:
 
 
 def _range_of_test(source: Source, test: Source) -> Range | None:
-    """What is black and white in test images: what it is in the dataset's, whatever the extremes of the test images.
+    """The values of black and white in test images: those of the dataset's, whatever the extremes of the test images.
 
     Where the dataset holds bytes, floats of 0 to 1 and of 0 to 255 are told by what most test images hold.
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from vae_augment.bank import VAEBank
 from vae_augment.data.loading import FitData
 from vae_augment.exploring.maps import chosen_of, posterior
-from vae_augment.images.nearest import SEARCHED, Nearest, nearest, nearest_others, positions
+from vae_augment.images.nearest import SEARCHED, Nearest, nearest, nearest_others
 from vae_augment.model.devices import single_thread
 from vae_augment.model.latent import ACTIVE_VARIANCE
 from vae_augment.model.vae import kl_per_dim
-from vae_augment.seeding import generator
+from vae_augment.seeding import draw_items, generator
 
 STEPS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # of a traversal, in standard deviations
 KL_IMAGES = 1000  # of a class at most, that a KL divergence is the mean over
@@ -141,7 +141,7 @@ def kl_of_dimensions(bank: VAEBank, data: FitData, *, seed: int = 0) -> Tensor:
     Of up to 1,000 images of each class, chosen by `seed`.
     """
     found = torch.full((len(bank.classes), bank.latent_dim), torch.nan)
-    for row, chosen in enumerate(chosen_of(bank, data, KL_IMAGES, seed, "kl")):
+    for row, chosen in enumerate(chosen_of(bank, data.labels, KL_IMAGES, seed, "kl")):
         if len(chosen):
             found[row] = kl_per_dim(*posterior(bank, data.images[chosen], row)).mean(0)
     return found
@@ -210,7 +210,7 @@ def copies(bank: VAEBank, data: FitData, row: int, *, images: int = 3, neighbour
     """
     label = bank.class_infos[row].label
     random = generator(seed, "copies", label)
-    searched = positions(data.labels, label, random)[:SEARCHED]
+    searched = draw_items(data.labels, label, random, SEARCHED)
     with single_thread():
         made = bank.sample(torch.full((images,), label), generator=random).cpu()
         pixels = nearest(made, data.images, among=searched, count=neighbours)

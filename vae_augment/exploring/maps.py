@@ -11,7 +11,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.data.loading import FitData
 from vae_augment.images.tensors import to_float
 from vae_augment.model.devices import single_thread
-from vae_augment.seeding import generator
+from vae_augment.seeding import draw_items, generator
 
 BLOCK = 500  # images encoded at once
 PERPLEXITY = 30.0  # of t-SNE, and of few points a third of their number
@@ -83,16 +83,16 @@ def codes_of(bank: VAEBank, data: FitData | None = None, *, most: int | None = N
         ValueError: no data is given, and the bank was fitted with exemplars=0.
     """
     if data is not None:
-        chosen = chosen_of(bank, data, most, seed, "codes")
+        chosen = chosen_of(bank, data.labels, most, seed, "codes")
         parts = [posterior(bank, data.images[some], row)[0] for row, some in enumerate(chosen)]
     else:
         stats = bank.content.stats
         if not bool(stats.counts.any()):
             raise ValueError("the bank keeps no codes of images, it was fitted with exemplars=0: give the images.")
-        kept = [row[:count].float() for row, count in zip(stats.exemplars, stats.counts.tolist(), strict=True)]
-        draws = [generator(seed, "codes", info.label) for info in bank.class_infos]
-        chosen = [_some(len(part), most, draw) for part, draw in zip(kept, draws, strict=True)]
-        parts = [part[some] for part, some in zip(kept, chosen, strict=True)]
+        kept = torch.cat([row[:count] for row, count in zip(stats.exemplars, stats.counts.tolist(), strict=True)])
+        labels = torch.tensor([info.label for info in bank.class_infos]).repeat_interleave(stats.counts)
+        chosen = chosen_of(bank, labels, most, seed, "codes")
+        parts = [kept[some].float() for some in chosen]
     rows = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(part) for part in parts]))
     return Codes(torch.cat(parts), rows, None if data is None else torch.cat(chosen))
 
@@ -155,15 +155,7 @@ def posterior(bank: VAEBank, images: Tensor, row: int) -> tuple[Tensor, Tensor]:
     return torch.cat(means), torch.cat(logvars)
 
 
-def chosen_of(bank: VAEBank, data: FitData, most: int | None, seed: int, stream: str) -> list[Tensor]:
-    """Positions in the data of images of each class, in order, `most` at most."""
-    chosen = []
-    for info in bank.class_infos:
-        where = (data.labels == info.label).nonzero()[:, 0]
-        chosen.append(where[_some(len(where), most, generator(seed, stream, info.label))])
-    return chosen
-
-
-def _some(count: int, most: int | None, draws: torch.Generator) -> Tensor:
-    """Positions among `count`, in order, `most` at most."""
-    return torch.randperm(count, generator=draws)[:most].sort().values
+def chosen_of(bank: VAEBank, labels: Tensor, most: int | None, seed: int, stream: str) -> list[Tensor]:
+    """Positions of each class's items among labels [N], in order, `most` at most."""
+    classes = [info.label for info in bank.class_infos]
+    return [draw_items(labels, label, generator(seed, stream, label), most).sort().values for label in classes]

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vae_augment.bank.metadata import MAX_CHANNELS, MAX_LATENT_DIM, class_entries, is_label
+from vae_augment.bank.metadata import class_entries, is_label
 from vae_augment.bank.tensor_file import Kind
-from vae_augment.config import MAX_SIDE, MIN_SIDE
+from vae_augment.config import MAX_CHANNELS, MAX_LATENT_DIM, MAX_SIDE, MIN_SIDE
 from vae_augment.data.opened import MOST_ITEMS
 from vae_augment.exporting.item_names import MOST_CHARACTERS
 from vae_augment.exporting.quantized import DTYPES

@@ -1,15 +1,16 @@
-"""Names of classes: those that a bank may have, so that none is written that cannot be read."""
+"""The names that classes of a bank may have, so that none is written that cannot be read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 
-from vae_augment.files.untrusted_json import MAX_BYTES, MAX_TEXT, MAX_VALUES, brief, values_in
+from vae_augment.files.untrusted_json import MAX_TEXT, brief, values_in
 
 MAX_CLASSES = 100_000
-OTHER_BYTES, OTHER_VALUES = 512, 15  # of a class in the metadata, more than it ever has beside its name
-ROOM = 2**16  # of either, for what there is once a bank
+# Of all names together. A class has at most 512 bytes and 15 values in the metadata beside its name, so that with these
+# a bank of the most classes stays below the bytes and values that are read (`untrusted_json`).
+MAX_NAME_BYTES, MAX_NAME_VALUES = 14 * 2**20, 500_000
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -30,14 +31,14 @@ def check_names(names: Iterable[str]) -> None:
                 f"class names must be Unicode, got a lone surrogate in {ascii(name)[:80]}. Rename it."
             ) from None
     text = json.dumps(names, ensure_ascii=False)
-    size, most = len(json.dumps(text, ensure_ascii=False).encode()), MAX_BYTES - ROOM - OTHER_BYTES * len(names)
-    if size > most:  # as a text in a text, in which quotes and backslashes take several
+    # in the file it is a text in a text, in which quotes and backslashes take several bytes
+    size = len(json.dumps(text, ensure_ascii=False).encode())
+    if size > MAX_NAME_BYTES:
         raise ValueError(
-            f"names of {len(names):,} classes must have at most {most:,} bytes in all, got {size:,}. Shorten them."
+            f"names of classes must have at most {MAX_NAME_BYTES:,} bytes in all, got {size:,}. Shorten them."
         )
-    values, most = values_in(text), MAX_VALUES - ROOM - OTHER_VALUES * len(names)
-    if values > most:  # by which a reader counts values before it parses them
+    if values_in(text) > MAX_NAME_VALUES:  # by commas and brackets a reader counts values before it parses them
         raise ValueError(
-            f"names of {len(names):,} classes must have at most {most:,} commas and opening brackets in all, got "
-            f"{values:,}. Leave them out of the names."
+            f"names of classes must have at most {MAX_NAME_VALUES:,} commas and opening brackets in all, got "
+            f"{values_in(text):,}. Leave them out of the names."
         )

@@ -1,4 +1,4 @@
-"""The JSON that a file of unknown origin carries, read within bounds."""
+"""The JSON that a file of unknown origin carries, read within bounds, and dataclasses from it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,27 @@ import json
 import math
 import reprlib
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 MAX_BYTES = 64 * 2**20
 MAX_VALUES = 2**21  # a hundred thousand classes have half as many; each costs some 100 bytes of memory
 MAX_TEXT = 2**16  # characters
 MAX_WHOLE = 2**256  # less than the largest float
+TYPES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+    NoneType: "null",
+}
+
+T = TypeVar("T")
 
 
 def parse(text: str) -> Any:
@@ -43,9 +57,55 @@ def values_in(text: str) -> int:
     return sum(map(text.count, ",[{"))
 
 
+def from_dict(cls: type[T], values: Any, what: str) -> T:
+    """A dataclass from a JSON object that has its fields and no others, each of the annotated type.
+
+    Fields with a default may be absent. What is inside lists and objects is not looked at.
+
+    Args:
+        cls: the dataclass.
+        values: of unknown origin.
+        what: it is of, for messages.
+
+    Raises:
+        ValueError: the message names the field, what was expected and what came.
+    """
+    names = {field.name: field.default is MISSING for field in fields(cls)}  # type: ignore[arg-type]
+    if not isinstance(values, dict):
+        raise ValueError(f"{what} must be an object of {', '.join(names)}, got {brief(values)}.")
+    for name in values:
+        if name not in names:
+            raise ValueError(f"{what} has an unknown entry {brief(name)}.")
+    for name, needed in names.items():
+        if needed and name not in values:
+            raise ValueError(f"{what} lacks the entry {brief(name)}.")
+    check_types(cls, values, what)
+    return cls(**values)
+
+
+def check_types(cls: type, values: Mapping[str, Any], what: str) -> None:
+    """Raise ValueError unless values of a dataclass's fields are of the annotated types; whole numbers are numbers."""
+    for name, (types, expected) in _types(cls).items():
+        value = values.get(name)
+        if name in values and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+            raise ValueError(f"{name} of {what} must be {expected}, got {brief(value)}.")
+
+
 def brief(value: object) -> str:
     """A value in a message: whatever a file held, not long."""
     return reprlib.repr(value)
+
+
+@cache
+def _types(cls: type) -> dict[str, tuple[tuple[type, ...], str]]:
+    """The types that each field of a dataclass may have, and what messages call them."""
+    found = {}
+    for name, hint in get_type_hints(cls).items():
+        options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        types = tuple(get_origin(option) or option for option in options)
+        expected = " or ".join(TYPES[kind] for kind in types if kind in TYPES)
+        found[name] = (*types, int) if float in types else types, expected
+    return found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from vae_augment.data.loading import FitData
 from vae_augment.data.source import Source
 from vae_augment.fitting.classifier import BATCH, SmallCNN, new_classifier, predict, train_classifier
 from vae_augment.images.moves import classical_moves, colour_channels
-from vae_augment.seeding import derive, generator
+from vae_augment.seeding import derive, draw_items, generator
 
 HELD_OUT = 0.25  # of each class
 MOST_HELD_OUT = 2_000  # images
@@ -47,10 +47,8 @@ def split(data: FitData, seed: int) -> Split | None:
     held = torch.zeros(len(data.images), dtype=torch.bool)
     share = min(HELD_OUT, MOST_HELD_OUT / max(1, len(data.images)))
     for label, name in data.names.items():
-        items = (data.labels == label).nonzero()[:, 0]
-        held_out = round(len(items) * share) if len(items) > 1 else 0
-        order = torch.randperm(len(items), generator=generator(seed, "policy", name))
-        held[items[order[:held_out]]] = True
+        items = draw_items(data.labels, label, generator(seed, "policy", name))
+        held[items[: round(len(items) * share) if len(items) > 1 else 0]] = True
     if int(held.sum()) < LEAST_HELD_OUT or len(data.names) < 2:
         return None
     return Split(*(FitData(data.images[mask], data.labels[mask], data.names) for mask in (~held, held)))

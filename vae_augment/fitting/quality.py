@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
+from vae_augment.files.untrusted_json import check_types, from_dict
 from vae_augment.fitting.classifier import SmallCNN, features
-from vae_augment.images.nearest import SEARCHED, nearest, positions
+from vae_augment.images.nearest import SEARCHED, nearest
 from vae_augment.images.tensors import to_float
 from vae_augment.model.vae import kl_per_dim
-from vae_augment.seeding import generator
+from vae_augment.seeding import draw_items, generator
 
 Images = tuple[Tensor, Tensor]  # uint8 [N, C, H, W] and their labels, int64 [N], on the CPU
 
@@ -35,7 +36,7 @@ BLOCK = 500  # images reconstructed at once
 
 @dataclass(frozen=True)
 class Quality:
-    """What a bank's images are like beside held-out real ones. Each field is finite and at least 0.
+    """Figures of a bank's images beside held-out real ones. Each field is finite and at least 0.
 
     Features are a classifier's, trained on the same training images as the bank. Their scale is arbitrary: compare
     `frechet` with `frechet_real`, not with another dataset's. Perfect generated images get a density of about 1 and a
@@ -79,14 +80,10 @@ class Quality:
     held_out: int
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, whole = getattr(self, field.name), field.type == "int"
-            if type(value) is not int and (whole or type(value) is not float):
-                raise ValueError(f"{field.name} must be a {'whole ' if whole else ''}number, got {value!r}.")
+        check_types(Quality, vars(self), "quality")
+        for name, value in vars(self).items():
             if not 0 <= value <= sys.float_info.max:  # false for NaN too
-                raise ValueError(f"{field.name} must be finite and at least 0, got {value}.")
-            if not whole:
-                object.__setattr__(self, field.name, float(value))
+                raise ValueError(f"{name} must be finite and at least 0, got {value}.")
 
     def __str__(self) -> str:
         return (
@@ -104,12 +101,7 @@ class Quality:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Quality:
         """From what `to_dict` gives. Raises ValueError for an unknown, missing or impossible entry."""
-        if not isinstance(values, dict):
-            raise ValueError(f"quality must be a dict of figures, got {type(values).__name__}.")
-        odd = sorted(map(repr, set(values) ^ {field.name for field in fields(cls)}))
-        if odd:
-            raise ValueError(f"quality must have each figure and no other, got a lacking or unknown {odd[0]}.")
-        return cls(**values)
+        return from_dict(cls, values, "quality")
 
 
 def measure_quality(
@@ -230,7 +222,7 @@ def _pairs(labels: Tensor, train_labels: Tensor, draws: torch.Generator) -> tupl
     """Positions of as many held-out as training images of each class, drawn without repeats: those of the scarcer."""
     items, chosen = [], []
     for label in labels.unique():
-        ours, theirs = positions(labels, label, draws), positions(train_labels, label, draws)
+        ours, theirs = draw_items(labels, label, draws), draw_items(train_labels, label, draws)
         count = min(len(ours), len(theirs))
         items.append(ours[:count])
         chosen.append(theirs[:count])
@@ -256,7 +248,7 @@ def _nearest(images: Tensor, labels: Tensor, train: Images, draws: torch.Generat
     distances = torch.full((len(images),), math.inf)
     for label in labels.unique():
         items = (labels == label).nonzero()[:, 0]
-        searched = positions(train[1], label, draws)[:SEARCHED]
+        searched = draw_items(train[1], label, draws, SEARCHED)
         distances[items] = nearest(images[items], train[0], among=searched).distances[:, 0]
     return distances
 

@@ -178,7 +178,7 @@ class Fitter:
             stats,
             torch.cat([each.curve for each in classes]),
             tuple(each.info for each in classes),
-            FitConfig.from_dict(self.config.to_dict()),  # without a transform, which may not be pickled
+            FitConfig(**self.config.to_dict()),  # without a transform, which may not be pickled
             self._policy(stats),
             data={},
             start=start,

@@ -15,14 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vae_augment.config import MIN_SIDE
+from vae_augment.config import MAX_CHANNELS, MIN_SIDE
 from vae_augment.images.tensors import match_channels, to_uint8
 
 GREY_MODES = ("1", "L")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # as arrays, of a range like theirs
-# NumPy images have channels last; a first axis this short and shorter than the last is taken as channels first, unless
-# the last could be channels and the first a height.
-MAX_CHANNELS = 16
 USUAL_RANGES = ((0.0, 1.0), (0.0, 255.0))
 WIDEST = 1e38  # a range that single precision holds with room to spare
 Range: TypeAlias = tuple[float, float]
@@ -229,5 +226,7 @@ def common_range(own: Range | None, fitted: Range | None) -> Range | None:
 def _channels_first(image: np.ndarray) -> bool:
     if image.ndim != 3:
         return False
+    # NumPy images have channels last; a first axis as short as channels and shorter than the last is taken as channels
+    # first, unless the last could be channels and the first a height.
     first, last = int(image.shape[0]), int(image.shape[-1])
     return first <= MAX_CHANNELS and first < last and (first < MIN_SIDE or last > MAX_CHANNELS)

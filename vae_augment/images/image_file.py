@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vae_augment.config import MAX_PIXELS
+
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-MAX_PIXELS = 89_478_485  # of an image, unless told: those from which Pillow warns
-MOST_PIXELS = 2 * MAX_PIXELS  # those from which Pillow refuses
 FILE_BYTES = 8  # a file may have for each pixel it may have: some formats are read into memory whole
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 TILE = (322, 323)  # TIFF's tags for width and height of what is decoded at once

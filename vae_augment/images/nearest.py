@@ -15,7 +15,7 @@ CHUNK = 2**24  # numbers compared with at once
 
 
 class Nearest(NamedTuple):
-    """What is nearest to each of N items, the nearest first.
+    """The nearest ones of each of N items, the nearest first.
 
     Args:
         distances: float32 [N, count], root mean squared differences: of images per pixel, of codes per dimension.
@@ -58,12 +58,6 @@ def nearest_others(y: Tensor, chosen: Tensor, *, among: Tensor | None = None) ->
     distances, items = nearest(y[chosen], y, among=among, count=2)
     others: Tensor = distances.masked_fill(items == chosen[:, None], math.inf).amin(1)
     return others
-
-
-def positions(labels: Tensor, label: Tensor | int, draws: torch.Generator) -> Tensor:
-    """Where a label is, in random order."""
-    where = (labels == label).nonzero()[:, 0]
-    return where[torch.randperm(len(where), generator=draws)]
 
 
 def _flat(x: Tensor) -> Tensor:

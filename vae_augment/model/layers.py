@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NORM_GROUPS = 8
+from vae_augment.config import NORM_GROUPS
 
 
 def conv(params: Mapping[str, Tensor], name: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:

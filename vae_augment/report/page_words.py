@@ -83,10 +83,6 @@ def policy_of(policy: Policy) -> dict[str, Any]:
         ("method", policy.method),
         ("moves, after jitter", policy.moves),
     ]
-    rows += [
-        (f"classes of at most {images} images", f"p_jitter {p_jitter:g}, p_generate {p_generate:g}")
-        for images, p_generate, p_jitter in policy.tiers
-    ]
     return {"sentence": sentence, "rows": rows, "why": policy.origin.rstrip(".") or "not said"}
 
 

@@ -215,9 +215,8 @@ class VAEAugmentedDataset(Dataset[Any]):
         """Each item's probabilities of being generated and jittered, [N, 2]. Added items are never real."""
         shares = shares_of(self.bank, self._rows, self.p_generate, self.p_jitter)
         p_generate = self.p_generate / (self.p_generate + self.p_jitter) if self.p_generate else 0.0
-        shares[self.is_synthetic] = torch.tensor(
-            [p_generate, 1.0], dtype=torch.float32
-        )  # the rest is jittered, whatever rounding does
+        # The rest is jittered, whatever rounding does.
+        shares[self.is_synthetic] = torch.tensor([p_generate, 1.0], dtype=torch.float32)
         return shares
 
     def _draw(self, positions: list[int]) -> Draws:
