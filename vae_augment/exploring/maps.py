@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
+from vae_augment.bank.inference import Models
+from vae_augment.bank.packed_weights import Stored
 from vae_augment.data.loading import FitData
-from vae_augment.images.tensors import to_float
 from vae_augment.model.devices import single_thread
 from vae_augment.seeding import draw_items, generator
 
-BLOCK = 500  # images encoded at once
 PERPLEXITY = 30.0  # of t-SNE, and of few points a third of their number
 LEAST_FOR_TSNE = 5  # points
 MOST_POINTS = 1_500  # of a map
@@ -97,6 +97,7 @@ def codes_of(bank: VAEBank, data: FitData | None = None, *, most: int | None = N
     return Codes(torch.cat(parts), rows, None if data is None else torch.cat(chosen))
 
 
+@torch.no_grad()
 def start_codes(bank: VAEBank, images: Tensor) -> Tensor:
     """Posterior means [N, L] of uint8 images [N, C, H, W] of any class under the VAE that all classes began from.
 
@@ -108,10 +109,9 @@ def start_codes(bank: VAEBank, images: Tensor) -> Tensor:
     start = bank.content.start
     if start is None:
         raise ValueError("the bank has no shared start: it was fitted with sharing='none'.")
-    parts = [torch.empty(0, bank.latent_dim)]
-    with single_thread(), torch.no_grad():
-        parts += [bank.vae.encode(start.params, to_float(some)[None])[0][0] for some in images.split(BLOCK)]
-    return torch.cat(parts)
+    models = Models(bank.vae, Stored.pack(bank.vae, start.params, None), torch.device("cpu"))
+    with single_thread():
+        return models.encode(images, torch.zeros(len(images), dtype=torch.long))[0]
 
 
 def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor:
@@ -143,16 +143,12 @@ def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor
     return torch.from_numpy(found).float()
 
 
+@torch.no_grad()
 def posterior(bank: VAEBank, images: Tensor, row: int) -> tuple[Tensor, Tensor]:
     """Mean and log-variance [N, L] of images [N, C, H, W] of a class, on the CPU; the same on any number of threads."""
-    parts = [(torch.empty(0, bank.latent_dim), torch.empty(0, bank.latent_dim))]
-    with single_thread(), torch.no_grad():
-        for some in images.split(BLOCK):
-            x, rows = to_float(some.to(bank.device)), torch.full((len(some),), row, device=bank.device)
-            mean, logvar = bank.models.encode(x, rows)
-            parts.append((mean.cpu(), logvar.cpu()))
-    means, logvars = zip(*parts, strict=True)
-    return torch.cat(means), torch.cat(logvars)
+    with single_thread():
+        mean, logvar = bank.models.encode(images, torch.full((len(images),), row, device=bank.device))
+    return mean.cpu(), logvar.cpu()
 
 
 def chosen_of(bank: VAEBank, labels: Tensor, most: int | None, seed: int, stream: str) -> list[Tensor]:

@@ -21,7 +21,6 @@ from vae_augment.bank import VAEBank
 from vae_augment.files.untrusted_json import check_types, from_dict
 from vae_augment.fitting.classifier import SmallCNN, features
 from vae_augment.images.nearest import SEARCHED, nearest
-from vae_augment.images.tensors import to_float
 from vae_augment.model.vae import kl_per_dim
 from vae_augment.seeding import draw_items, generator
 
@@ -31,7 +30,6 @@ NEIGHBOURS = 5  # k of precision, recall, density and coverage, as Naeem et al. 
 LEAST_GENERATED = 200  # images; so that a handful of held-out ones still says something about the bank
 RARE = 0.01  # share of held-out images that may be as near to a training image as near-duplicates are
 COPY = 1e-3  # a distance below which an image is a copy: a quarter of one of 255 levels
-BLOCK = 500  # images reconstructed at once
 
 
 @dataclass(frozen=True)
@@ -253,14 +251,12 @@ def _nearest(images: Tensor, labels: Tensor, train: Images, draws: torch.Generat
     return distances
 
 
-@torch.no_grad()
 def _reconstruction(bank: VAEBank, images: Tensor, labels: Tensor) -> tuple[float, float]:
     """RMSE of reconstructed images, pixels in 0..1, and mean KL divergence in nats an image."""
-    squared_error = kl = 0.0
-    for x, y in zip(images.split(BLOCK), labels.split(BLOCK), strict=True):
-        mean, logvar = bank.encode(x, y)
-        squared_error += (bank.decode(mean, y).cpu() - to_float(x)).square().sum().item()
-        kl += kl_per_dim(mean, logvar).sum().item()
+    mean, logvar = bank.encode(images, labels)
+    rows = torch.tensor([bank.row_of[label] for label in labels.tolist()], device=bank.device)
+    squared_error = bank.models.squared_errors(images, mean, rows).sum().item()
+    kl = kl_per_dim(mean, logvar).sum().item()
     return math.sqrt(squared_error / images.numel()), max(0.0, kl / len(images))
 
 
