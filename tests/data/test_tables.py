@@ -8,16 +8,18 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from tests.hostile_files import LAW, loaded_or_refused
 from vae_augment import fit
 from vae_augment.config import FitConfig
 from vae_augment.data import open_data, opened
-from vae_augment.data.readers import parquet_rows
+from vae_augment.data.readers import arrow_untrusted
 from vae_augment.data.source import Source
 
 pa = pytest.importorskip("pyarrow")
@@ -211,25 +213,28 @@ def test_tables_of_another_kind_are_refused(tmp_path, change, message):
         open_data(tmp_path / "data.parquet")
 
 
-@pytest.mark.parametrize("noted", ["", "[]", "{", '{"info": 3}', '{"info": {"features": [1]}}', "[" * 99_999, "\x00"])
-def test_what_is_noted_of_columns_need_not_be_right(tmp_path, noted):
-    pq.write_table(table().replace_schema_metadata({"huggingface": noted}), tmp_path / "data.parquet")
-    assert len(open_data(tmp_path / "data.parquet").dataset) == 6
+def noted(features):
+    return json.dumps({"info": {"features": features}})
 
 
 @pytest.mark.parametrize(
-    "features",
+    "text",
     [
-        {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": 7}},
-        {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": [1, None]}},
-        {"label": {"_type": "Image"}},
-        {"missing": {"_type": "Image"}},
-        {"image": {"_type": ["Image"]}, "label": 5},
+        *("", "[]", "{", '{"info": 3}', '{"info": {"features": [1]}}', "[" * 99_999, "\x00"),
+        noted({"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": 7}}),
+        noted({"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": [1, None]}}),
+        noted({"missing": {"_type": "Image"}}),
+        noted({"image": {"_type": ["Image"]}, "label": 5}),
     ],
 )
-def test_what_is_noted_of_columns_is_not_trusted(tmp_path, features):
-    with suppress(ValueError):
-        assert len(open_data(written(tmp_path, features=features)).dataset) == 6
+def test_what_is_noted_of_columns_need_not_be_right(tmp_path, text):
+    pq.write_table(table().replace_schema_metadata({"huggingface": text}), tmp_path / "data.parquet")
+    assert len(open_data(tmp_path / "data.parquet").dataset) == 6
+
+
+def test_what_is_noted_of_columns_is_not_trusted(tmp_path):
+    with pytest.raises(ValueError, match=r"column 'label' of .* must hold the bytes of image files, got int64"):
+        open_data(written(tmp_path, features={"label": {"_type": "Image"}}))
 
 
 def test_a_damaged_file_is_refused(tmp_path):
@@ -251,7 +256,7 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 
 def test_a_large_table_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_rows, "MOST_BYTES", 100)
+    monkeypatch.setattr(arrow_untrusted, "MOST_BYTES", 100)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     with pytest.raises(ValueError, match=r"must have images and labels of at most 100 bytes, unpacked, got [0-9,]+ or"):
         open_data(written(tmp_path))
@@ -272,8 +277,8 @@ OPEN_EACH = """
 import sys
 import pyarrow
 from vae_augment.data import open_data
-from vae_augment.data.readers import parquet_rows
-parquet_rows.MOST_BYTES = 10 * 2**20
+from vae_augment.data.readers import arrow_untrusted
+arrow_untrusted.MOST_BYTES = 10 * 2**20
 for path in sys.argv[1:]:
     try:
         open_data(path)
@@ -282,7 +287,7 @@ for path in sys.argv[1:]:
 """
 
 
-def test_small_files_that_unpack_to_much_take_no_memory(tmp_path):
+def test_small_files_that_unpack_to_much_take_little_memory(tmp_path):
     images, names, two = {"image": [LONG] * 200}, {"label": [LONG.decode()] * 200}, {"label": LABELS[:2] * 100}
     delta = {"use_dictionary": False, "column_encoding": {"image": "DELTA_BYTE_ARRAY"}}
     pq.write_table(pa.table({**images, **two}), tmp_path / "0.parquet")
@@ -290,10 +295,16 @@ def test_small_files_that_unpack_to_much_take_no_memory(tmp_path):
     pq.write_table(pa.table({"image": PNGS[:1] * 200, **names}), tmp_path / "2.parquet")
     paths = [str(tmp_path / f"{k}.parquet") for k in range(3)]
     assert all(os.path.getsize(path) < 2**18 for path in paths)
+    folder, made = saved(tmp_path / "3"), pa.table({"image": [LONG] * 64, "label": LABELS[:2] * 32})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(str(folder / "data-00000-of-00001.arrow"), made.schema, options=options) as to:
+        to.write_table(made)
+    paths.append(str(folder))
     done = subprocess.run([sys.executable, "-c", OPEN_EACH, *paths], capture_output=True, text=True, check=True)
     for line, path in zip(done.stdout.splitlines(), paths, strict=True):
         megabytes, message = line.split(" ", 1)
-        assert re.match(rf"{path} must have images and labels of at most 10,485,760 bytes, unpacked, got 1\d,", message)
+        unpacked = "must have images and labels of at most 10,485,760 bytes, unpacked, got 1\\d,"
+        assert re.match(rf"{path}(/data.*\.arrow must hold plain batches| {unpacked})", message)
         assert int(megabytes) < 40
 
 
@@ -314,8 +325,8 @@ def test_labels_may_be_places_in_a_dictionary(tmp_path):
 @pytest.mark.parametrize(
     ("compression", "label", "what"),
     [
-        ("zstd", "string", "compressed ones"),
-        ("lz4", "string", "compressed ones"),
+        ("zstd", "string", "a batch that is compressed or damaged .*"),
+        ("lz4", "string", "a batch that is compressed or damaged .*"),
         (None, pa.dictionary(pa.int32(), pa.string()), "a dictionary"),
         (None, "string_view", "views"),
     ],
@@ -331,10 +342,33 @@ def test_a_saved_folder_is_not_unpacked_into_memory(tmp_path, monkeypatch, compr
         open_data(tmp_path)
 
 
+RUN = b"cos\nsystem\n(S'touch was_run'\ntR."  # a pickle that makes a file
+
+
+def test_types_that_a_file_brings_run_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    brought = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": RUN}
+    for column in ("image", "label"):
+        schema = table().schema
+        place = schema.get_field_index(column)
+        made = table().cast(schema.set(place, schema.field(place).with_metadata(brought)))
+        pq.write_table(made, tmp_path / "data.parquet")
+        for path in (tmp_path / "data.parquet", saved(tmp_path / column, made)):
+            assert len(open_data(path).dataset) == 6
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_an_old_pyarrow_which_runs_code_is_refused(tmp_path, monkeypatch):
+    path = written(tmp_path)
+    monkeypatch.setattr(pa, "__version__", "14.0.0")
+    with pytest.raises(ValueError, match=r"data\.parquet needs pyarrow>=15: pip install"):
+        open_data(path)
+
+
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     path = written(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"data\.parquet needs pyarrow: pip install 'vae-augment\[parquet\]'\."):
+    with pytest.raises(ValueError, match=r"data\.parquet needs pyarrow>=15: pip install 'vae-augment\[parquet\]'\."):
         open_data(path)
 
 
@@ -369,3 +403,27 @@ def test_a_table_of_which_nothing_can_be_used_says_why(tmp_path):
     )
     with pytest.raises(ValueError, match=said):
         open_data(path, on_error="skip")
+
+
+# ---- any other damage ----
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+@pytest.mark.parametrize("name", ["data.parquet", "data-0.arrow"])
+@given(data=st.data())
+@LAW
+def test_any_bytes_changed_end_well(tmp_path, name, compression, data):
+    path = tmp_path / name
+    if name == "data.parquet":
+        pq.write_table(table(), path, compression=compression)
+    else:
+        (tmp_path / "state.json").touch()
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with pa.ipc.new_stream(str(path), table().schema, options=options) as to:
+            to.write_table(table())
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    opened = loaded_or_refused(open_data, path if name == "data.parquet" else tmp_path)
+    assert opened is None or len(opened.dataset) <= 6

@@ -145,7 +145,7 @@ def test_the_table_of_bytes_is_as_specified(tmp_path):
 
 
 def test_a_table_of_many_rows_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("vae_augment.exporting.latents_parquet.ROWS", 7)
+    monkeypatch.setattr("vae_augment.exporting.latents_parquet.AT_ONCE", 7)
     for dtype in ("float32", "int8"):
         read = []
         for name in PATHS:
@@ -209,7 +209,7 @@ def test_a_table_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
-    message = r"parquet needs pyarrow: pip install 'vae-augment\[parquet\]'"
+    message = r"parquet needs pyarrow>=15: pip install 'vae-augment\[parquet\]'"
     with pytest.raises(ValueError, match=message):
         made().save(tmp_path / "new.parquet")
     with pytest.raises(ValueError, match=message):

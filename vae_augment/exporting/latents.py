@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vae_augment.bank.tensor_file import json_text, require_finite, serialized
+from vae_augment.bank.tensor_file import require_finite, serialized
 from vae_augment.data.readers.arrow_untrusted import pyarrow
 from vae_augment.exporting import latents_parquet
 from vae_augment.exporting.item_names import check_item_names
@@ -27,7 +27,7 @@ ENDINGS = (".safetensors", ".parquet")
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """What a bank's encoders make of N images, made by `codec.encode_dataset` or `Latents.load`.
+    """Codes that a bank's encoders give N images, made by `codec.encode_dataset` or `Latents.load`.
 
     Example:
         >>> latents = encode_dataset(bank, source_for(bank, dataset))
@@ -117,7 +117,7 @@ class Latents:
             self.bank_sha256,
         )
         if path.suffix.lower() == ".parquet":
-            content = latents_parquet.serialize(tensors, self.names, json_text(declared.to_dict()), path)
+            content = latents_parquet.serialize(declared, tensors, self.names, path)
         else:
             tensors["names"] = torch.frombuffer(bytearray(names), dtype=torch.uint8)
             content = serialized(tensors, declared.to_dict())
@@ -132,7 +132,8 @@ class Latents:
             ValueError: it is no latent file, is damaged or too new; or no pyarrow for a .parquet.
         """
         path = Path(path)
-        declared, tensors, names = _read_table(path) if path.suffix.lower() == ".parquet" else _read_tensors(path)
+        read = latents_parquet.read if path.suffix.lower() == ".parquet" else _read_tensors
+        declared, tensors, names = read(path)
         try:
             labels, known = tensors["labels"], declared.class_to_idx
             lacking = sorted(set(labels.tolist()) - set(known.values()))
@@ -169,13 +170,6 @@ def _rows(labels: Tensor, class_to_idx: dict[str, int]) -> Tensor:
     """The class of each image as a position."""
     row_of = {label: row for row, label in enumerate(class_to_idx.values())}
     return torch.tensor([row_of[label] for label in labels.tolist()], dtype=torch.long)
-
-
-def _read_table(path: Path) -> tuple[DeclaredLatents, dict[str, Tensor], list[str]]:
-    LATENTS.check_regular(path)
-    table = latents_parquet.LatentTable(path)
-    declared = LATENTS.declared(path, table.text, DeclaredLatents.of, "Parquet")
-    return declared, *table.read(declared)
 
 
 def _read_tensors(path: Path) -> tuple[DeclaredLatents, dict[str, Tensor], list[str]]:

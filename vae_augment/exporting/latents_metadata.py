@@ -1,4 +1,4 @@
-"""What the metadata of a latent file says, each entry checked: the file is untrusted input."""
+"""Metadata of a latent file, each entry checked: the file is untrusted input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MOST_NAME_BYTES = 4 * MOST_CHARACTERS + 1  # in UTF-8, with a NUL behind
 
 @dataclass(frozen=True)
 class DeclaredLatents:
-    """What a file's metadata says, checked as far as it can be without the tensors.
+    """Entries of a file's metadata, checked as far as they can be without the tensors.
 
     Args:
         images: N.
@@ -91,7 +91,7 @@ class DeclaredLatents:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """What the file's metadata says."""
+        """Entries as the file's metadata has them."""
         return {
             "format": LATENTS.format,
             "version": LATENTS.version,

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_augment.data.opened import OpenedData, Problem, refuse
+from vae_augment.data.opened import OpenedData, Problem, check_count, refuse
+from vae_augment.data.readers.arrow_untrusted import read_parquet, read_streams
 from vae_augment.data.readers.columns import IMAGES, LABELS, SPLIT, as_text, chosen_split, column, numbered
 from vae_augment.data.readers.image_files import EncodedImages
-from vae_augment.data.readers.parquet_rows import ParquetRows
-from vae_augment.data.readers.saved_streams import SAVED, read_saved
 from vae_augment.data.readers.shards import check_complete, files_like, split_of
 
-SAVED_PARTS = "dataset_dict.json"  # it or SAVED is in a folder that `save_to_disk` has written
-AT_ONCE = 2**10  # texts, which are larger in memory than in a table
+SAVED = "state.json"  # in a folder of one dataset that `save_to_disk` has written
+SAVED_PARTS = "dataset_dict.json"  # in a folder of several
 
 
 class TableImages(EncodedImages):
@@ -45,51 +44,64 @@ class TableImages(EncodedImages):
 
 
 def is_table_folder(path: Path) -> bool:
-    """Whether a folder holds Parquet files, or was written by `datasets`."""
+    """Say whether a folder holds Parquet files, or was written by `datasets`."""
     return (path / SAVED).is_file() or (path / SAVED_PARTS).is_file() or bool(_parquet_files(path))
 
 
 def open_parquet(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
     """A file is the same in both parts, but for a column "split"."""
-    return _open_parquet([path], path, path.stem, part, on_error, max_pixels)
+    return _opened(_parquet([path], path), path, path.stem, "parquet", part, on_error, max_pixels)
 
 
 def open_table_folder(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
-    name = path.resolve().name
-    files = _parquet_files(path)
+    """Parquet files, those of the part if their names tell of several; or what `save_to_disk` has written."""
+    name, files = path.resolve().name, _parquet_files(path)
     if files:
         splits = {file: split_of(file) for file in files}
         if len(set(splits.values())) > 1 or part == "test":
             wanted = chosen_split(splits.values(), part, str(path))
             files = [file for file in files if splits[file] == wanted]
-        return _open_parquet(files, path, name, part, on_error, max_pixels)
+        return _opened(_parquet(files, path), path, name, "parquet", part, on_error, max_pixels)
     folder = path
     if (path / SAVED_PARTS).is_file():
         parts = [child.name for child in path.iterdir() if (child / SAVED).is_file()]
         folder = path / chosen_split(parts, part, str(path))
-    table = read_saved(folder)
-    return _opened(table, _columns(table.schema, path), path, name, "huggingface", part, on_error, max_pixels)
-
-
-def _open_parquet(files: list[Path], path: Path, name: str, part: str, on_error: str, max_pixels: int) -> OpenedData:
-    check_complete(files)
-    rows = ParquetRows(files)
-    columns = _columns(rows.schema, path)
-    wanted = [f"{columns.images}.bytes" if columns.in_struct else columns.images, columns.labels]
-    table = rows.read([*wanted, *([SPLIT] if SPLIT in rows.schema.names else [])])
-    return _opened(table, columns, path, name, "parquet", part, on_error, max_pixels)
+    return _opened(_saved(folder), path, name, "huggingface", part, on_error, max_pixels)
 
 
 def _parquet_files(path: Path) -> list[Path]:
-    """Those of the folder itself, or of its folder "data", as the hub keeps them."""
+    """Parquet files of the folder itself, or of its folder "data", as the hub keeps them."""
     return files_like(path, "*.parquet") or files_like(path / "data", "*.parquet")
 
 
-def _opened(
-    table: Any, columns: _Columns, path: Path, name: str, source: str, part: str, on_error: str, max_pixels: int
-) -> OpenedData:
-    images, labels = _image_bytes(table, columns), _labels(table, columns)
-    there, rows = images.is_valid().to_pylist(), _rows_of(table, part, path)
+def _parquet(files: list[Path], path: Path) -> Any:
+    """The columns of Parquet files that are of use, as a table."""
+    check_complete(files)
+    return read_parquet(files, lambda schema: _columns(schema, path).wanted)
+
+
+def _saved(folder: Path) -> Any:
+    """The table in a folder that holds one dataset."""
+    files = files_like(folder, "data-*.arrow")
+    if not files:
+        raise ValueError(f"{folder} must hold data-*.arrow files beside {SAVED}, got none.")
+    check_complete(files)
+    table = read_streams(files)
+    check_count(table.num_rows, str(folder))
+    return table
+
+
+def _opened(table: Any, path: Path, name: str, source: str, part: str, on_error: str, max_pixels: int) -> OpenedData:
+    """The images and labels of a table's rows that have both and are of the part."""
+    from pyarrow import compute
+
+    columns = _columns(table.schema, path)
+    images, labels, rows = table[columns.images], _texts(table[columns.labels]), _rows_of(table, part, path)
+    if columns.in_struct:
+        images = compute.struct_field(images, "bytes")
+    if columns.names:
+        labels = ["" if label.startswith("-") else label for label in labels]  # -1: it is not known
+    there = images.is_valid().to_pylist()
     reasons = {
         row: "it holds no image's bytes" if labels[row] else "it has no label"
         for row in rows
@@ -114,10 +126,11 @@ class _Columns(NamedTuple):
     in_struct: bool
     labels: str
     names: list[str]
+    wanted: list[str]  # of the columns, as they are read from Parquet
 
 
 def _columns(schema: Any, path: Path) -> _Columns:
-    """Those of a table, by its schema alone. ValueError for what is of another kind."""
+    """Find the columns of a table by its schema alone. Raises ValueError for a table of another kind."""
     from pyarrow import types
 
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
@@ -131,18 +144,19 @@ def _columns(schema: Any, path: Path) -> _Columns:
     held = kind.field(kind.get_field_index("bytes")).type if in_struct else kind
     if not (types.is_binary(held) or types.is_large_binary(held)):
         raise ValueError(f"column {images!r} of {path} must hold the bytes of image files, got {held}.")
-    for name in (labels, *([SPLIT] if SPLIT in schema.names else [])):
+    others = [labels, *({SPLIT} & {*schema.names})]
+    for name in others:
         kind = schema.field(name).type
         if types.is_nested(kind):
             raise ValueError(f"column {name!r} of {path} must hold whole numbers or names, got {kind}.")
     names = features.get(labels, {}).get("names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         names = []
-    return _Columns(images, in_struct, labels, names)
+    return _Columns(images, in_struct, labels, names, [f"{images}.bytes" if in_struct else images, *others])
 
 
 def _rows_of(table: Any, part: str, path: Path) -> list[int]:
-    """Those whose "split" is the part, if there is such a column."""
+    """Rows whose "split" is the part, or all if there is no such column."""
     if SPLIT not in table.column_names or not table.num_rows:
         return list(range(table.num_rows))
     splits = _texts(table[SPLIT])
@@ -150,33 +164,15 @@ def _rows_of(table: Any, part: str, path: Path) -> list[int]:
     return [row for row, split in enumerate(splits) if split == wanted]
 
 
-def _labels(table: Any, columns: _Columns) -> list[str]:
-    """The label of each row as text, "" where it is missing."""
-    labels = _texts(table[columns.labels])
-    if columns.names:
-        return ["" if label.startswith("-") else label for label in labels]  # -1: it is not known
-    return labels
-
-
 def _texts(held: Any) -> list[str]:
     """The values of a column as text, each text once in memory."""
     known: dict[str, str] = {}
-    texts: list[str] = []
-    for start in range(0, len(held), AT_ONCE):
-        texts += [known.setdefault(text, text) for text in map(as_text, held.slice(start, AT_ONCE).to_pylist())]
-    return texts
-
-
-def _image_bytes(table: Any, columns: _Columns) -> Any:
-    """The column of images, as bytes."""
-    from pyarrow import compute
-
-    images = table[columns.images]
-    return compute.struct_field(images, "bytes") if columns.in_struct else images
+    texts = (as_text(value.as_py()) for value in held)
+    return [known.setdefault(text, text) for text in texts]
 
 
 def _features(schema: Any) -> dict[str, dict[str, Any]]:
-    """What `datasets` has noted of each column: its type, the names of its labels."""
+    """Notes of `datasets` on each column: its type, the names of its labels."""
     noted = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         features = json.loads(noted)["info"]["features"]

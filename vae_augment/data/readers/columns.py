@@ -1,4 +1,4 @@
-"""Which column, or key, of a table holds images, labels, and the part that a row belongs to."""
+"""Names of the columns, or keys, of a table that hold images, labels, and the part that a row belongs to."""
 
 from __future__ import annotations
 
