@@ -42,7 +42,7 @@ def test_a_file_in_the_place_of_an_image_is_not_replaced(with_bank):
     Path("made/down", free).write_bytes(b"mine")
     code, _, err = run(f"{RECONSTRUCT} --overwrite")
     assert code == 2
-    assert f"made/down/{free} is not of the export that was here, and a new image would take its place: move it" in err
+    assert f"made/down/{free} is not of the export that was here, and would be replaced: move it" in err
     assert Path("made/down", free).read_bytes() == b"mine"
 
 

@@ -61,12 +61,14 @@ def explore(
     from vae_augment.exploring.exploration import explore as run
     from vae_augment.exploring.exploration import planned
     from vae_augment.exploring.folder import check
+    from vae_augment.files.folders import filling
 
     loaded = VAEBank.load(bank)
     parts = None if only is None else [part.strip() for part in only.split(",")]
     chosen: dict[str, Any] = {"only": parts, "classes": classes, "directions": DIRECTIONS[directions]}
     plan = planned(loaded, images=data is not None, **chosen)
-    check(out, plan.files(loaded), overwrite=overwrite)
+    with filling(out):  # refused before data is read, if it is
+        check(out, plan.files(loaded), overwrite=overwrite)
     images = None
     if data is not None:
         opened = open_bank_data(loaded, data=data, seed=seed, **options)

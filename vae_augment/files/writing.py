@@ -77,14 +77,24 @@ def filled_at_once(folder: Path, name: str) -> Iterator[Path]:
         folder: made if it is not there, and not left empty.
         name: what comes, for the name of the folder inside.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     partial = folder / _partial_name(name)
+    with kept_if_filled(folder):
+        try:
+            partial.mkdir()
+            yield partial
+            _move_into(folder, partial)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def kept_if_filled(folder: Path) -> Iterator[None]:
+    """Make a folder, with those above it if need be; of those that were made, the empty ones go again at the end."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        _move_into(folder, partial)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         with suppress(OSError):  # the first that is not empty
             for path in made:
                 path.rmdir()

@@ -1,0 +1,137 @@
+"""One writer at a time fills a folder, and it leaves nothing behind that says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import filelock
+import pytest
+
+from tests.commands import contents, run
+from tests.faults.forked import start
+from vae_augment import exporting
+from vae_augment.files.folders import LOCK, filling
+
+COMMAND = "generate bars.safetensors --out made --per-class 4"
+
+
+def fill(folder):
+    with filling(folder):
+        (folder / "file").write_bytes(b"mine")
+
+
+def refused(folder, message):
+    with pytest.raises(FileExistsError, match=message), filling(folder):
+        raise AssertionError
+
+
+def test_a_folder_is_made_and_its_lock_goes(tmp_path):
+    fill(tmp_path / "new" / "folder")
+    assert contents(tmp_path) == {"new/folder/file": b"mine"}
+
+
+def test_a_folder_that_nothing_is_written_into_goes_again(tmp_path):
+    with pytest.raises(OSError, match="full"), filling(tmp_path / "new" / "folder"):
+        raise OSError("full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_writer_is_told_who_the_first_is(tmp_path):
+    with filling(tmp_path):
+        refused(tmp_path, f"{tmp_path.name} is being filled by process {os.getpid()}: wait for its end, or name")
+        assert (tmp_path / LOCK).exists()  # the second has left it
+        (tmp_path / LOCK).write_text("")
+        refused(tmp_path, "is being filled by another process: wait")
+    fill(tmp_path)
+
+
+def test_a_lock_that_nobody_holds_keeps_nobody_out(tmp_path):
+    for left in ("", str(os.getpid()), "Infinity", "hello"):
+        (tmp_path / LOCK).write_text(left)
+        fill(tmp_path)
+    assert contents(tmp_path) == {"file": b"mine"}
+
+
+@pytest.mark.parametrize("error", [OSError(37, "No locks available"), NotImplementedError("no flock")])
+def test_where_there_are_no_locks_folders_are_filled_all_the_same(tmp_path, monkeypatch, error):
+    def acquire(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    fill(tmp_path)
+    assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_a_link_in_the_locks_place_is_not_followed(tmp_path):
+    (tmp_path / "thesis.txt").write_bytes(b"years of work")
+    (tmp_path / LOCK).symlink_to("thesis.txt")
+    refused(tmp_path, f"{LOCK} must be a file, it is a link: remove it, or name another folder")
+    assert (tmp_path / "thesis.txt").read_bytes() == b"years of work"
+
+
+def test_a_file_or_a_dangling_link_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("hello")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        refused(tmp_path / name, f"{name} must be a folder, it is a file, or a link to none")
+
+
+# ---- two processes ----
+
+
+@pytest.fixture
+def first(with_bank, monkeypatch):
+    """A process that is generating into "made", and goes on when there is a file "go"."""
+    write = exporting.write_quickly
+
+    def wait(folder, name, content):
+        write(folder, name, content)
+        while not (with_bank / "go").exists():
+            time.sleep(0.001)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exporting, "write_quickly", wait)
+        process = start(f"{COMMAND} --workers 0", with_bank, with_bank / "log.txt")
+    while not list(with_bank.glob("made/*/*.png")):
+        time.sleep(0.001)
+    yield process
+    process.kill()
+    process.join()
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        f"{COMMAND} --overwrite",
+        f"{COMMAND} --resume",
+        COMMAND,
+        "reconstruct bars.safetensors --data bars --out made --overwrite",
+        "explore bars.safetensors --out made --overwrite",
+    ],
+)
+def test_a_second_process_is_refused_and_the_firsts_images_are_complete(first, with_bank, second):
+    log = with_bank / "second.txt"
+    process = start(second, with_bank, log)
+    process.join(60)
+    assert process.exitcode == 2
+    assert log.read_text() == (
+        f"vae-augment: error: made is being filled by process {first.pid}: wait for its end, or name another.\n"
+    )
+    Path("go").touch()
+    first.join(60)
+    assert first.exitcode == 0
+    run(COMMAND.replace("made", "afresh"))
+    assert contents("made") == contents("afresh")
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--resume"])
+def test_the_lock_of_a_process_that_was_killed_keeps_nobody_out_and_goes(first, option):
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    assert Path("made", LOCK).exists()
+    assert run(f"{COMMAND} {option}")[0] == 0
+    run(COMMAND.replace("made", "afresh"))
+    assert contents("made") == contents("afresh")
