@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
-from vae_augment.cli.paths import check_new_folder
+from vae_augment.cli.paths import check_folder
 
 DIRECTIONS = {"both": ("axes", "principal"), "axes": ("axes",), "principal": ("principal",)}
 
@@ -53,7 +53,7 @@ def explore(
 
     --data is what the bank was fitted on. Nearest training images and KL divergences need it.
     """
-    check_new_folder("--out", out)
+    check_folder("--out", out)
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank

@@ -8,6 +8,7 @@ import platform
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -107,6 +108,13 @@ def _move_into(target: Path, folder: Path) -> None:
             _move_into(target / path.name, path)
         else:
             path.replace(target / path.name)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError unless a file can be written into a folder or, before it is made, into the nearest one above it."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with tempfile.TemporaryFile(dir=nearest) as file:
+        file.write(b"x")
 
 
 def sweep(folder: Path, names: Collection[str] | None = None) -> None:
