@@ -23,6 +23,12 @@ def shortened(text: str, limit: int = NAME_WIDTH) -> str:
     return f"{''.join(start)}…{''.join(end)}"
 
 
+def one_line(text: str, limit: int | None = None) -> str:
+    """A text, `printable`, in one line; `shortened`, if it may have no more than `limit` characters."""
+    line = " ".join(text.split())
+    return printable(line) if limit is None else shortened(line, limit)
+
+
 def _at_most(parts: list[str], limit: int) -> list[str]:
     """The first of the parts, that together have at most `limit` characters."""
     return parts[: bisect_right(list(accumulate(map(len, parts))), limit)]

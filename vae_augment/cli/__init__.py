@@ -26,7 +26,7 @@ from vae_augment.cli.morph import morph
 from vae_augment.cli.reconstruct import reconstruct
 from vae_augment.cli.report import report
 from vae_augment.cli.stopping import how_to_resume, stopped_by_signals
-from vae_augment.printable import printable
+from vae_augment.printable import one_line
 
 
 class _OneLineErrors(click.Group):
@@ -76,7 +76,7 @@ def _prepare_streams() -> None:
 
 
 def _fail(message: str, code: int, resume: str = "") -> NoReturn:
-    click.echo(f"vae-augment: error: {printable(' '.join(message.split()))}{resume}", err=True)
+    click.echo(f"vae-augment: error: {one_line(message)}{resume}", err=True)
     sys.exit(code)
 
 

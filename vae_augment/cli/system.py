@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from vae_augment import __version__
 from vae_augment.files.writing import cache_folder, check_writable
-from vae_augment.printable import shortened
+from vae_augment.printable import one_line
 from vae_augment.transforms import requirement as packages
 
 EXTRAS = ("compat", "parquet", "tensorboard")  # those that are not for developers
@@ -83,12 +83,12 @@ def _examine_torch() -> dict[str, Any]:
         try:
             _ask_torch(found)
         except Exception as error:  # whatever a broken installation raises
-            found["error"] = _one_line(f"{type(error).__name__}: {error}")
-    return {**found, "said": list(dict.fromkeys(_one_line(str(warning.message)) for warning in given))}
+            found["error"] = _sentence(f"{type(error).__name__}: {error}")
+    return {**found, "said": list(dict.fromkeys(_sentence(str(warning.message)) for warning in given))}
 
 
-def _one_line(text: str) -> str:
-    return shortened(" ".join(text.split()).rstrip("."), 300)
+def _sentence(text: str) -> str:
+    return one_line(text, 300).rstrip(".")  # a full stop is put behind it
 
 
 def _ask_torch(found: dict[str, Any]) -> None:
