@@ -38,17 +38,7 @@ def atomic_write(path: str | Path, content: bytes) -> None:
             file.write(content)
         return
     target = Path(path).resolve()
-    partial = target.with_name(_partial_name(target.name))
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    _replace(str(target.parent), target.name, content, synced=True)
     _sync_folder(target.parent)
 
 
@@ -57,10 +47,17 @@ def write_quickly(folder: str, name: str, content: Any) -> None:
 
     For many small files that a synced manifest lists.
     """
+    _replace(folder, name, content, synced=False)
+
+
+def _replace(folder: str, name: str, content: Any, *, synced: bool) -> None:
     partial = f"{folder}{os.sep}{_partial_name(name)}"
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "xb") as file:
             file.write(content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, f"{folder}{os.sep}{name}")
     except BaseException:
         with suppress(FileNotFoundError):
