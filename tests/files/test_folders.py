@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 
 import filelock
 import pytest
@@ -56,6 +59,20 @@ def test_where_there_are_no_locks_folders_are_filled_all_the_same(tmp_path, monk
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
     fill(tmp_path)
     assert contents(tmp_path) == {"file": b"mine"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_what_a_killed_process_left_where_there_is_no_flock_keeps_nobody_out(tmp_path, number):
+    code = (
+        "import errno, fcntl, os, sys\nfrom pathlib import Path\nfrom vae_augment.files.folders import filling\n"
+        "def flock(*arguments): raise OSError(int(sys.argv[2]), 'no flock')\n"
+        "fcntl.flock = flock\n"
+        "with filling(Path(sys.argv[1])):\n    Path(sys.argv[1], 'file').touch()\n    os._exit(int(sys.argv[3]))"
+    )
+    for code_wanted in (3, 4):
+        command = [sys.executable, "-W", "error", "-c", code, tmp_path, str(number), str(code_wanted)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (code_wanted, "")
 
 
 def test_a_link_in_the_locks_place_is_not_followed(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,13 +52,16 @@ def filling(folder: Path) -> Iterator[None]:
     with kept_if_filled(folder):
         path = folder / LOCK
         _refuse_link(path, "file")
-        holder = read_json(path, int)  # first: some versions of filelock empty the file that they fail to lock
+        before = _text(path)  # some versions of filelock empty the file that they fail to lock
         lock = FileLock(path)
         try:
-            lock.acquire(timeout=PATIENCE)
-            path.write_text(str(os.getpid()))
+            with warnings.catch_warnings(action="ignore"):  # of flock lacking, where filelock has a marker instead
+                lock.acquire(timeout=PATIENCE)
+            if _text(path) in ("", before):  # else it is such a marker, which says who made it
+                path.write_text(str(os.getpid()))
         except Timeout:
-            by = "another process" if holder is None else f"process {holder}"
+            holder = before.split()[0] if before.strip() else ""
+            by = f"process {holder}" if holder.isdecimal() else "another process"
             raise FileExistsError(f"{folder} is being filled by {by}: wait for its end, or name another.") from None
         except (OSError, NotImplementedError) as error:
             logger.info("no lock on %s: %s", folder, error)
@@ -68,6 +72,12 @@ def filling(folder: Path) -> Iterator[None]:
                 with suppress(OSError):
                     path.unlink()  # before the lock is released: afterwards it may be another's
                 lock.release()
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError, ValueError):
+        return path.read_text()
+    return ""
 
 
 def check(folder: Path, kind: Kind, earlier: Files | None, wanted: Files, *, replaces: bool, hint: str = "") -> None:
@@ -118,7 +128,7 @@ def write_json(path: Path, content: object) -> None:
 
 def read_json(path: Path, parse: Callable[[Any], Parsed]) -> Parsed | None:
     """Read a JSON file that anyone may have written; None if there is none, or `parse` raises for its content."""
-    with suppress(OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         return parse(json.loads(path.read_bytes()))
     return None
 
