@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+
 NAME_WIDTH = 60  # characters of a class name in a table or a line
 
 
@@ -20,11 +23,12 @@ def shortened(text: str, limit: int = NAME_WIDTH) -> str:
     return f"{''.join(start)}…{''.join(end)}"
 
 
+def one_line(text: str, limit: int | None = None) -> str:
+    """A text, `printable`, in one line; `shortened`, if it may have no more than `limit` characters."""
+    line = " ".join(text.split())
+    return printable(line) if limit is None else shortened(line, limit)
+
+
 def _at_most(parts: list[str], limit: int) -> list[str]:
     """The first of the parts, that together have at most `limit` characters."""
-    length = 0
-    for count, part in enumerate(parts):
-        length += len(part)
-        if length > limit:
-            return parts[:count]
-    return parts
+    return parts[: bisect_right(list(accumulate(map(len, parts))), limit)]

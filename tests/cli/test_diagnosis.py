@@ -1,37 +1,49 @@
-from dataclasses import replace
+"""What is wrong with a machine that is told of. What is told of this one is tested in test_system.py."""
 
 import pytest
 
-from vae_augment.cli.diagnosis import ERROR, NOTE, WARNING, diagnose
-from vae_augment.cli.system import NEEDED, OPTIONAL, Device, Folder, System, Torch
+from vae_augment.cli.system import ERROR, EXTRAS, NOTE, TORCH, WARNING, diagnose
+from vae_augment.transforms import requirement as packages
 
-TORCH = Torch(cuda="12.8", threads=4, places=("data",), devices=(), chosen="cpu", bfloat16=False)
-SOUND = System(
-    python="3.12.0",
-    platform="Linux",
-    versions={"vae-augment": "0.1.0", **NEEDED, "torch": "2.7.1+cu128", **dict.fromkeys(OPTIONAL)},
-    torch=TORCH,
-    cores=4,
-    omp_num_threads=None,
-    nvidia=False,
-    cache=Folder("cache", 0, 0, True),
-    data={"data": False},
-    shared_memory=2**30,
-)
+LEAST = {name: min(each.specifier, key=str).version for name, each in packages.requirements().items()}
+LEAST["albumentations"] = "2.0.8"
+H100 = {"name": "H100", "memory": 80 * 10**9}
+SOUND = {
+    "python": "3.12.0",
+    "platform": "Linux",
+    "versions": {
+        "vae-augment": "0.1.0",
+        **dict.fromkeys(packages.requirements(*EXTRAS)),
+        **LEAST,
+        "torch": "2.7.1+cu128",
+    },
+    "torch": {**TORCH, "cuda": "12.8", "threads": 4, "places": ["data"], "chosen": "cpu", "bfloat16": False},
+    "cores": 4,
+    "omp_num_threads": None,
+    "nvidia": False,
+    "cache": {"path": "cache", "bytes": 0, "banks": 0, "writable": True},
+    "data": {"data": False},
+    "shared_memory": 2**30,
+}
+FULL = {"path": "/full", "bytes": 1234, "banks": 1, "writable": False}
+
+
+def sound(**changes):
+    return {**SOUND, **changes}
 
 
 def with_versions(**versions):
-    return replace(SOUND, versions=SOUND.versions | {name.replace("_", "-"): v for name, v in versions.items()})
+    return sound(versions=SOUND["versions"] | {name.replace("_", "-"): v for name, v in versions.items()})
 
 
 def with_torch(**changes):
-    return replace(SOUND, torch=replace(TORCH, **changes))
+    return sound(torch=SOUND["torch"] | changes)
 
 
 def test_nothing_is_wrong_with_a_sound_system():
     assert diagnose(SOUND) == []
-    assert diagnose(replace(SOUND, shared_memory=None)) == []
-    assert diagnose(replace(SOUND, nvidia=True, torch=replace(TORCH, devices=(Device("H100", 1),)))) == []
+    assert diagnose(sound(shared_memory=None)) == []
+    assert diagnose(sound(nvidia=True, torch=SOUND["torch"] | {"devices": [H100]})) == []
 
 
 NMS = "RuntimeError: operator torchvision::nms does not exist"
@@ -41,8 +53,8 @@ NMS = "RuntimeError: operator torchvision::nms does not exist"
     ("system", "subject", "severity", "text", "fix"),
     [
         (with_versions(scipy=None), "scipy", ERROR, "scipy is not installed.", 'pip install "scipy>=1.11"'),
-        (with_versions(numpy="1.25.9"), "numpy", ERROR, "numpy is 1.25.9, and 1.26 or later is", '"numpy>=1.26"'),
-        (with_versions(torch="2.5.1+cu121"), "torch", ERROR, "torch is 2.5.1+cu121, and 2.6 or later", '"torch>=2.6"'),
+        (with_versions(numpy="1.25.9"), "numpy", ERROR, "numpy is 1.25.9, and numpy>=1.26 is", '"numpy>=1.26"'),
+        (with_versions(torch="2.5.1+cu121"), "torch", ERROR, "torch is 2.5.1+cu121, and torch>=2.6", '"torch>=2.6"'),
         (
             with_versions(opencv_python_headless=None),
             "opencv-python-headless",
@@ -55,7 +67,7 @@ NMS = "RuntimeError: operator torchvision::nms does not exist"
             with_versions(albumentations="2.1.0"),
             "albumentations",
             WARNING,
-            "2.0.8 or later below 2.1, got 2.1.0.",
+            "albumentations>=2.0.8,<2.1, got 2.1.0.",
             "pip",
         ),
         (
@@ -87,30 +99,30 @@ NMS = "RuntimeError: operator torchvision::nms does not exist"
             "begin with",
         ),
         (with_torch(device_error="got 'cuda': busy"), "device", ERROR, "got 'cuda': busy", "device='cpu'"),
-        (replace(SOUND, nvidia=True), "device", NOTE, "torch sees no CUDA device", "nvidia-smi"),
+        (sound(nvidia=True), "device", NOTE, "torch sees no CUDA device", "nvidia-smi"),
         (
-            replace(SOUND, nvidia=True, torch=replace(TORCH, cuda=None)),
+            sound(nvidia=True, torch=SOUND["torch"] | {"cuda": None}),
             "device",
             NOTE,
             "torch sees no CUDA device",
             "This torch is built without CUDA",
         ),
-        (replace(SOUND, cores=2), "threads", WARNING, "torch uses 4 threads on 2 cores", "Set OMP_NUM_THREADS=2."),
+        (sound(cores=2), "threads", WARNING, "torch uses 4 threads on 2 cores", "Set OMP_NUM_THREADS=2."),
         (
-            replace(SOUND, cores=16, omp_num_threads="4"),
+            sound(cores=16, omp_num_threads="4"),
             "threads",
             NOTE,
             "torch uses 4 of 16 cores, as OMP_NUM_THREADS says.",
             "Unset it",
         ),
         (
-            replace(SOUND, cache=Folder("/full", 0, 0, False)),
+            sound(cache=FULL),
             "cache",
             ERROR,
             "/full cannot be written: a dataset wrapped without a bank is fitted anew",
             "Set VAE_AUGMENT_CACHE to a folder that can be written.",
         ),
-        (replace(SOUND, shared_memory=64 * 2**20), "shared memory", WARNING, "end with a bus error", "--shm-size=2g"),
+        (sound(shared_memory=64 * 2**20), "shared memory", WARNING, "end with a bus error", "--shm-size=2g"),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(system, subject, severity, text, fix):
@@ -123,20 +135,35 @@ def test_what_is_wrong_is_told_with_what_to_do(system, subject, severity, text, 
 def test_another_opencv_serves_too():
     assert diagnose(with_versions(opencv_python_headless=None, opencv_python="4.10.0.84")) == []
     (problem,) = diagnose(with_versions(opencv_python_headless=None, opencv_python="4.8"))
-    assert problem.text == "opencv-python is 4.8, and 4.9 or later is needed."
+    assert problem.text == "opencv-python is 4.8, and opencv-python>=4.9 is needed."
 
 
 def test_a_missing_torch_is_told_once():
-    missing = replace(
-        with_versions(torch=None), torch=Torch(error="ModuleNotFoundError: No module named 'torch'"), nvidia=True
-    )
+    torch = {**TORCH, "error": "ModuleNotFoundError: No module named 'torch'"}
+    missing = {**with_versions(torch=None), "torch": torch, "nvidia": True}
     assert [problem.text for problem in diagnose(missing)] == ["torch is not installed."]
 
 
 def test_fewer_threads_than_cores_are_no_problem_where_nobody_asked_for_them():
-    assert diagnose(replace(SOUND, cores=8)) == []
+    assert diagnose(sound(cores=8)) == []
 
 
 def test_the_worst_comes_first():
-    worst = replace(with_versions(albumentations=None), nvidia=True, cache=Folder("/full", 0, 0, False))
+    worst = {**with_versions(albumentations=None), "nvidia": True, "cache": FULL}
     assert [problem.severity for problem in diagnose(worst)] == [ERROR, WARNING, NOTE]
+
+
+@pytest.mark.parametrize("version", ["2.6.0a0+df5bbc09d1.nv24.12", "2.7.0.dev20250101+cu128", "from-source"])
+def test_a_build_of_a_version_that_is_new_enough_is_taken(version):
+    assert diagnose(with_versions(torch=version)) == []
+
+
+def test_what_is_not_known_of_a_package_that_is_not_installed_is_said(monkeypatch):
+    def requires(name):
+        raise packages.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages.metadata, "requires", requires)
+    (problem,) = diagnose(SOUND)
+    assert (problem.subject, problem.severity) == ("vae-augment", WARNING)
+    assert "vae-augment is not installed" in problem.text
+    assert "pip install" in problem.fix

@@ -4,16 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_diagnosis import SOUND, with_torch, with_versions
+from tests.cli.test_diagnosis import FULL, H100, LEAST, SOUND, sound, with_torch, with_versions
 from tests.commands import run
 from vae_augment import __version__
 from vae_augment.cli import system
-from vae_augment.cli.system import NEEDED, Device, Folder, Torch
+from vae_augment.cli.system import TORCH
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def doctor(monkeypatch):
 
 def rows(out):
     """The words of each line by the name that stands in it."""
-    names = {*SOUND.versions, "Python", "platform", "device", "bfloat16", "threads", "shared", "cache", "data"}
+    names = {*SOUND["versions"], "Python", "platform", "device", "bfloat16", "threads", "shared", "cache", "data"}
     lines = [line.split() for line in out.partition("\n\nerror: ")[0].splitlines()]
     return {word: words for words in lines for word in words[:2] if word in names}
 
@@ -38,8 +37,8 @@ def test_doctor_prints_what_there_is(doctor):
     code, out, err = doctor(SOUND)
     assert (code, err) == (0, "")
     found = rows(out)
-    assert {name: found[name] for name in NEEDED} == {
-        name: [name, SOUND.versions[name]] for name in NEEDED
+    assert {name: found[name] for name in LEAST} == {
+        name: [name, SOUND["versions"][name]] for name in LEAST
     }  # none is marked
     assert found["datasets"] == ["datasets", "not", "installed"]
     assert "device cpu; torch is built for CUDA 12.8" in " ".join(out.split())
@@ -49,8 +48,8 @@ def test_doctor_prints_what_there_is(doctor):
 
 
 def test_devices_are_listed_with_their_memory(doctor):
-    devices = (Device("H100", 80 * 10**9), Device("T4", 16 * 10**9))
-    out = doctor(replace(with_torch(devices=devices, chosen="cuda"), nvidia=True, omp_num_threads="4"))[1]
+    devices = [H100, {"name": "T4", "memory": 16 * 10**9}]
+    out = doctor({**with_torch(devices=devices, chosen="cuda"), "nvidia": True, "omp_num_threads": "4"})[1]
     assert "device cuda; torch is built for CUDA 12.8 cuda:0: H100, 80.0 GB cuda:1: T4, 16.0 GB" in " ".join(
         out.split()
     )
@@ -58,7 +57,7 @@ def test_devices_are_listed_with_their_memory(doctor):
 
 
 def test_what_is_wrong_is_marked_and_told_with_what_to_do(doctor):
-    broken = replace(with_versions(albumentations=None), nvidia=True, cache=Folder("/full", 1234, 1, False))
+    broken = {**with_versions(albumentations=None), "nvidia": True, "cache": FULL}
     code, out, err = doctor(broken)
     assert (code, err) == (1, "")
     found = rows(out)
@@ -77,25 +76,25 @@ def test_what_is_wrong_is_marked_and_told_with_what_to_do(doctor):
 
 
 def test_warnings_and_notes_alone_exit_with_0(doctor):
-    code, out, _ = doctor(replace(with_versions(albumentationsx="2.1.0"), nvidia=True))
+    code, out, _ = doctor({**with_versions(albumentationsx="2.1.0"), "nvidia": True})
     assert code == 0
     assert "does not run with albumentationsx" in out
     assert out.splitlines()[-1] == "It works."
 
 
 def test_what_torch_would_have_told_is_not_known_without_it(doctor):
-    code, out, err = doctor(replace(SOUND, torch=Torch(error="ImportError: no"), data={}))
+    code, out, err = doctor(sound(torch={**TORCH, "error": "ImportError: no"}, data={}))
     assert (code, err) == (1, "")
     assert out.count("not known") == 4  # device, bfloat16, threads, places of data
 
 
 def test_json_says_the_same(doctor):
-    broken = replace(with_versions(albumentations=None), cache=Folder("/full", 3, 1, False))
+    broken = {**with_versions(albumentations=None), "cache": FULL}
     code, out, err = doctor(broken, "--json")
     assert (code, err) == (1, "")
     found = json.loads(out)
     assert (found["works"], found["versions"]["torch"], found["torch"]["threads"]) == (False, "2.7.1+cu128", 4)
-    assert found["cache"] == {"path": "/full", "bytes": 3, "banks": 1, "writable": False}
+    assert found["cache"] == FULL
     assert [(problem["subject"], problem["severity"]) for problem in found["problems"]] == [
         ("cache", "error"),
         ("albumentations", "warning"),

@@ -71,7 +71,7 @@ def test_more_is_said_by_v_and_nothing_by_q(command, said):
 def test_a_warning_is_one_line_and_where_it_is_from_is_told_of_others():
     lines = run("say")[2].splitlines()
     assert lines[0] == "vae-augment: warning: images are left out"
-    assert lines[1].startswith("vae-augment: warning: Corrupt EXIF data (UserWarning, test_cli_messages.py:")
+    assert lines[1].startswith("vae-augment: warning: Corrupt EXIF data (UserWarning, test_messages.py:")
     assert run("say -v")[2].splitlines()[1] == f"{lines[0]} (DataWarning)"
 
 

@@ -55,6 +55,15 @@ def test_a_path_that_cannot_be_written_to_is_said_before_any_work(with_bank, com
     assert sorted(with_bank.rglob("*")) == before
 
 
+def test_a_full_disk_is_said_before_any_work(here, monkeypatch):
+    def full(dir):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vae_augment.files.writing.tempfile.TemporaryFile", full)
+    said = "vae-augment: error: --out: the folder . may not be written to: No space left on device.\n"
+    assert run("fit --data bars --out new.safetensors") == (1, "", said)
+
+
 @pytest.mark.parametrize("command", ["fit --data bars --out bars/down/1.safetensors", "fit --data a.csv --out a.csv"])
 def test_a_bank_does_not_replace_the_data(here, command):
     (here / "bars" / "down" / "1.png").write_bytes(next((here / "bars" / "down").iterdir()).read_bytes())

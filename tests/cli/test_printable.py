@@ -8,7 +8,7 @@ from tests.commands import run
 from tests.conftest import CONFIG
 from vae_augment import VAEBank, fit
 from vae_augment.fitting import stages
-from vae_augment.printable import printable, shortened
+from vae_augment.printable import one_line, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,11 @@ def test_what_a_terminal_acts_on_is_escaped(text, shown):
 def test_a_long_text_is_left_out_in_the_middle(text, limit, shown):
     assert shortened(text, limit) == shown
     assert len(shown) <= limit
+
+
+def test_lines_are_joined():
+    assert one_line(" no\n  such\tfile\x1b ") == r"no such file\x1b"
+    assert one_line("no\n such file", 8) == "no …file"
 
 
 @given(st.text(), st.integers(1, 30))

@@ -57,7 +57,7 @@ def test_a_file_in_the_place_of_an_image_is_neither_taken_for_it_nor_replaced(wi
     mine.write_bytes(Path("made/down/000001.png").read_bytes())
     code, _, err = run(f"generate bars.safetensors --out made --per-class 3 {option}")
     assert code == 2
-    assert "made/down/000002.png is not of the export that was here, and a new image would take its place: move" in err
+    assert "made/down/000002.png is not of the export that was here, and would be replaced: move" in err
     mine.rename("mine.png")
     assert run("generate bars.safetensors --out made --per-class 3 --resume")[0] == 0
     run("generate bars.safetensors --out afresh --per-class 3")

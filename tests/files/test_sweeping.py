@@ -12,7 +12,7 @@ import pytest
 from tests.commands import run
 from tests.conftest import Shapes
 from vae_augment import VAEAugmentedDataset
-from vae_augment.exporting.folder import CLASSES, MANIFEST, UNFINISHED
+from vae_augment.exporting.folder import EXPORT
 from vae_augment.files.writing import _machine, sweep
 from vae_augment.fitting.checkpoint import Checkpoint, discard
 
@@ -115,7 +115,7 @@ def test_a_fit_sweeps_beside_its_bank(here, gone):
 def test_an_export_sweeps_its_folder_and_those_of_its_classes(with_bank, gone, option):
     if option:
         run("generate bars.safetensors --out made --per-class 2")
-    left = [plant(with_bank / "made", name, gone) for name in (UNFINISHED, MANIFEST, CLASSES)]
+    left = [plant(with_bank / "made", name, gone) for name in EXPORT.own]
     others = []
     if option:
         left += [plant(with_bank / "made" / name, "000001.png", gone) for name in Shapes.classes]

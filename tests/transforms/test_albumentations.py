@@ -387,8 +387,8 @@ def test_it_says_what_it_is(bank):
         ({"albumentationsx": "2.0.8"}, "does not run with albumentationsx, which is installed: it is AGPL-licensed"),
         ({"albumentationsx": "2.1.0", "albumentations": None}, "pip uninstall albumentationsx albumentations; "),
         ({"albumentations": None}, "VAEJitter needs albumentations, which is not installed. "),
-        ({"albumentations": "2.0.7"}, "VAEJitter needs albumentations 2.0.8 or later below 2.1, got 2.0.7. "),
-        ({"albumentations": "2.1.0rc1"}, "VAEJitter needs albumentations 2.0.8 or later below 2.1, got 2.1.0rc1. "),
+        ({"albumentations": "2.0.7"}, "VAEJitter needs albumentations>=2.0.8,<2.1, got 2.0.7. "),
+        ({"albumentations": "2.1.0rc1"}, "VAEJitter needs albumentations>=2.0.8,<2.1, got 2.1.0rc1. "),
     ],
 )
 def test_another_albumentations_is_refused(versions, message, monkeypatch):

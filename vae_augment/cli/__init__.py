@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -26,10 +25,8 @@ from vae_augment.cli.messages import add_options, in_lines, shows_more
 from vae_augment.cli.morph import morph
 from vae_augment.cli.reconstruct import reconstruct
 from vae_augment.cli.report import report
-from vae_augment.cli.stopping import NAMES, how_to_resume, stopped_by_signals
-from vae_augment.printable import printable
-
-WORKERS_END = 0.3  # seconds, after which those that are left are killed
+from vae_augment.cli.stopping import how_to_resume, stopped_by_signals
+from vae_augment.printable import one_line
 
 
 class _OneLineErrors(click.Group):
@@ -44,7 +41,7 @@ class _OneLineErrors(click.Group):
         given = args[0] if args else extra.get("args")
         resume = how_to_resume(list(sys.argv[1:] if given is None else given))
         try:
-            with stopped_by_signals(lambda name: _end_now(f"stopped by {name}.", resume)):
+            with stopped_by_signals(resume):
                 code = run(*args, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
@@ -52,11 +49,8 @@ class _OneLineErrors(click.Group):
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "vae-augment"
             _fail(f"{error.format_message().rstrip('.')}. Try '{command} --help'.", INPUT_WRONG)
-        except click.Abort as error:
-            by = str(error.__cause__ or "the user")
-            if by in NAMES:
-                _end_now(f"stopped by {by}.", resume)
-            _fail(f"stopped by {by}.", WORK_FAILED, resume)
+        except click.Abort:
+            _fail("stopped by the user.", WORK_FAILED, resume)
         except Exception as error:  # the command line's edge: everything ends in a message and a code
             if shows_more():
                 raise
@@ -82,23 +76,8 @@ def _prepare_streams() -> None:
 
 
 def _fail(message: str, code: int, resume: str = "") -> NoReturn:
-    click.echo(f"vae-augment: error: {printable(' '.join(message.split()))}{resume}", err=True)
+    click.echo(f"vae-augment: error: {one_line(message)}{resume}", err=True)
     sys.exit(code)
-
-
-def _end_now(message: str, resume: str) -> NoReturn:
-    """From any thread, without waiting for anything: taking down an interpreter with torch is more than a second."""
-    import multiprocessing
-
-    workers = multiprocessing.active_children()
-    for worker in workers:
-        worker.terminate()
-    deadline = time.monotonic() + WORKERS_END
-    for worker in workers:  # none goes on beside a command that resumes
-        worker.join(max(0.0, deadline - time.monotonic()))
-        worker.kill()
-    os.write(2, f"\nvae-augment: error: {message}{resume}\n".encode())
-    os._exit(WORK_FAILED)
 
 
 @click.group(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vae_augment.cli.paths import check_new_folder
+from vae_augment.cli.paths import check_folder
 
 
 @click.command()
@@ -17,7 +17,7 @@ from vae_augment.cli.paths import check_new_folder
 @click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
 def decode(bank: Path, latents: Path, out: Path, other_bank: bool, overwrite: bool) -> None:
     """Write the images of a latent file to OUT/<class>/<name>.png."""
-    check_new_folder("--out", out)
+    check_folder("--out", out)
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank

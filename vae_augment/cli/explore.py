@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
-from vae_augment.cli.paths import check_new_folder
+from vae_augment.cli.paths import check_folder
 
 DIRECTIONS = {"both": ("axes", "principal"), "axes": ("axes",), "principal": ("principal",)}
 
@@ -53,7 +53,7 @@ def explore(
 
     --data is what the bank was fitted on. Nearest training images and KL divergences need it.
     """
-    check_new_folder("--out", out)
+    check_folder("--out", out)
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank
@@ -61,12 +61,14 @@ def explore(
     from vae_augment.exploring.exploration import explore as run
     from vae_augment.exploring.exploration import planned
     from vae_augment.exploring.folder import check
+    from vae_augment.files.folders import filling
 
     loaded = VAEBank.load(bank)
     parts = None if only is None else [part.strip() for part in only.split(",")]
     chosen: dict[str, Any] = {"only": parts, "classes": classes, "directions": DIRECTIONS[directions]}
     plan = planned(loaded, images=data is not None, **chosen)
-    check(out, plan.files(loaded), overwrite=overwrite)
+    with filling(out):  # refused before data is read, if it is
+        check(out, plan.files(loaded), overwrite=overwrite)
     images = None
     if data is not None:
         opened = open_bank_data(loaded, data=data, seed=seed, **options)

@@ -13,7 +13,7 @@ from vae_augment.cli.check import report, without_problems
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
-from vae_augment.cli.paths import check_apart, check_file, check_folder, check_new_folder, check_not_data, quoted
+from vae_augment.cli.paths import check_apart, check_file, check_folder, check_not_data, quoted
 from vae_augment.config import CHOICES, RANGES, FitConfig
 from vae_augment.printable import printable, shortened
 
@@ -69,7 +69,7 @@ def fit(
     from vae_augment.data import SAMPLE_SOURCE, open_data
 
     if tensorboard is not None:
-        check_new_folder("--tensorboard", tensorboard)
+        check_folder("--tensorboard", tensorboard)
     if out is not None:
         _check_out(out, tensorboard)
     elif not check:

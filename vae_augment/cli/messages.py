@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from vae_augment.exceptions import VAEAugmentWarning
-from vae_augment.printable import printable
+from vae_augment.printable import one_line
 
 LOG = logging.getLogger("vae_augment")
 
@@ -97,5 +97,4 @@ def _show_warning(
 def _say(text: str, *, loud: bool) -> None:
     bar = getattr(sys.modules.get("tqdm"), "tqdm", None)  # a line would be written into the middle of one
     with nullcontext() if bar is None else bar.external_write_mode(file=sys.stderr):
-        line = f"vae-augment: {printable(' '.join(text.split()))}"
-        click.secho(line, err=True, fg="yellow" if loud else None, bold=loud or None)
+        click.secho(f"vae-augment: {one_line(text)}", err=True, fg="yellow" if loud else None, bold=loud or None)

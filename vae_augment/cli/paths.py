@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import shlex
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from vae_augment.files.writing import check_writable
 from vae_augment.printable import shortened
 
 
@@ -43,17 +44,15 @@ def check_png(option: str, path: Path) -> None:
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """Likewise for any file in a folder that is there."""
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{option}: the folder {folder} may not be written to.")
-
-
-def check_new_folder(option: str, folder: Path) -> None:
-    """Likewise for a folder that may have to be made, with those above it."""
+    """Raise, before any work is done, if no file can be written into a folder, or into one that is made for it."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise FileExistsError(f"{option}: {there} must be a folder, it is a file.")
-    check_folder(option, there)
+    try:
+        check_writable(there)
+    except OSError as error:
+        reason = "" if error.errno == errno.EACCES else f": {error.strerror}"
+        raise PermissionError(f"{option}: the folder {there} may not be written to{reason}.") from None
 
 
 def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | str | None]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
-from vae_augment.cli.paths import check_new_folder
+from vae_augment.cli.paths import check_folder
 from vae_augment.printable import shortened
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def reconstruct(bank: Path, out: Path, overwrite: bool, **data: Any) -> None:
     An image is encoded to its posterior mean and decoded. RMSE is of pixels in 0..1 at the bank's size, PSNR that of
     the same error.
     """
-    check_new_folder("--out", out)
+    check_folder("--out", out)
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank

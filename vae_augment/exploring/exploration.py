@@ -18,6 +18,7 @@ from vae_augment.exploring.map_pictures import maps_png
 from vae_augment.exploring.maps import latent_maps
 from vae_augment.exploring.pictures import DIRECTIONS, manifold_png, nearest_png, plane_png, traversals_png
 from vae_augment.files.folder_names import folder_names
+from vae_augment.files.folders import filling
 from vae_augment.seeding import check_seed
 
 PARTS = ("traversals", "map", "manifold", "plane", "nearest", "dimensions")
@@ -100,23 +101,24 @@ def explore(
 
     Raises:
         ValueError: an option out of range; or a part that needs images, codes or other latent dimensions.
-        FileExistsError: the folder holds something else, or is a file.
+        FileExistsError: the folder holds something else, is a file, or is being filled by another process.
     """
     check_seed(seed)
     folder = Path(out)
     plan = planned(bank, images=data is not None, only=only, classes=classes, directions=directions)
-    check(folder, plan.files(bank), overwrite=overwrite)
     made: dict[str, bytes] = {}
-    for name, content in _made(bank, data, plan, seed):
-        made[name] = content
-        on_file(name)
     about = {
         "bank_sha256": bank.sha256,
         "images": None if data is None else len(data.images),
         "seed": seed,
         "parts": list(plan.parts),
     }
-    write(folder, made, about)
+    with filling(folder):
+        check(folder, plan.files(bank), overwrite=overwrite)
+        for name, content in _made(bank, data, plan, seed):
+            made[name] = content
+            on_file(name)
+        write(folder, made, about)
     return Exploration(folder, tuple(made))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vae_augment.bank import VAEBank
-from vae_augment.exporting.folder import Export, finish, image_name, prepare, whole_images
+from vae_augment.exporting.folder import Export, filled, image_name, whole_images
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly
 from vae_augment.images.png import check_png, encode_pngs
@@ -70,8 +70,8 @@ def export(
 
     Raises:
         ValueError: an option out of range, or images that PNG cannot hold.
-        FileExistsError: the folder holds something else, or is a file; what it is to hold is a link there; or an image
-            that no export wrote is in the place of a new one.
+        FileExistsError: the folder holds something else, is a file, or is being filled by another process; what it is
+            to hold is a link there; or an image that no export wrote is in the place of a new one.
     """
     if format != "png":
         raise ValueError(f"format must be 'png', got {format!r}.")
@@ -98,16 +98,14 @@ def export(
         "images": sum(counts),
         "classes": described,
     }
-    prepare(folder, manifest, resume=resume, overwrite=overwrite)
-    blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
-    on_images(sum(counts) - blocks.images)
-    with single_thread():  # as in a worker
-        count, watch = _processes(workers, bank, len(blocks)), partial(_end_with, os.getpid())
-        for written in DataLoader(blocks, batch_size=None, num_workers=count, worker_init_fn=watch):
+    with filled(folder, manifest, resume=resume, overwrite=overwrite), single_thread():  # as in a worker
+        blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
+        on_images(sum(counts) - blocks.images)
+        started, watch = _processes(workers, bank, len(blocks)), partial(_end_with, os.getpid())
+        for written in DataLoader(blocks, batch_size=None, num_workers=started, worker_init_fn=watch):
             if isinstance(written, OSError):
                 raise written
             on_images(written)
-    finish(folder, manifest)
     return Export(folder, dict(zip(bank.classes, counts, strict=True)))
 
 

@@ -126,15 +126,15 @@ def decode_to_folder(
 
     Raises:
         ValueError: the latents are another bank's and `other_bank` is not given; or no bank like this made them.
-        FileExistsError: as `export_folder.prepare`.
+        FileExistsError: as `folder.filled`.
     """
     check_bank(bank, latents, other_bank=other_bank)
-    folder = NamedExport(bank, out, latents.labels.tolist(), latents.names, method=METHOD, overwrite=overwrite)
-    with single_thread():
+    named = NamedExport(bank, out, latents.labels.tolist(), latents.names, method=METHOD, overwrite=overwrite)
+    with named as folder, single_thread():
         for items in _batches(len(latents)):
             folder.write(_decoded(bank, latents.mean[items], latents.labels[items]))
             on_images(items.stop - items.start)
-    return folder.finish()
+    return folder.export
 
 
 def reconstruct_to_folder(
@@ -162,12 +162,12 @@ def reconstruct_to_folder(
 
     Raises:
         ValueError: an image that cannot be read.
-        FileExistsError: as `export_folder.prepare`.
+        FileExistsError: as `folder.filled`.
     """
     labels = source.labels
-    folder = NamedExport(bank, out, labels.tolist(), item_names(source), method=METHOD, overwrite=overwrite)
+    named = NamedExport(bank, out, labels.tolist(), item_names(source), method=METHOD, overwrite=overwrite)
     squares = torch.zeros(len(source), dtype=torch.float64)  # mean over an image's pixels, in 0..1
-    with single_thread():
+    with named as folder, single_thread():
         for items in _batches(len(source)):
             images = load_some(source, range(len(source))[items], bank.image_shape)
             made = _decoded(bank, bank.encode(images, labels[items])[0].cpu(), labels[items])
@@ -179,7 +179,7 @@ def reconstruct_to_folder(
         for info in bank.class_infos
         if len(held := squares[labels == info.label])
     )
-    return Reconstruction(folder.finish().folder, errors, ClassError("all", len(squares), math.sqrt(squares.mean())))
+    return Reconstruction(Path(out), errors, ClassError("all", len(squares), math.sqrt(squares.mean())))
 
 
 def check_bank(bank: VAEBank, latents: Latents, *, other_bank: bool = False) -> None:

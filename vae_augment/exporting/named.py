@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
-from vae_augment.exporting.folder import Export, finish, prepare
+from vae_augment.exporting.folder import Export, filled
 from vae_augment.exporting.item_names import png_names
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly
@@ -16,7 +17,7 @@ from vae_augment.images.png import check_png, encode_pngs
 
 
 class NamedExport:
-    """A folder that is being filled with an image of each of N items, in order.
+    """A folder that is filled with an image of each of N items, in order, inside a `with` block.
 
     Args:
         bank: whose classes the items are of, and whose size the images have.
@@ -28,7 +29,7 @@ class NamedExport:
 
     Raises:
         ValueError: PNG cannot hold the bank's images.
-        FileExistsError: as `export_folder.prepare`.
+        FileExistsError: as `filled`, when the block begins.
     """
 
     def __init__(
@@ -42,34 +43,38 @@ class NamedExport:
         overwrite: bool = False,
     ) -> None:
         check_png(bank.image_shape[0])
-        self._bank, self._folder, self._next = bank, Path(out), 0
-        self._classes = folder_names(bank.classes)
+        self._folder, self._next = Path(out), 0
+        folders = folder_names(bank.classes)
         rows = [bank.row_of[label] for label in labels]
-        self._files = [(self._classes[row], name) for row, name in zip(rows, png_names(names, labels), strict=True)]
+        self._files = [(folders[row], name) for row, name in zip(rows, png_names(names, labels), strict=True)]
         files: list[list[str]] = [[] for _ in bank.classes]
         for row, (_, name) in zip(rows, self._files, strict=True):
             files[row].append(name)
-        self._counts = list(map(len, files))
-        self._manifest = {
+        manifest = {
             "format": "png",
             "bank_sha256": bank.sha256,
             "method": method,
             "images": len(rows),
             "classes": [
                 {"folder": folder, "name": info.name, "label": info.label, "images": len(held), "files": held}
-                for folder, info, held in zip(self._classes, bank.class_infos, files, strict=True)
+                for folder, info, held in zip(folders, bank.class_infos, files, strict=True)
             ],
         }
-        prepare(self._folder, self._manifest, overwrite=overwrite)
+        self._filled = filled(self._folder, manifest, overwrite=overwrite)
+        self.export = Export(self._folder, dict(zip(bank.classes, map(len, files), strict=True)))
+
+    def __enter__(self) -> NamedExport:
+        self._filled.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._filled.__exit__(kind, error, trace)
 
     def write(self, images: Tensor) -> None:
-        """The images of the next items: uint8 [B, C, H, W]."""
+        """Write the images of the next items: uint8 [B, C, H, W]."""
         files = self._files[self._next : self._next + len(images)]
         for (folder, name), content in zip(files, encode_pngs(images), strict=True):
             write_quickly(str(self._folder / folder), name, content)
         self._next += len(images)
-
-    def finish(self) -> Export:
-        """Say that all images are there."""
-        finish(self._folder, self._manifest)
-        return Export(self._folder, dict(zip(self._bank.classes, self._counts, strict=True)))

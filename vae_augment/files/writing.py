@@ -8,6 +8,7 @@ import platform
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -37,17 +38,7 @@ def atomic_write(path: str | Path, content: bytes) -> None:
             file.write(content)
         return
     target = Path(path).resolve()
-    partial = target.with_name(_partial_name(target.name))
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    _replace(str(target.parent), target.name, content, synced=True)
     _sync_folder(target.parent)
 
 
@@ -56,10 +47,17 @@ def write_quickly(folder: str, name: str, content: Any) -> None:
 
     For many small files that a synced manifest lists.
     """
+    _replace(folder, name, content, synced=False)
+
+
+def _replace(folder: str, name: str, content: Any, *, synced: bool) -> None:
     partial = f"{folder}{os.sep}{_partial_name(name)}"
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "xb") as file:
             file.write(content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, f"{folder}{os.sep}{name}")
     except BaseException:
         with suppress(FileNotFoundError):
@@ -77,14 +75,24 @@ def filled_at_once(folder: Path, name: str) -> Iterator[Path]:
         folder: made if it is not there, and not left empty.
         name: what comes, for the name of the folder inside.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     partial = folder / _partial_name(name)
+    with kept_if_filled(folder):
+        try:
+            partial.mkdir()
+            yield partial
+            _move_into(folder, partial)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def kept_if_filled(folder: Path) -> Iterator[None]:
+    """Make a folder, with those above it if need be; of those that were made, the empty ones go again at the end."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        _move_into(folder, partial)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         with suppress(OSError):  # the first that is not empty
             for path in made:
                 path.rmdir()
@@ -97,6 +105,13 @@ def _move_into(target: Path, folder: Path) -> None:
             _move_into(target / path.name, path)
         else:
             path.replace(target / path.name)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError unless a file can be written into a folder or, before it is made, into the nearest one above it."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with tempfile.TemporaryFile(dir=nearest) as file:
+        file.write(b"x")
 
 
 def sweep(folder: Path, names: Collection[str] | None = None) -> None:

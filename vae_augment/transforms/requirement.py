@@ -1,12 +1,12 @@
-"""Which albumentations the adapter runs with, told from what is installed: importing one would run it."""
+"""Packages that this one needs, by its metadata, and those installed: importing one to see would run it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from importlib import metadata
 
-WANTED = 'pip install "albumentations>=2.0.8,<2.1"'
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
 
 
 def installed_version(distribution: str) -> str | None:
@@ -16,22 +16,45 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
+def requirements(*extras: str) -> dict[str, Requirement]:
+    """By distribution, all that this package needs, and what extras of it do; nothing where it is not installed."""
+    try:
+        found = map(Requirement, metadata.requires("vae-augment") or ())
+    except metadata.PackageNotFoundError:
+        return {}
+    wanted = [{"extra": extra} for extra in ("", *extras)]
+    return {each.name: each for each in found if not each.marker or any(map(each.marker.evaluate, wanted))}
+
+
+def is_met(requirement: Requirement, version: str) -> bool:
+    """Tell if a version will do, or says nothing; a pre-release is taken for its release: NVIDIA's torch is 2.6.0a0."""
+    try:
+        return requirement.specifier.contains(Version(version).base_version)
+    except InvalidVersion:
+        return True
+
+
+def with_versions(requirement: Requirement, name: str | None = None) -> str:
+    """The requirement as pip takes it, the least version first; of another distribution of the same, if it is named."""
+    return (name or requirement.name) + ",".join(sorted(map(str, requirement.specifier), reverse=True))
+
+
 def problem_with_albumentations(version_of: Callable[[str], str | None] = installed_version) -> tuple[str, str] | None:
     """What is wrong with the albumentations installed, and what to do; None if the adapter runs with it.
 
     Args:
         version_of: the version of a distribution, None if it is not installed.
     """
+    requirement = requirements().get("albumentations", Requirement("albumentations"))
+    wanted = with_versions(requirement)
+    install = f'pip install "{wanted}"'
     if version_of("albumentationsx") is not None:
         problem = (
             "VAEJitter does not run with albumentationsx, which is installed: it is AGPL-licensed, shares the import "
             "name of albumentations and works differently."
         )
-        return problem, f"pip uninstall albumentationsx albumentations; {WANTED}"
+        return problem, f"pip uninstall albumentationsx albumentations; {install}"
     version = version_of("albumentations")
     if version is None:
-        return "VAEJitter needs albumentations, which is not installed.", WANTED
-    numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
-    if not (2, 0, 8) <= numbers < (2, 1):
-        return f"VAEJitter needs albumentations 2.0.8 or later below 2.1, got {version}.", WANTED
-    return None
+        return "VAEJitter needs albumentations, which is not installed.", install
+    return None if is_met(requirement, version) else (f"VAEJitter needs {wanted}, got {version}.", install)
