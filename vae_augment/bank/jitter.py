@@ -43,7 +43,9 @@ def jitter(
     Returns:
         [B, C, H, W], bytes or float32 that is not clipped.
     """
-    z = bank.models.encode(match_channels(images, bank.image_shape[0]), rows)[0]  # [B, L]
+    channels = bank.image_shape[0]
+    seen = images if images.shape[1] == channels else match_channels(as_float(images), channels)  # [B, c, H, W]
+    z = bank.models.encode(seen, rows)[0]  # [B, L]
     z_moved = moved(bank, z, rows, noise, scale)  # [B, L]
     made = bank.models.decode(z_moved, rows)  # [B, c, h, w]
     keeps = keeps_detail(bank, (images.shape[2], images.shape[3]), keep_detail)
