@@ -115,6 +115,23 @@ def offline(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def downloads(offline, monkeypatch):
+    """Sets what stands in for downloading: a function of (class_name, options, root, timeout)."""
+    return lambda function: monkeypatch.setattr(torchvision_names, "download", function)
+
+
+@pytest.fixture
+def lowered(monkeypatch):
+    """Lowers a bound of a module, so that meeting it takes no gigabytes."""
+
+    def lower(module, name, bound):
+        assert bound < getattr(module, name)
+        monkeypatch.setattr(module, name, bound)
+
+    return lower
+
+
+@pytest.fixture
 def here(offline, tmp_path, monkeypatch):
     """A working folder with class folders, a file and an empty folder in it, no data, no network and a quick preset."""
     for i, label in enumerate(Shapes(per_class=3).targets):
