@@ -150,3 +150,19 @@ def here(offline, tmp_path, monkeypatch):
 def with_bank(here, bank_path):
     (here / "bars.safetensors").write_bytes(bank_path.read_bytes())
     return here
+
+
+@pytest.fixture
+def odd_data(with_bank, bank):
+    """Also a bank that lacks a class, and folders of images that the first does not take as they are."""
+    bank.subset([0, 1]).save("two.safetensors")
+    for folder, classes, image in (
+        ("large", Shapes.classes, Image.new("L", (24, 18), 9)),
+        ("colour", Shapes.classes, Image.new("RGB", (12, 12), (9, 99, 200))),
+        ("strange", ["zebra"], Image.new("L", (12, 12))),
+        ("more", [*Shapes.classes, "spotted"], Image.new("L", (12, 12))),
+    ):
+        for name in classes:
+            (with_bank / folder / name).mkdir(parents=True)
+            image.save(with_bank / folder / name / "0.png")
+    return with_bank
