@@ -4,8 +4,6 @@ import pytest
 
 from tests.commands import refused, run
 from tests.report.test_differences import USUAL
-from vae_augment import FitConfig, fit
-from vae_augment.data import open_data
 from vae_augment.evaluation.result import Evaluation
 
 
@@ -28,13 +26,6 @@ def test_with_data_and_a_verdict(with_result):
     page = (with_result / "seen.html").read_text()
     assert USUAL.verdict in page
     assert "3 real images of class across" in page
-
-
-def test_the_same_page_again(with_bank):
-    run("report bars.safetensors --data bars")
-    first = (with_bank / "bars.html").read_bytes()
-    run("report bars.safetensors --data bars")
-    assert (with_bank / "bars.html").read_bytes() == first
 
 
 def test_the_command_that_made_a_bank_is_in_its_page_and_in_info(here):
@@ -67,13 +58,6 @@ def test_the_command_that_made_a_bank_is_in_its_page_and_in_info(here):
 )
 def test_wrong_input_is_one_line_and_leaves_everything_as_it_was(with_result, odd_data, command, said):
     assert said in refused(f"report {command}")
-
-
-def test_a_bank_without_codes_says_so_in_its_page(here):
-    bank = fit(open_data("bars").dataset, config=FitConfig(preset="fast", exemplars=0), progress=False)
-    bank.save(here / "bare.safetensors")
-    assert run("report bare.safetensors")[0] == 0
-    assert "it was fitted with exemplars=0): give the images with --data" in (here / "bare.html").read_text()
 
 
 # ---- an evaluation that is read back ----

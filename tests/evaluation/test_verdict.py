@@ -78,8 +78,7 @@ def noise():
 
 
 @pytest.mark.parametrize("dataset", [shuffled, noise])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_where_there_is_nothing_to_learn_nothing_helps(dataset, seed):
-    found = quick(dataset(), seeds=3, steps=12, seed=seed)
+def test_where_there_is_nothing_to_learn_nothing_helps(dataset):
+    found = quick(dataset(), seeds=3, steps=12)
     assert found.verdict.startswith(("does not help here", "hurts here"))
     assert not any(found.difference(arm, "none").above for arm in ("classical", "ours", "ours+classical"))

@@ -179,14 +179,6 @@ def test_what_cannot_be_made_is_said_and_nothing_is_written(bank, tmp_path, opti
     assert not (tmp_path / "made").exists()
 
 
-def test_a_map_of_a_bank_without_codes_needs_data(without_codes, data, tmp_path):
-    with pytest.raises(ValueError, match=r"map needs codes .* \(exemplars=0\): give --data \(data=\), or do without"):
-        explore(without_codes, tmp_path / "made")
-    done = explore(without_codes, tmp_path / "made", only=["traversals", "plane", "dimensions"])
-    assert "plane.png" in done.files
-    assert "map.png" in explore(without_codes, tmp_path / "data", data=data).files
-
-
 # ---- pictures ----
 
 

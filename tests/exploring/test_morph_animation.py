@@ -68,13 +68,6 @@ def test_images_with_alpha_are_animated(channels):
     assert played(animation(moving(channels=channels), ".webp"))[0].shape == (6, 132, 132, 3)
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".webp"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_same_frames_give_the_same_bytes(suffix, channels):
-    frames = moving(channels=channels)
-    assert animation(frames, suffix) == animation(frames.clone(), suffix)
-
-
 @pytest.mark.parametrize(
     ("suffix", "fps", "message"),
     [
