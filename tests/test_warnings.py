@@ -167,11 +167,13 @@ def program(script, **environment):
     return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=100)
 
 
+@pytest.mark.slow
 def test_use_as_a_library_says_nothing():
     done = program(USED.replace("SEED", "0"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_use_as_a_library_says_what_it_does_where_logging_is_set_up_so():
     done = program("import logging\nlogging.basicConfig(level='INFO')" + USED.replace("SEED", "0"))
     assert done.returncode == 0
@@ -179,6 +181,7 @@ def test_use_as_a_library_says_what_it_does_where_logging_is_set_up_so():
     assert line.startswith("INFO:vae_augment.fitting:fitting 3 of 3 classes, 30 images as 1x12x12, on ")
 
 
+@pytest.mark.slow
 def test_a_warning_is_shown_as_python_shows_them():
     done = program(USED.replace("SEED", "1"))
     assert done.returncode == 0
@@ -195,6 +198,7 @@ def test_warnings_are_silent_or_errors_by_their_category(bank):
             VAEAugmentedDataset(Shapes(seed=1), bank)
 
 
+@pytest.mark.slow
 def test_a_bank_that_is_fitted_unasked_says_why_it_takes_long(tmp_path):
     script = "from vae_augment import config\nfrom tests.conftest import Shapes\n"
     script += "config.PRESETS['default'] = {'steps': 9, 'latent_dim': 2, 'width': 8, 'image_size': 16}\n"

@@ -240,6 +240,7 @@ def test_what_help_says_without_importing_anything_is_so():
     assert f"[default: {FPS:g}]" in fps.help
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -12,6 +12,7 @@ from tests.conftest import Shapes
 QUICK = "--seeds 2 --steps 3 --preset fast"
 
 
+@pytest.mark.slow
 def test_evaluate_prints_a_table_and_writes_figures_and_a_plot(here):
     code, out, err = run(f"evaluate --data bars --per-class 2 {QUICK} --json found.json --plot found.png")
     assert (code, err) == (0, "")

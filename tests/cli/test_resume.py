@@ -115,6 +115,7 @@ SCRIPT = """if True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_ends_a_fit_at_once_and_says_how_to_go_on(here, number):
     command = ["fit", "--data", "bars", "--preset", "fast"]

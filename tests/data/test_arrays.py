@@ -135,6 +135,7 @@ def test_a_missing_label_is_a_problem(tmp_path):
     assert np.array_equal(opened.dataset[2][0], IMAGES[3])
 
 
+@pytest.mark.slow
 def test_a_class_may_have_60000_images_beside_one_of_one(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (60_001, 8, 8), np.uint8)
     labels = np.zeros(60_001, np.int64)

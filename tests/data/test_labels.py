@@ -155,6 +155,7 @@ def test_names_are_numbered_as_classes_has_them_if_it_has_all(classes, values):
     assert list(labels.names) == sorted(labels.names)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.text(max_size=3), min_size=1, max_size=20))
 def test_any_texts_are_names_verbatim(names):

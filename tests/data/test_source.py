@@ -471,6 +471,7 @@ def test_a_transform_is_set_aside_and_called_in_the_datasets_way(read, attribute
     assert same(source.finish(4, sample, sample.image), dataset[4])
 
 
+@pytest.mark.slow
 def test_albumentations_are_called_in_their_way():
     albumentations = pytest.importorskip("albumentations")
 

@@ -128,6 +128,7 @@ def test_the_text_is_a_table_and_the_verdict(result):
     assert str(result.difference("ours", "none")) in lines[2 + ALL_ARMS.index("ours")]
 
 
+@pytest.mark.slow
 def test_it_is_a_function_of_its_arguments_and_draws_from_no_global_generator():
     texts, before = [], torch.get_rng_state()
     for torch_seed, seed in ((1, 0), (2, 0), (1, 1)):

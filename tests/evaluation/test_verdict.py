@@ -77,6 +77,7 @@ def noise():
     return dataset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", [shuffled, noise])
 def test_where_there_is_nothing_to_learn_nothing_helps(dataset):
     found = quick(dataset(), seeds=3, steps=12)

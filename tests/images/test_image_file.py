@@ -284,6 +284,7 @@ def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
         open_image(tmp_path / "a.png")
 
 
+@pytest.mark.slow
 def test_a_bomb_takes_no_memory(tmp_path):
     """10,000 x 10,000 pixels in 97 kB are refused in a process that may have 1 GB."""
     (tmp_path / "bomb.png").write_bytes(png(13_000, 13_000, bytes(13_001) * 13_000))

@@ -65,6 +65,7 @@ def script_data(html):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL).group(1))
 
 
+@pytest.mark.slow
 def test_the_page_is_a_function_of_what_it_shows(bank, data):
     assert report_html(bank, data=data) == report_html(bank, data=data)
     assert report_html(bank, data=data) != report_html(bank, data=data, seed=1)
@@ -107,6 +108,7 @@ def test_each_class_has_its_pictures_with_a_text_in_their_place(full):
     assert (without["sprite"], len(without["rows"])) == (None, int(bank.stats.counts.sum()))
 
 
+@pytest.mark.slow
 def test_without_codes_there_is_no_map_unless_there_are_images(data):
     bank = fit(Shapes(), config=replace(CONFIG, exemplars=0), progress=False)
     assert "it was fitted with exemplars=0): give the images with --data" in Elements(report_html(bank)).text

@@ -27,6 +27,7 @@ from tests.recording import record
 from tests.test_examples import EXAMPLES, TINY_PRESET
 from vae_augment import VAEAugmentedDataset, fit
 
+pytestmark = pytest.mark.slow
 MIXED = {"p_generate": 0.3, "p_jitter": 0.3}
 SEEDED = {**MIXED, "seed": 1}
 FORK_AND_SPAWN = pytest.mark.parametrize("start_method", ["fork", "spawn"], indirect=True)
