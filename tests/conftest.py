@@ -22,6 +22,33 @@ os.environ.pop("VAE_AUGMENT_DATA", None)
 torch.set_num_threads(1)  # models this small only lose time to a second one
 CONFIG = FitConfig(steps=12, latent_dim=4, width=8, batch_size=16)
 
+SLOW = (  # beside those that are marked
+    "tests/bank/test_decoding_memory.py",
+    "tests/bank/test_file_hostile.py",
+    "tests/cli/test_doctor.py",
+    "tests/cli/test_stopping.py",
+    "tests/data/test_tables.py::test_small_files_that_unpack_to_much",
+    "tests/faults/",
+    "tests/files/test_class_names.py::test_names_that_are_too_much",
+    "tests/fitting/test_checkpoint.py",
+    "tests/fitting/test_odd_classes.py",
+    "tests/fitting/test_training_log.py::test_nothing_is_logged",
+    "tests/test_package.py::test_importing_everything",
+    "tests/test_package.py::test_names_resolve",
+    "tests/test_package.py::test_the_core_loads",
+    "tests/transforms/test_albumentations.py",
+    "tests/transforms/test_torchvision.py::test_a_spawned_worker",
+    "tests/wrapper/test_dataset.py::test_the_bundled_sample",
+    "tests/wrapper/test_loading.py",
+    "tests/wrapper/test_start_methods.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
+
 
 class Shapes:
     """Grey 12x12 PIL images of three classes of bars, as a torchvision-style dataset: (image, int) items."""
