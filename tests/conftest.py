@@ -32,6 +32,8 @@ SLOW = (  # beside those that are marked
     "tests/files/test_class_names.py::test_names_that_are_too_much",
     "tests/fitting/test_checkpoint.py",
     "tests/fitting/test_odd_classes.py",
+    "tests/fitting/test_stages.py",
+    "tests/fitting/test_training.py",
     "tests/fitting/test_training_log.py::test_nothing_is_logged",
     "tests/test_package.py::test_importing_everything",
     "tests/test_package.py::test_names_resolve",
@@ -39,6 +41,7 @@ SLOW = (  # beside those that are marked
     "tests/transforms/test_albumentations.py",
     "tests/transforms/test_torchvision.py::test_a_spawned_worker",
     "tests/wrapper/test_dataset.py::test_the_bundled_sample",
+    "tests/wrapper/test_dataset_moves.py",
     "tests/wrapper/test_loading.py",
     "tests/wrapper/test_start_methods.py",
 )

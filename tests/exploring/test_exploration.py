@@ -22,6 +22,8 @@ from vae_augment.exploring.map_pictures import centre, maps_png
 from vae_augment.exploring.pictures import traversals_png
 from vae_augment.images.tiles import GAP, MARGIN, TEXT, TILE, Block, side_by_side
 
+pytestmark = pytest.mark.slow
+
 
 def table(folder, name):
     return list(csv.DictReader(io.StringIO((folder / name).read_text(encoding="utf-8"))))
@@ -62,7 +64,6 @@ def test_a_bank_of_two_latent_dimensions_has_a_manifold(tmp_path):
     assert done.files == ("manifold.png", "plane.png")
 
 
-@pytest.mark.slow
 def test_the_same_arguments_give_the_same_bytes(bank, data, tmp_path):
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
         explore(bank, tmp_path / name, data=data, seed=seed)
@@ -203,7 +204,6 @@ def test_blocks_side_by_side_have_captions_and_heads_of_their_own():
     assert wide.width > 200
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 3, 40])
 def test_a_map_names_every_class(classes):
     rows = torch.arange(classes).repeat(5)

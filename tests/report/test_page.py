@@ -18,6 +18,7 @@ from vae_augment.report import page as report_page
 from vae_augment.report.page import report_html
 from vae_augment.report.plots import learning_curves
 
+pytestmark = pytest.mark.slow
 QUALITY = {
     "rmse": 0.09, "train_rmse": 0.08, "kl": 20.0, "precision": 0.9, "recall": 0.8, "density": 1.0, "coverage": 0.9,
     "frechet": 3.0, "frechet_real": 1.0, "copy_distance": 0.1, "real_distance": 0.2, "near_duplicates": 2,
@@ -65,7 +66,6 @@ def script_data(html):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL).group(1))
 
 
-@pytest.mark.slow
 def test_the_page_is_a_function_of_what_it_shows(bank, data):
     assert report_html(bank, data=data) == report_html(bank, data=data)
     assert report_html(bank, data=data) != report_html(bank, data=data, seed=1)
@@ -108,7 +108,6 @@ def test_each_class_has_its_pictures_with_a_text_in_their_place(full):
     assert (without["sprite"], len(without["rows"])) == (None, int(bank.stats.counts.sum()))
 
 
-@pytest.mark.slow
 def test_without_codes_there_is_no_map_unless_there_are_images(data):
     bank = fit(Shapes(), config=replace(CONFIG, exemplars=0), progress=False)
     assert "it was fitted with exemplars=0): give the images with --data" in Elements(report_html(bank)).text

@@ -13,6 +13,8 @@ from tests.conftest import CONFIG, Shapes
 from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.report.reproduction import reproduction
 
+pytestmark = pytest.mark.slow
+
 
 def check_reproduction(options, wanted):
     """The command that a bank's fit gave is as `wanted`, and gives the same bytes."""

@@ -24,6 +24,7 @@ from vae_augment import VAEAugmentedDataset, fit
 from vae_augment.exceptions import DataWarning
 from vae_augment.wrapper.sampling_strategy import wanted_totals
 
+pytestmark = pytest.mark.slow
 ALL_GENERATED, ALL_JITTERED = {"p_generate": 1.0, "p_jitter": 0.0}, {"p_generate": 0.0, "p_jitter": 1.0}
 MIXED, ALL_REAL = {"p_generate": 0.4, "p_jitter": 0.3}, {"p_generate": 0.0, "p_jitter": 0.0}
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -468,7 +469,6 @@ def test_a_bank_is_fitted_on_images_and_not_on_what_a_random_transform_makes_of_
     assert (tmp_path / "cropped").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
-@pytest.mark.slow
 @law(20)
 @given(data=st.data())
 def test_a_random_transform_is_applied_once_to_each_item(banks, data):
@@ -538,7 +538,6 @@ def binomial_error(count, p):
     return 5 * math.sqrt(count * p * (1 - p)) + 0.5
 
 
-@pytest.mark.slow
 @law(6)
 @given(
     thirds=st.tuples(*[st.integers(0, 20)] * 3).filter(sum),
@@ -586,7 +585,6 @@ def test_a_seeded_item_is_a_function_of_seed_epoch_and_index(banks, data):
         assert [content(item) for items in DataLoader(same, size, collate_fn=list) for item in items] == alone
 
 
-@pytest.mark.slow
 @law(6)
 @given(data=st.data())
 def test_two_forked_workers_give_the_main_processs_items(banks, data):
@@ -611,7 +609,6 @@ def twice(labels):
     return {int(label): 2 * int(count) for label, count in zip(*np.unique(labels, return_counts=True), strict=True)}
 
 
-@pytest.mark.slow
 @law(60)
 @given(
     counts=st.lists(st.integers(0, 7), min_size=3, max_size=3).filter(any),
