@@ -101,8 +101,8 @@ def test_given_labels_win():
         ([1.0, 0.5, 2.0, 0.0], r"labels must be strings, booleans or whole numbers, got 0.5 \(float\) for item 1"),
         (["cat", "dog", None, "dog"], "got none for 1 of 4 items: item 2. Leave these out"),
         (["cat", "dog", 3, "dog"], "all strings or all numbers, got 'cat' for item 0 and 3 for item 2"),
-        ([0, 1], r"one a dataset item \(4\), got shape \[2\]"),
-        (np.zeros((4, 2), int), r"one a dataset item \(4\), got shape \[4, 2\]"),
+        ([0, 1], r"one per dataset item \(4\), got shape \[2\]"),
+        (np.zeros((4, 2), int), r"one per dataset item \(4\), got shape \[4, 2\]"),
     ],
 )
 def test_labels_that_are_not_one_class_an_item_are_refused(labels, message):

@@ -1,6 +1,6 @@
-"""Hugging Face `datasets`: their transform is a function of batches, set aside by `with_format`.
+"""Hugging Face `datasets`: their transform takes batches and is set aside by `with_format`.
 
-The library itself is never imported: a dataset is known by its class.
+The library is never imported: its datasets are recognised by their class.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def is_huggingface(dataset: Any) -> bool:
 class HuggingFaceDataset(RawDataset):
     """A `datasets.Dataset` with an image column and a label column.
 
-    A function given by `set_transform` or `with_transform` is set aside. Other formats, "torch" for example, change an
-    image in one way only, and are worked on as they are.
+    A function given by `set_transform` or `with_transform` is set aside. Other formats, such as "torch", are kept: they
+    change an image always in the same way.
     """
 
     def __init__(self, dataset: Any) -> None:

@@ -1,4 +1,4 @@
-"""Torchvision's datasets by name: where they are looked for, and what stands in for MNIST offline."""
+"""Torchvision's datasets by name: finding them, downloading them, and a sample in place of MNIST offline."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 class _NotOpened(Exception):
-    """What is there cannot be opened: where, and why."""
+    """A dataset is there but cannot be opened; the message says where and why."""
 
 
 def open_known(key: str, part: str, root: str | Path | None, timeout: float) -> OpenedData:
-    """One part of a dataset of the table; see `vae_augment.data.open_data`."""
+    """Open one part of a known dataset; see `vae_augment.data.open_data`."""
     known = KNOWN[key]
     if part == "test" and known.test is None:
         raise ValueError(f"{key} has no test part: evaluate without --test, which holds some of --data out.")
@@ -49,20 +49,20 @@ def open_known(key: str, part: str, root: str | Path | None, timeout: float) -> 
 
 
 def unknown(name: str) -> str:
-    """What to say of a name that is none of the table's: the nearest ones and all there are."""
+    """Message for an unknown name, with the nearest names and all known ones."""
     near = difflib.get_close_matches(name.lower(), KNOWN)
     asked = f"did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}? Else " if near else ""
     return f"unknown dataset {name!r}: {asked}name a folder of class folders, or one of {', '.join(KNOWN)}."
 
 
 def places() -> list[Path]:
-    """Folders that are searched for torchvision datasets; downloads go into the last."""
+    """Folders that are searched for torchvision's datasets; downloads go into the last."""
     named = os.environ.get("VAE_AUGMENT_DATA")
     return [*([Path(named)] if named else []), Path("data"), Path(torch.hub._get_torch_home()) / "datasets"]
 
 
 def _downloaded(known: Known, part: str, timeout: float) -> Dataset[Any]:
-    """Raises ConnectionError that says why not, or how to get it by hand."""
+    """Download a dataset. Raises ConnectionError that says why not, or how to get the dataset by hand."""
     root, options = places()[-1], known.options(part)
     if known.source:
         raise ConnectionError(f"torchvision has no download of it: get it from {known.source}")
@@ -75,7 +75,7 @@ def _downloaded(known: Known, part: str, timeout: float) -> Dataset[Any]:
     logger.info("downloading %s to %s", known.class_name, root)
     sweep(root, [known.class_name])
     try:
-        if any(root.glob(known.place)):  # some of it is there: torchvision checks that, and gets the rest
+        if any(root.glob(known.place)):  # a part is there: torchvision checks it and downloads the rest
             download(known.class_name, options, root, timeout)
         else:  # half of a folder of images would look like a smaller dataset
             with filled_at_once(root, known.class_name) as folder:
@@ -108,7 +108,7 @@ def _instead(key: str, part: str, reason: str) -> OpenedData:
 
 
 def _search(known: Known, part: str, roots: Sequence[Path]) -> tuple[Dataset[Any] | None, str]:
-    """The dataset in the first folder that has it, or None; and what cannot be opened, to go into a message."""
+    """Dataset in the first folder that has it, or None; and a text on one that cannot be opened."""
     odd = ""
     for root in roots:
         try:
@@ -123,7 +123,7 @@ def _search(known: Known, part: str, roots: Sequence[Path]) -> tuple[Dataset[Any
 
 
 def _open(known: Known, part: str, root: Path) -> Dataset[Any] | None:
-    """The dataset in a folder; None if it is not there. No folder is made, as some classes of torchvision would."""
+    """Dataset in a folder; None if it is not there. Makes no folder, as some of torchvision's classes would."""
     if not any(root.glob(known.place)):
         return None
     import torchvision
@@ -134,7 +134,7 @@ def _open(known: Known, part: str, root: Path) -> Dataset[Any] | None:
         if not len(dataset):
             raise RuntimeError("it holds no image")
         _complete(dataset, known)
-    except Exception as error:  # torchvision and what it reads with have many ways to say that something is missing
+    except Exception as error:  # torchvision and its libraries raise many kinds for a missing file
         kind = "" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: "
         reason = kind + HINT.sub("", str(error))
         raise _NotOpened(f"{root} has {known.place}, but it cannot be opened: {reason}") from error
@@ -142,8 +142,8 @@ def _open(known: Known, part: str, root: Path) -> Dataset[Any] | None:
 
 
 def _complete(dataset: Any, known: Known) -> None:
-    """Give an opened dataset the labels and the class names that the table knows how to find."""
-    with suppress(AttributeError):  # of another torchvision: then images are read for labels, and numbers are names
+    """Set labels and class names of an opened dataset where the table knows how to find them."""
+    with suppress(AttributeError):  # of another torchvision: then labels are read with images, and are names too
         if known.labels is not None:
             dataset.targets = list(known.labels(dataset))
             if None in dataset.targets:
