@@ -109,16 +109,10 @@ class RawDataset:
         if batched:
             items = list(batched(self._dataset, indices))
         elif self._pixels is not None and self._pixels.kept:
-            items = [self._of_pixels(i) for i in indices]
+            items = [self._finished(sample, sample.image) for sample in map(self.raw, indices)]
         else:
             items = [self._dataset[i] for i in indices]
         return [self._followed(item) for item in items] if self._after else items
-
-    def _of_pixels(self, index: int) -> tuple[Any, Any]:
-        """Item of torchvision's DatasetFolder, from cached pixels."""
-        sample, folder = self.raw(index), self._dataset
-        image = sample.image if folder.transform is None else folder.transform(sample.image)
-        return image, sample.target if folder.target_transform is None else folder.target_transform(sample.target)
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """Put another image into a raw `sample` and apply the dataset's transforms."""
@@ -128,17 +122,21 @@ class RawDataset:
     def _finished(self, sample: Sample, image: Any) -> Any:
         if self._plain is None:
             return put_together(sample.whole, image, sample.target)
+        single, of_target, joint = (getattr(self._dataset, name, None) for name in TRANSFORMS)
+        target, style = sample.target, self._call.style
+        if single is None and of_target is None and joint is not None:
+            single, style = joint, OF_PAIR if isinstance(self._dataset, VisionDataset) else style
+        if single is not None and style == OF_ITEM:
+            return single(put_together(sample.whole, image, target if of_target is None else of_target(target)))
         tail = self.after_to_tensor() if isinstance(image, Tensor) and isinstance(sample.image, Image.Image) else None
         if tail is not None:
             for step in tail:
                 image = step(image)
-            of_target = getattr(self._dataset, "target_transform", None)
-            return put_together(sample.whole, image, sample.target if of_target is None else of_target(sample.target))
-        single, of_target = (getattr(self._dataset, name, None) for name in ("transform", "target_transform"))
-        if single is not None and self._call.style == OF_ITEM:
-            target = sample.target if of_target is None else of_target(sample.target)
-            return single(put_together(sample.whole, image, target))
-        return put_together(sample.whole, *self._transformed(image, sample.target))
+        elif single is not None and style == OF_PAIR:
+            image, target = single(image, target)
+        elif single is not None:
+            image = self._call(single, image, target)
+        return put_together(sample.whole, image, target if of_target is None else of_target(target))
 
     def after_to_tensor(self) -> list[Any] | None:
         """Steps after torchvision's ToTensor if the transform begins with it; else None.
@@ -152,19 +150,6 @@ class RawDataset:
         first = steps[0] if steps else None
         plain = self._plain is not None and self._call.style == OF_IMAGE
         return steps[1:] if type(first) is ToTensor and plain else None
-
-    def _transformed(self, image: Any, target: Any) -> tuple[Any, Any]:
-        single, of_target, joint = (getattr(self._dataset, name, None) for name in TRANSFORMS)
-        if single is None and of_target is None and joint is not None:
-            if isinstance(self._dataset, VisionDataset):  # torchvision's own takes both
-                image, target = joint(image, target)
-                return image, target
-            single = joint
-        if single is not None and self._call.style == OF_PAIR:
-            image, target = single(image, target)
-        elif single is not None:
-            image = self._call(single, image, target)
-        return image, target if of_target is None else of_target(target)
 
     def _followed(self, item: Any) -> Any:
         image, target, whole = taken_apart(item)

@@ -204,7 +204,7 @@ class Source:
 
     def probe(self) -> Iterator[Any]:
         """Raw images of up to 1,000 evenly spaced items."""
-        return (self.raw(index).image for index in self._probed())
+        return (self.raw(index).image for index in evenly(len(self), PROBED_ITEMS))
 
     def fingerprint(self) -> str:
         """Hash of labels and images: of arrays in memory, of files' paths, sizes and times, or of some images."""
@@ -215,14 +215,11 @@ class Source:
                 digest.update(b"" if places is None else np.asarray(places).tobytes())
         known = [dataset.update_digest(digest) for dataset in self.datasets]  # a list: each dataset must add its own
         if not all(known):
-            for index in self._probed():
+            for index in evenly(len(self), PROBED_ITEMS):
                 pixels = self.pixels(index, self.raw(index).image)
                 digest.update(f"{tuple(pixels.shape)}{pixels.dtype}".encode())
                 digest.update(pixels.contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-    def _probed(self) -> list[int]:
-        return evenly(len(self), PROBED_ITEMS)
 
     def _value_range(self, first: Any) -> Range | None:
         needed = conversion.needs_range(first) or any(self._needs_range(index) for index in self._tried() if index)

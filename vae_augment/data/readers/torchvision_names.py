@@ -25,10 +25,6 @@ HINT = re.compile(r"[.\s]*(You can (use|set) download=True.*)?\s*$", re.DOTALL) 
 logger = logging.getLogger(__name__)
 
 
-class _NotOpened(Exception):
-    """A dataset is there but cannot be opened; the message says where and why."""
-
-
 def open_known(key: str, part: str, root: str | Path | None, timeout: float) -> OpenedData:
     """Open one part of a known dataset; see `vae_augment.data.open_data`."""
     known = KNOWN[key]
@@ -110,39 +106,26 @@ def _instead(key: str, part: str, reason: str) -> OpenedData:
 def _search(known: Known, part: str, roots: Sequence[Path]) -> tuple[Dataset[Any] | None, str]:
     """Dataset in the first folder that has it, or None; and a text on one that cannot be opened."""
     odd = ""
-    for root in roots:
-        try:
-            dataset = _open(known, part, root.expanduser())
-        except _NotOpened as error:
-            logger.info("%s", error)
-            odd = odd or f"; {error}"
-        else:
-            if dataset is not None:
-                return dataset, ""
+    for root in map(Path.expanduser, roots):
+        if any(root.glob(known.place)):  # else some of torchvision's classes would make a folder
+            try:
+                return _open(known, part, root), ""
+            except Exception as error:  # torchvision and its libraries raise many kinds for a missing file
+                kind = "" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: "
+                reason = f"{root} has {known.place}, but it cannot be opened: {kind}{HINT.sub('', str(error))}"
+            logger.info("%s", reason)
+            odd = odd or f"; {reason}"
     return None, odd
 
 
-def _open(known: Known, part: str, root: Path) -> Dataset[Any] | None:
-    """Dataset in a folder; None if it is not there. Makes no folder, as some of torchvision's classes would."""
-    if not any(root.glob(known.place)):
-        return None
+def _open(known: Known, part: str, root: Path) -> Dataset[Any]:
+    """Open a dataset, with labels and class names where the table knows how to find them."""
     import torchvision
 
     no_download = {} if known.source else {"download": False}
-    try:
-        dataset = getattr(torchvision.datasets, known.class_name)(str(root), **known.options(part), **no_download)
-        if not len(dataset):
-            raise RuntimeError("it holds no image")
-        _complete(dataset, known)
-    except Exception as error:  # torchvision and its libraries raise many kinds for a missing file
-        kind = "" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: "
-        reason = kind + HINT.sub("", str(error))
-        raise _NotOpened(f"{root} has {known.place}, but it cannot be opened: {reason}") from error
-    return dataset  # type: ignore[no-any-return]
-
-
-def _complete(dataset: Any, known: Known) -> None:
-    """Set labels and class names of an opened dataset where the table knows how to find them."""
+    dataset = getattr(torchvision.datasets, known.class_name)(str(root), **known.options(part), **no_download)
+    if not len(dataset):
+        raise RuntimeError("it holds no image")
     with suppress(AttributeError):  # of another torchvision: then labels are read with images, and are names too
         if known.labels is not None:
             dataset.targets = list(known.labels(dataset))
@@ -150,3 +133,4 @@ def _complete(dataset: Any, known: Known) -> None:
                 raise RuntimeError("its images have no labels")
         if known.names is not None:
             dataset.classes = list(known.names(dataset))
+    return dataset  # type: ignore[no-any-return]
