@@ -28,7 +28,7 @@ OF_IMAGE, OF_PAIR, OF_ITEM, BY_KEYWORD = "image", "pair", "item", "keyword"
 
 
 class Call:
-    """How a dataset calls its transform, found by watching it do so once."""
+    """The style in which a dataset calls its transform, found by watching one call."""
 
     def __init__(self) -> None:
         self.style = OF_IMAGE

@@ -92,20 +92,15 @@ def _look_into(folder: Path, label: int, name: str, found: _Found) -> None:
         found.hidden += sum(inner.startswith(".") for inner in (*folders, *files))
         folders[:] = [inner for inner in folders if not inner.startswith(".")]
         holds[place] = [file for file in files if not file.startswith(".")]
-    for place in sorted(holds):
-        for file in sorted(holds[place]):
-            _take(os.path.join(place, file), label, name, found)
-
-
-def _take(path: str, label: int, name: str, found: _Found) -> None:
-    if not path.lower().endswith(EXTENSIONS):
-        found.endings[os.path.splitext(path)[1].lower() or "no ending"] += 1
-    elif not os.path.exists(path):
-        found.problems.append(Problem(path, "a link to nothing", name))
-    elif not os.path.isfile(path):
-        found.problems.append(Problem(path, "it is no regular file", name))
-    else:
-        found.samples.append((path, label))
+    for path in (os.path.join(place, file) for place in sorted(holds) for file in sorted(holds[place])):
+        if not path.lower().endswith(EXTENSIONS):
+            found.endings[os.path.splitext(path)[1].lower() or "no ending"] += 1
+        elif not os.path.exists(path):
+            found.problems.append(Problem(path, "a link to nothing", name))
+        elif not os.path.isfile(path):
+            found.problems.append(Problem(path, "it is no regular file", name))
+        else:
+            found.samples.append((path, label))
 
 
 def _notes(found: _Found) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from vae_augment.data.opened import OpenedData, Problem, check_count, check_usable
@@ -41,25 +42,20 @@ def _rows(path: Path, part: str) -> list[tuple[int, str, str]]:
     if first is None:
         raise ValueError(f"{path} must list images and labels, got an empty file.")
     header, places, rows = first[1], (0, 1, -1), []
-    if len(header) > 1 and header[0].lower().endswith(EXTENSIONS):  # the first row is an image already
-        rows.append(_fields(*first, places))
+    if len(header) > 1 and header[0].lower().endswith(EXTENSIONS):  # there is no header
+        lines = chain([first], lines)
     else:
         names = [header.index(column(header, wanted, path)) for wanted in (FILES, LABELS)]
-        split = next((place for place, name in enumerate(header) if name.strip().casefold() == SPLIT), -1)
-        places = names[0], names[1], split
-    for line in lines:
-        rows.append(_fields(*line, places))
+        at = next((place for place, name in enumerate(header) if name.strip().casefold() == SPLIT), -1)
+        places = names[0], names[1], at
+    for line, row in lines:
+        file, label, split = (row[k].strip() if 0 <= k < len(row) else "" for k in places)
+        rows.append((line, file, label, split))
         check_count(len(rows), path)
     if places[2] >= 0 and rows:
         wanted = chosen_split((split for *_, split in rows), part, path)
         rows = [row for row in rows if row[3] == wanted]
     return [(line, file, label) for line, file, label, _ in rows]
-
-
-def _fields(line: int, row: list[str], places: tuple[int, int, int]) -> tuple[int, str, str, str]:
-    """Line number, file, label and split of a row."""
-    file, label, split = (row[k].strip() if 0 <= k < len(row) else "" for k in places)
-    return line, file, label, split
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

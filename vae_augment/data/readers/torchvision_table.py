@@ -14,7 +14,7 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Known:
-    """How to find and open a torchvision dataset.
+    """Name, place and options of a torchvision dataset.
 
     Args:
         class_name: name in torchvision.datasets.
@@ -52,10 +52,6 @@ def _of_pcam(dataset: Any) -> list[int]:
     return labels
 
 
-def _first_names(dataset: Any) -> list[str]:
-    return [names[0] for names in dataset.classes]
-
-
 FLAGS: tuple[Options, Options] = ({"train": True}, {"train": False})
 SPLITS: tuple[Options, Options] = ({"split": "train"}, {"split": "test"})
 
@@ -66,7 +62,9 @@ def _emnist(split: str) -> Known:
 
 def _imagenette(size: str, place: str) -> Known:
     train, test = {"split": "train", "size": size}, {"split": "val", "size": size}
-    return Known("Imagenette", place, train, test, names=_first_names, labels=_of_samples)
+    return Known(
+        "Imagenette", place, train, test, names=lambda found: [some[0] for some in found.classes], labels=_of_samples
+    )
 
 
 def _caltech(class_name: str, place: str) -> Known:
