@@ -1,23 +1,21 @@
-"""Categories of the warnings that this package gives, for `warnings.filterwarnings`; and how they are given."""
+"""Categories of this package's warnings, for `warnings.filterwarnings`, and `warn`, which gives them."""
 
 from __future__ import annotations
 
 import sys
 import warnings
 
-DECORATORS = ("contextlib", "torch.utils._contextlib")  # of functions of ours: they stand between those and the caller
-
 
 class VAEAugmentWarning(UserWarning):
-    """Any of them."""
+    """Any warning of this package."""
 
 
 class DataWarning(VAEAugmentWarning):
-    """Data is not used as it stands: images or names left out, a sample in place of a dataset, transforms kept."""
+    """Data is not used as given: images or names left out, a sample in place of a dataset, transforms kept."""
 
 
 class LeakageWarning(VAEAugmentWarning):
-    """A bank has seen other images than it should have, or test images are trained on: figures may look too good."""
+    """A bank has seen images that it should not have, or test images are trained on: results may look too good."""
 
 
 class FitWarning(VAEAugmentWarning):
@@ -29,16 +27,15 @@ class PolicyWarning(VAEAugmentWarning):
 
 
 class CacheWarning(VAEAugmentWarning):
-    """Something could not be kept on disk, or what was kept is damaged; the work is done again."""
+    """A result could not be kept on disk, or the kept one is damaged: the work is done again."""
 
 
 def warn(message: str, category: type[VAEAugmentWarning]) -> None:
-    """Give a warning that points to the user's line: the innermost one outside this package."""
+    """Warn, pointing to the user's line: the innermost one outside this package and its functions' decorators."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and _is_passed_over(frame.f_globals.get("__name__", "")):
+    while frame.f_back is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.split(".")[0] != "vae_augment" and module not in ("contextlib", "torch.utils._contextlib"):
+            break
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
-
-
-def _is_passed_over(module: str) -> bool:
-    return module.split(".")[0] == __name__.split(".")[0] or module in DECORATORS

@@ -1,4 +1,4 @@
-"""Processes that work for another one, and do not outlive it."""
+"""Worker processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import os
 import threading
 import time
 
-LOOKS = 0.01  # seconds between two looks whether the parent is there still
-
 
 def end_with(parent: int) -> None:
-    """From now on this process ends when its parent, of that number, does, however that ends; not on Windows."""
-    if os.name != "nt":  # where a process keeps its parent's number
+    """End this process as soon as its parent, whose process number is given, has ended; not on Windows."""
+    if os.name != "nt":  # there a process keeps the number of a parent that has ended
         threading.Thread(target=_wait_and_end, args=(parent,), daemon=True).start()
 
 
 def _wait_and_end(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(LOOKS)
+        time.sleep(0.01)
     os._exit(1)

@@ -162,8 +162,8 @@ KINDS = r"must be numbers of shape \[N, H, W\], .* got"
         ({"images": IMAGES.astype(complex), "labels": LABELS}, rf"{KINDS} complex128 of shape"),
         ({"images": IMAGES.astype(str), "labels": LABELS}, rf"{KINDS} <U3 of shape"),
         ({"images": IMAGES, "labels": LABELS[:4]}, r"got shape \[4\] for images of shape \[6, 9, 10\]"),
-        ({"images": IMAGES, "labels": np.eye(6)}, r"got shape \[6, 6\] .*, not one column a class\."),
-        ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"must hold at least one image with a label, got 0 images\."),
+        ({"images": IMAGES, "labels": np.eye(6)}, r"got shape \[6, 6\] .*, not one column per class\."),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"must hold at least one image with a label, got none\."),
         ({"images": IMAGES, "labels": np.zeros(6, "V4")}, r"labels of .* must be whole numbers or names, got \|V4\."),
         ({"images": IMAGES, "labels": np.array([0.5, 1, 0, 1, 0, 1])}, r"must be whole numbers or names, got 0\.5\."),
     ],
@@ -209,7 +209,7 @@ def test_no_object_is_unpickled(tmp_path):
             header((6, 10**6, 10**6)) + b"x",
             r"images\.npy has 6,000,000,000,000 bytes, more than 4,294,967,296\. Save it",
         ),
-        (header((6, 9, 10)) + bytes(30), r"is damaged: images\.npy is said to hold 540 bytes, and holds at most \d+\."),
+        (header((6, 9, 10)) + bytes(30), r"is damaged: images\.npy declares 540 bytes and holds at most \d+\."),
         (header((6, 10**30, 10**9)) + b"x", r"images\.npy has 6,000,.* bytes, more than"),
         (header((-6, 9, 10)) + bytes(540), r"images\.npy|images of|damaged"),
         (header((6, 9, 10), "|O") + bytes(540), r"must hold numbers or text, got Python objects or records\."),
@@ -256,7 +256,7 @@ def test_labels_and_names_have_a_bound_of_their_own(tmp_path, lowered):
     [
         ((6, 1, 1), r"images of .*\.np[yz] must be at least 8x8 pixels, got 1x1\."),
         ((6, 3, 1, 9), r"images of .*\.np[yz] must be at least 8x8 pixels, got 3x1x9\."),
-        ((8, 9, 9), r"\.np[yz] must have at most 7 images, got 8 or more\. Divide it\."),
+        ((8, 9, 9), r"\.np[yz] must have at most 7 images, got 8 or more\. Split it\."),
     ],
 )
 def test_small_images_and_many_are_refused_before_anything_is_read(tmp_path, lowered, shape, message):
@@ -287,7 +287,7 @@ def test_names_of_classes_are_a_list_of_text_or_bytes(tmp_path, classes, names):
     path = saved(tmp_path, images=IMAGES, labels=LABELS, classes=np.array(classes))
     if isinstance(names, str):
         message = rf"must be an array of one dimension, of at most 100,000, got shape {re.escape(names)}\."
-        with pytest.raises(ValueError, match=rf"^names of classes of .*data\.npz {message}"):
+        with pytest.raises(ValueError, match=rf"^class names of .*data\.npz {message}"):
             open_data(path)
         return
     opened_data = open_data(path)

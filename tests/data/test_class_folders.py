@@ -102,9 +102,9 @@ def test_hidden_files_and_other_endings_are_passed_over_and_noted(pets):
     opened = open_data(pets)
     assert (len(opened.dataset), opened.problems) == (6, ())
     assert opened.notes == (
-        "2 files of other endings are passed over: .gif (1), no ending (1).",
-        "3 hidden files and folders are passed over.",
-        "1 files that lie in no class folder are passed over.",
+        "Ignored files of other endings (2): .gif (1), no ending (1).",
+        "Ignored hidden files and folders: 3.",
+        "Ignored files in no class folder: 1.",
     )
 
 
@@ -151,7 +151,7 @@ def test_a_class_without_images_is_a_problem(pets):
 def test_many_problems_are_counted_and_the_first_five_listed(pets):
     for k in range(8):
         (pets / "cat" / f"x{k}.png").symlink_to("nowhere")
-    with pytest.raises(ValueError, match=r"^8 of .*x0\.png.*x4\.png of class 'cat': a link to nothing; and 3 more\. M"):
+    with pytest.raises(ValueError, match=r"^8 of .*x0\.png.*x4\.png of class 'cat': a link to nothing; and 3 more\. F"):
         open_data(pets)
 
 

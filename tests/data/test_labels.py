@@ -220,7 +220,7 @@ def test_truths_beside_numbers_are_numbers():
     ],
 )
 def test_missing_labels_are_counted_and_named(labels, listed):
-    message = f"labels must be one an item, got none for {listed}. Leave these out with torch.utils.data.Subset, or "
+    message = f"labels must be one per item, got none for {listed}. Leave these out with torch.utils.data.Subset, or "
     with pytest.raises(ValueError, match=re.escape(message)):
         of(labels)
 
@@ -284,7 +284,7 @@ def test_names_beside_numbers_are_refused(first, second):
     ("labels", "shape"), [([0, 1], [2]), (np.zeros((4, 2), int), [4, 2]), ("abcd", []), (3, []), (["a"] * 5, [5])]
 )
 def test_labels_that_are_not_one_an_item_are_refused(labels, shape):
-    with pytest.raises(ValueError, match=re.escape(f"labels must be one a dataset item (4), got shape {shape}")):
+    with pytest.raises(ValueError, match=re.escape(f"labels must be one per dataset item (4), got shape {shape}")):
         numbered(labels, 4, None, item)
 
 

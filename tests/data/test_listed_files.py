@@ -84,7 +84,7 @@ def test_a_split_column_divides_the_parts(place):
 
 
 def test_a_file_listed_twice_is_noted(place):
-    assert opened(place, FOUR + FOUR).notes == ("4 files are listed more than once.",)
+    assert opened(place, FOUR + FOUR).notes == ("Files listed more than once: 4.",)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_path_that_stays_inside_may_be_absolute_or_winding(place):
     [
         ("", r"labels\.csv must list images and labels, got an empty file\."),
         ("\n\n", r"labels\.csv must list images and labels, got an empty file\."),
-        ("path,label\n", r"labels\.csv must list at least one image, got none\."),
+        ("path,label\n", r"labels\.csv must hold at least one image with a label, got none\."),
         (
             "name,label\nin/0.png,a\n",
             r"must have a column named one of path, file, .*, got the columns 'name', 'label'\.",
@@ -159,7 +159,7 @@ def test_a_large_list_is_refused_before_it_is_read(place, lowered):
 def test_a_list_of_many_rows_is_refused(place, lowered, header):
     lowered(opened_data, "MOST_ITEMS", 4)
     assert len(opened(place, header.replace(",split", "") + FOUR).dataset) == 4
-    with pytest.raises(ValueError, match=r"labels\.csv must have at most 4 images, got 5 or more\. Divide it\."):
+    with pytest.raises(ValueError, match=r"labels\.csv must have at most 4 images, got 5 or more\. Split it\."):
         opened(place, header + FOUR + "in/0.png,dog\n")
 
 

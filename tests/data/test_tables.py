@@ -190,7 +190,7 @@ def test_an_image_that_is_none_is_named(tmp_path):
             lambda made: made.drop_columns(["image"]),
             r"must have a column named one of image, .*got the columns 'label'\.",
         ),
-        (lambda made: made.slice(0, 0), r"must hold at least one image with a label, got 0 rows\."),
+        (lambda made: made.slice(0, 0), r"must hold at least one image with a label, got none\."),
         (
             lambda made: table(images=[[1, 2]] * 6),
             r"column 'image' of .* must hold the bytes of image files, got list<",
@@ -266,9 +266,9 @@ def test_more_rows_than_there_may_be_are_refused_before_they_are_read(tmp_path, 
     path, folder = written(tmp_path), saved(tmp_path / "saved")
     monkeypatch.setattr(opened, "MOST_ITEMS", 5)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
-    with pytest.raises(ValueError, match=r"data\.parquet must have at most 5 images, got 6 or more\. Divide it\."):
+    with pytest.raises(ValueError, match=r"data\.parquet must have at most 5 images, got 6 or more\. Split it\."):
         open_data(path)
-    with pytest.raises(ValueError, match=r"saved must have at most 5 images, got 6 or more\. Divide it\."):
+    with pytest.raises(ValueError, match=r"saved must have at most 5 images, got 6 or more\. Split it\."):
         open_data(folder)
 
 

@@ -363,7 +363,11 @@ class Stream(IterableDataset):
         ([torch.zeros(1, 12, 12)], TypeError, r"dataset items must be \(image, label\) pairs or dicts, got Tensor"),
         ([("a.png", 0)], TypeError, "an image must be a PIL image, numpy array or tensor, got str"),
         ([(torch.zeros(12), 0)], ValueError, r"an image must be \[H, W\] or have channels, got shape \[12\]"),
-        ([(torch.zeros(1, 12, 12), None)], ValueError, "labels must be one an item, got none for 1 of 1 items: item 0"),
+        (
+            [(torch.zeros(1, 12, 12), None)],
+            ValueError,
+            "labels must be one per item, got none for 1 of 1 items: item 0",
+        ),
         ([(torch.zeros(1, 12, 12), 0.5)], ValueError, "labels must be strings, booleans or whole numbers, got 0.5"),
         (tensors(size=(7, 12)), ValueError, "images must be at least 8x8 pixels, got 7x12"),
         (tensors(size=(12, 4)), ValueError, "images must be at least 8x8 pixels, got 12x4"),
@@ -391,11 +395,11 @@ def test_pixels_that_are_not_finite_are_refused(bad):
         ({"classes": []}, "classes must name at least one class"),
         ({"device": "gpu"}, "device must be 'auto' or one that torch can use here, got 'gpu'"),
         ({"device": "cuda:99"}, "device must be 'auto' or one that torch can use here, got 'cuda:99'"),
-        ({"labels": [0, 1]}, r"labels must be one a dataset item \(6\), got shape \[2\]"),
+        ({"labels": [0, 1]}, r"labels must be one per dataset item \(6\), got shape \[2\]"),
         ({"labels": [0.5] * 6}, r"labels must be strings, booleans or whole numbers, got 0.5 \(float\) for item 0"),
-        ({"labels": ["a", "b", None] * 2}, "labels must be one an item, got none for 2 of 6 items: item 2, item 5"),
+        ({"labels": ["a", "b", None] * 2}, "labels must be one per item, got none for 2 of 6 items: item 2, item 5"),
         ({"labels": ["a", "b", 1] * 2}, "labels must be all strings or all numbers, got 'a' for item 0 and 1 for"),
-        ({"labels": [[0, 1]] * 6}, r"labels must be one a dataset item \(6\), got shape \[6, 2\]"),
+        ({"labels": [[0, 1]] * 6}, r"labels must be one per dataset item \(6\), got shape \[6, 2\]"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -169,13 +169,13 @@ def test_labels_that_do_not_fit_are_refused(bank, image):
     transform = VAEJitter(bank, p=1)
     with pytest.raises(ValueError, match=r"label 7 is not in the bank, which has labels \[0, 1, 2\]"):
         VAEJitter(bank, p=0.01)(image=image, label=7)
-    with pytest.raises(ValueError, match="labels must be integers, one an image, got 'down'"):
+    with pytest.raises(ValueError, match="labels must be integers, one per image, got 'down'"):
         transform(image=image, label="down")
-    with pytest.raises(ValueError, match=r"labels must be integers, one an image, got torch\.float64 \[3\]"):
+    with pytest.raises(ValueError, match=r"labels must be integers, one per image, got torch\.float64 \[3\]"):
         transform(image=image, label=np.zeros(3))
-    with pytest.raises(ValueError, match="label must be one label or one an image, got 3 for 1"):
+    with pytest.raises(ValueError, match="label must be one label or one per image, got 3 for 1"):
         transform(image=image, label=[0, 1, 2])
-    with pytest.raises(ValueError, match="label must be one label or one an image, got 2 for 3"):
+    with pytest.raises(ValueError, match="label must be one label or one per image, got 2 for 3"):
         transform(images=noise_image(3, 12, 12), label=[0, 1])
 
 

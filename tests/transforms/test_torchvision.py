@@ -272,9 +272,9 @@ def test_an_unknown_label_is_named_with_those_the_bank_has(bank, image):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.eye(3), r"labels must be integers, one an image, got torch.float32 \[3, 3\]. Put the latent jitter"),
-        (torch.tensor([0, 1]), "labels must have one entry an image, got 2 for 3"),
-        (1, "labels must have one entry an image, got 1 for 3"),
+        (torch.eye(3), r"labels must be integers, one per image, got torch.float32 \[3, 3\]. Put the latent jitter"),
+        (torch.tensor([0, 1]), "labels must have one entry per image, got 2 for 3"),
+        (1, "labels must have one entry per image, got 1 for 3"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(bank, labels, message):
@@ -283,9 +283,9 @@ def test_labels_that_do_not_fit_are_refused(bank, labels, message):
 
 
 def test_a_getter_that_finds_no_number_is_refused(bank, image):
-    with pytest.raises(ValueError, match="labels must be integers, one an image, got None"):
+    with pytest.raises(ValueError, match="labels must be integers, one per image, got None"):
         RandomVAEJitter(bank, labels_getter=lambda _: None)(image, 1)
-    with pytest.raises(ValueError, match="labels must be integers, one an image, got 'cat'"):
+    with pytest.raises(ValueError, match="labels must be integers, one per image, got 'cat'"):
         RandomVAEJitter(bank, labels_getter=lambda sample: sample[1])(image, "cat")
 
 

@@ -502,7 +502,7 @@ def test_columns_of_plain_values_are_labels(kind, names):
 def test_a_column_that_lacks_labels_is_refused(kind):
     value = {"string": "cat", "int64": 3, "bool": True}[kind]
     base = shapes_of(imported("datasets"), kind=kind, labels=[value] * 28 + [None] * 2)
-    with pytest.raises(ValueError, match="labels must be one an item, got none for 2 of 30 items: item 28, item 29"):
+    with pytest.raises(ValueError, match="labels must be one per item, got none for 2 of 30 items: item 28, item 29"):
         VAEAugmentedDataset(base)
     assert fit(base.select(range(28)), config=CONFIG, progress=False).classes == (str(value),)
 

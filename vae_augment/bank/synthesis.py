@@ -86,7 +86,7 @@ class Synthesis:
         for place, item in enumerate(items.tolist()):
             # Of a generated item, and of one decoded anew from a known code, the size and kind alone are needed.
             needed = place in to_encode and (to_encode[place] or self.bank.policy.keep_detail)
-            sample = self.source.raw(item) if needed else self.source.blank(item)
+            sample = self.source.raw(item, blank=not needed)
             if place in to_encode and keeps_detail(self.bank, size_of(sample.image)):
                 keeps[place] = True
                 sample = sample if needed else self.source.raw(item)

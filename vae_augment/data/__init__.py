@@ -1,4 +1,4 @@
-"""Anybody's dataset, opened by name or path, seen raw, its transforms set aside."""
+"""Datasets of any kind, opened by name or path; their raw items, and their transforms set aside."""
 
 from __future__ import annotations
 
@@ -50,29 +50,29 @@ def open_data(
     on_error: str = "fail",
     max_pixels: int = MAX_PIXELS,
 ) -> OpenedData:
-    """Open one part of a torchvision dataset by name; a folder of class folders; or a CSV, NumPy or Parquet file.
+    """Open one part of a torchvision dataset by name, of a folder of class folders, or of a CSV, NumPy or Parquet file.
 
-    A name is looked up in `root` alone if it is given; else in $VAE_AUGMENT_DATA, ./data and torchvision's cache, and
-    then downloaded into the last. MNIST that cannot be downloaded is replaced by a sample of 5,000 training and 1,000
-    test images that comes with the package, with a `DataWarning`.
+    A torchvision dataset is looked for in `root` only if that is given; else in $VAE_AUGMENT_DATA, ./data and
+    torchvision's cache, and downloaded into the cache if it is in none of them. If MNIST cannot be downloaded, 5,000
+    training and 1,000 test images that come with the package take its place, with a `DataWarning`.
 
     Example:
         >>> bank = fit(open_data("photos/labels.csv").dataset)
 
     Args:
-        name: one of `KNOWN`, or a path. A folder whose "train" subfolder holds class folders stands for that, and as
-            the test part for its "test" or "val" subfolder; a table with a column "split" for the rows of a part. Other
+        name: one of `KNOWN`, or a path. Of a folder whose "train" subfolder holds class folders, the parts are the
+            subfolders "train" and "test" (or "val"); of a table with a column "split", the rows of that split. Other
             folders and files are the same in both parts.
         part: "train" or "test".
         root: the folder that holds the dataset in torchvision's layout.
-        timeout: seconds after which a download is given up.
-        on_error: "fail" where anything cannot be opened, or "skip" it and say so in the `problems` of what is returned.
+        timeout: seconds until a download is given up.
+        on_error: "fail" to raise if anything cannot be opened, or "skip" to list it in the result's `problems`.
             Images are not decoded here: `examine` does that.
-        max_pixels: width times height of the largest image that is decoded, for data that is no torchvision dataset.
+        max_pixels: largest width times height of an image that is decoded; torchvision's own datasets have no limit.
 
     Raises:
         ValueError: an unknown name, part or kind of file; data that cannot be opened, wholly or, with "fail", in part;
-            a folder or dataset with a training part alone that is asked for its test part.
+            the test part of data that has none.
         FileNotFoundError: no such path; no data in `root`, or none that can be opened.
         ConnectionError: the data is not on this machine and cannot be downloaded.
     """
@@ -83,22 +83,21 @@ def open_data(
     if not 1 <= max_pixels <= MOST_PIXELS:
         raise ValueError(f"max_pixels must be in 1..{MOST_PIXELS:,}, got {max_pixels:,}.")
     key = str(name).lower()
-    if key in KNOWN and not (isinstance(name, Path)):
+    if key in KNOWN and not isinstance(name, Path):
         return open_known(key, part, root, timeout)
     path = Path(name)
     if path.is_dir():
         opener = open_table_folder if is_table_folder(path) else open_folder
         return opener(path, part, on_error, max_pixels)
-    if path.is_file() and path.suffix.lower() in FILES:
-        return replace(FILES[path.suffix.lower()](path, part, on_error, max_pixels), ending=path.suffix)
+    reader = FILES.get(path.suffix.lower())
+    if reader and path.is_file():
+        return replace(reader(path, part, on_error, max_pixels), ending=path.suffix)
     if path.exists():
         option = "--data" if part == "train" else "--test"
         raise ValueError(
             f"{option} must be a folder of class folders, a file that ends in {', '.join(FILES)}, or a torchvision "
             f"name such as mnist; got the file {path}."
         )
-    looks_like_path = len(path.parts) > 1 or path.suffix.lower() in FILES
-    if looks_like_path:
-        kind = "file" if path.suffix.lower() in FILES else "folder"
-        raise FileNotFoundError(f"no {kind} at {path}.")
+    if reader or len(path.parts) > 1:
+        raise FileNotFoundError(f"no {'file' if reader else 'folder'} at {path}.")
     raise ValueError(unknown(str(name)))

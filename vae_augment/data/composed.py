@@ -1,4 +1,4 @@
-"""The datasets that a `Subset` or a `ConcatDataset` is made of, and where each of its items lies among them."""
+"""Datasets under a `Subset` or `ConcatDataset`, and the place of each item in them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Places = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Parts(NamedTuple):
-    """Datasets that hold images, and the items of another dataset among theirs.
+    """Datasets that hold a composed dataset's images, and where each of its items lies in them.
 
     Args:
         datasets: each once, however often it is a part.
-        owner: int64 [N], the dataset of each item; None: all are the first one's.
-        place: int64 [N], the index of each item there.
-        composed: True unless the dataset is the only part itself.
+        owner: int64 [N], position of each item's dataset in `datasets`; None: there is only one.
+        place: int64 [N], index of each item in its dataset.
+        composed: False if the dataset holds its images itself.
     """
 
     datasets: list[RawDataset]
@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(dataset: Any) -> Parts:
-    """The parts of a dataset, by way of all subsets and concatenations.
+    """Take a dataset apart through all subsets and concatenations.
 
     Raises:
         ValueError: a `Subset` has an index that its dataset does not have.
@@ -39,10 +39,10 @@ def parts_of(dataset: Any) -> Parts:
     if type(dataset) not in (Subset, ConcatDataset):
         own = _raw(dataset)
         return Parts([own], None, range(len(own)), False)
-    found: dict[int, tuple[int, RawDataset]] = {}  # by the identity of the caller's object
+    found: dict[int, tuple[int, RawDataset]] = {}  # by id() of the caller's object
 
     def places(part: Any) -> tuple[Places, Places]:
-        """The owner and the place of each item of a part."""
+        """Owner and place of each item of a part."""
         if type(part) is Subset:
             owner, place = places(part.dataset)
             indices = np.asarray(part.indices, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Every image of a dataset opened, and a table of what is there: classes, sizes, modes and problems."""
+"""A dataset's classes, sizes, modes and problems, found by opening every image."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from vae_augment.data.source import Source
 from vae_augment.images import conversion
 from vae_augment.images.labelled_images import LabelledImages
 
-LISTED = 3  # sizes or modes of a class
+LISTED = 3  # sizes or modes of a class in the table
 
 
 @dataclass
 class ClassFound:
-    """What there is of a class.
+    """Contents of one class.
 
     Args:
-        images: those that can be used.
-        problems: those that cannot.
-        sizes: "28x28" (width, height) and how often it occurs.
-        modes: of PIL images, or what arrays hold, likewise.
+        images: number of usable images.
+        problems: number of others.
+        sizes: number of images by size, such as "28x28" (width, height).
+        modes: number of images by PIL mode, or by dtype and channels of arrays.
     """
 
     images: int = 0
@@ -42,14 +42,14 @@ class ClassFound:
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found by opening every image.
+    """Result of opening every image.
 
     Args:
         opened: the data.
-        good: items that can be used.
-        classes: by name, in the order of labels.
-        problems: of opening the data, then of images, then of all of them together.
-        notes: what else there is to know, as sentences.
+        good: indices of usable items.
+        classes: contents of each class by name, in the order of labels.
+        problems: problems of opening the data, then of single images, then of all together.
+        notes: other remarks, as sentences.
         shape: (C, H, W) of the images that a fit would see; None if it would fail.
     """
 
@@ -61,11 +61,11 @@ class Examined:
     shape: tuple[int, int, int] | None
 
     def usable(self) -> OpenedData:
-        """The data without what cannot be used. ValueError if nothing is left."""
+        """Usable part of the data. Raises ValueError if nothing is left."""
         return replace(self.opened, dataset=_only(self.opened.dataset, self.good))
 
     def rows(self) -> list[tuple[str, int, str, str, int]]:
-        """Of each class: name, images, sizes, modes, problems."""
+        """Name, images, sizes, modes and problems of each class."""
         return [
             (name, found.images, _most_common(found.sizes), _most_common(found.modes), found.problems)
             for name, found in self.classes.items()
@@ -73,14 +73,14 @@ class Examined:
 
 
 def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bool = True) -> Examined:
-    """Open and decode every image of a dataset, and look for what a fit with `config` would fail at.
+    """Decode every image of a dataset, and find what a fit with `config` would fail at.
 
     Example:
         >>> examine(open_data("photos", on_error="skip")).problems
 
     Args:
-        opened: what `open_data` gives.
-        config: of the fit.
+        opened: the dataset, as `open_data` returns it.
+        config: options of the fit.
         progress: show a progress bar, if standard error is a terminal.
     """
     dataset: Any = opened.dataset
@@ -99,9 +99,10 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
             image, was_turned = _read(dataset, index)
             width, height, mode = _looked_at(image)
             turned += was_turned
-        except Exception as error:  # whatever a dataset of any kind raises
+        except Exception as error:  # of any dataset's own code
             found.problems += 1
-            problems.append(Problem(_where(dataset, index), _reason(error), name))
+            where = dataset.samples[index][0] if isinstance(dataset, ImageFiles) else f"item {index}"
+            problems.append(Problem(where, " ".join(str(error).split()) or type(error).__name__, name))
             continue
         good.append(index)
         found.images += 1
@@ -115,13 +116,13 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
     notes = list(opened.notes)
     if turned:
         notes.append(
-            f"{turned} images are turned upright as their EXIF says; torchvision's ImageFolder leaves them lying."
+            f"Images turned upright as their EXIF says, which torchvision's ImageFolder does not do: {turned}."
         )
     return Examined(opened, tuple(good), classes, tuple(problems), tuple(notes), shape)
 
 
 def _labels(dataset: Any) -> tuple[list[int], dict[int, str]]:
-    """The label of each item, and the name of each label."""
+    """Label of each item, and name of each label."""
     if not isinstance(dataset, LabelledImages):
         source = Source(dataset)
         return source.labels.tolist(), source.classes
@@ -131,7 +132,7 @@ def _labels(dataset: Any) -> tuple[list[int], dict[int, str]]:
 
 
 def _only(dataset: Any, good: Any) -> Any:
-    """The items of a dataset that can be used."""
+    """Dataset of the usable items alone."""
     if not good:
         raise ValueError("no image can be used.")
     if len(good) == len(dataset):
@@ -140,28 +141,20 @@ def _only(dataset: Any, good: Any) -> Any:
 
 
 def _read(dataset: Any, index: int) -> tuple[Any, bool]:
-    """An image, and whether its EXIF turned it, which is known of our own datasets alone."""
+    """Read an image; the second value is True if its EXIF turned it, which only our own datasets tell."""
     if isinstance(dataset, EncodedImages):
         return dataset.decoded(index)
     return (dataset.read(index) if isinstance(dataset, LabelledImages) else dataset[index][0]), False
 
 
 def _looked_at(image: Any) -> tuple[int, int, str]:
-    """Width, height and mode of an image. Raises if it cannot be used."""
+    """Width, height and mode of an image. Raises if it is not usable."""
     pixels = conversion.as_tensor(image)
     if pixels.is_floating_point() and not bool(torch.isfinite(pixels).all()):
         raise ValueError("it holds values that are not finite.")
     height, width = conversion.size_of(image)
     mode = image.mode if isinstance(image, Image.Image) else f"{image.dtype}, {len(pixels)} channels"
     return width, height, mode
-
-
-def _where(dataset: Any, index: int) -> str:
-    return dataset.samples[index][0] if isinstance(dataset, ImageFiles) else f"item {index}"
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _most_common(counter: Counter[str]) -> str:

@@ -1,6 +1,6 @@
-"""Hugging Face `datasets`: their transform is a function of batches, set aside by `with_format`.
+"""Hugging Face `datasets`: their transform takes batches and is set aside by `with_format`.
 
-The library itself is never imported: a dataset is known by its class.
+The library is never imported: its datasets are recognised by their class.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Any
 
 from vae_augment.data.items import IMAGE_KEYS, LABEL_KEYS, Sample, key_of
 from vae_augment.data.raw_dataset import RawDataset
+from vae_augment.data.transform_calls import Call
 
 
 def is_huggingface(dataset: Any) -> bool:
@@ -18,8 +19,8 @@ def is_huggingface(dataset: Any) -> bool:
 class HuggingFaceDataset(RawDataset):
     """A `datasets.Dataset` with an image column and a label column.
 
-    A function given by `set_transform` or `with_transform` is set aside. Other formats, "torch" for example, change an
-    image in one way only, and are worked on as they are.
+    A function given by `set_transform` or `with_transform` is set aside. Other formats, such as "torch", are kept: they
+    change an image always in the same way.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -28,16 +29,10 @@ class HuggingFaceDataset(RawDataset):
         self._columns, self._with_others = shown["columns"], shown["output_all_columns"]
         self._dataset = dataset
         self._plain = dataset.with_format(None) if self._of_batches else dataset
-        self.stable = True
+        self._after, self._call, self._alike, self.stable = {}, Call(), None, True
 
     def copied(self) -> HuggingFaceDataset:
         return self
-
-    def blank(self, index: int) -> Sample:
-        return self.raw(index)
-
-    def items(self, indices: list[int]) -> list[Any]:
-        return list(self._dataset.__getitems__(indices))
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         item = {**sample.whole, key_of(sample.whole, IMAGE_KEYS): image}
@@ -47,18 +42,8 @@ class HuggingFaceDataset(RawDataset):
         others = {name: value for name, value in item.items() if name not in self._columns and self._with_others}
         return {name: column[0] for name, column in batch.items()} | others
 
-    def after_to_tensor(self) -> None:
-        return None
-
-    def transform(self, name: str) -> Any:
-        return None
-
     def set_transform(self, name: str, value: Any) -> None:
         raise AttributeError(f"give a Hugging Face dataset its {name} by set_transform before it is wrapped.")
-
-    @property
-    def in_memory(self) -> bool:
-        return False
 
     def labels(self) -> Any:
         return self._plain.with_format("numpy")[self._label_key][:]
@@ -70,9 +55,3 @@ class HuggingFaceDataset(RawDataset):
     @property
     def classes(self) -> Any:
         return getattr(self._plain.features[self._label_key], "names", None)
-
-    def whereabouts(self, index: int) -> str:
-        return f"item {index}"
-
-    def update_digest(self, digest: Any) -> bool:
-        return False

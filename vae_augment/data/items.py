@@ -1,4 +1,4 @@
-"""Where an item of a dataset holds its image and its label: (image, label, ...) or {"image": ..., "label": ...}."""
+"""Image and label of a dataset's item, which is (image, label, ...) or {"image": ..., "label": ...}."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Of a dict's keys the first of these that it has, in this order.
+# The first of these keys that a dict has holds its image or label.
 IMAGE_KEYS = ("image", "img", "pixel_values", "images")
 LABEL_KEYS = ("label", "labels", "target", "targets", "fine_label", "class")
-SOURCE_KEY = "source"
 
 
 class Sample(NamedTuple):
     """An item taken apart.
 
     Args:
-        image: of the item.
-        target: its label, as the dataset gives it.
+        image: the item's image.
+        target: the item's label, as the dataset gives it.
         whole: the item itself.
     """
 
@@ -29,7 +28,7 @@ class Sample(NamedTuple):
 
 
 def taken_apart(item: Any) -> Sample:
-    """Find an item's image and label. Raises TypeError if it has none."""
+    """Find an item's image and label. Raises TypeError if it lacks one."""
     if isinstance(item, Mapping):
         image_key, label_key = key_of(item, IMAGE_KEYS), key_of(item, LABEL_KEYS)
         if image_key is None or label_key is None:
@@ -44,7 +43,7 @@ def taken_apart(item: Any) -> Sample:
 
 
 def put_together(whole: Any, image: Any, target: Any) -> Any:
-    """An item like `whole` with another image and label."""
+    """Make an item like `whole` with another image and label."""
     if isinstance(whole, Mapping):
         item: Any = copy.copy(whole)
         item.update({key_of(whole, IMAGE_KEYS): image, key_of(whole, LABEL_KEYS): target})
@@ -54,18 +53,18 @@ def put_together(whole: Any, image: Any, target: Any) -> Any:
 
 
 def with_source(item: Any, source: int) -> Any:
-    """An item that also says where its image came from: last in a tuple, under "source" in a dict."""
+    """Add the source of its image to an item: last in a tuple, under "source" in a dict."""
     if isinstance(item, Mapping):
-        return {**item, SOURCE_KEY: source}
+        return {**item, "source": source}
     return (*item, source)
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """Up to `most` of `count` items, evenly spaced, the first and the last among them."""
+    """Indices of up to `most` of `count` items, evenly spaced from the first to the last."""
     items: list[int] = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist()
     return items
 
 
 def key_of(item: Mapping[Any, Any], names: tuple[str, ...]) -> str | None:
-    """The first of `names` that a dict has."""
+    """First of `names` that is a key of a dict."""
     return next((name for name in names if name in item), None)

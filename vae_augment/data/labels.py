@@ -1,4 +1,4 @@
-"""Labels of any kind to integers with names."""
+"""Labels of any kind as integers with names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from vae_augment.files.untrusted_json import brief
 
 TRUTHS = ("False", "True")
-LISTED_ITEMS = 5  # of those in an error
+LISTED_ITEMS = 5  # in an error
 LIMIT = 2**63  # of int64
 
 
@@ -21,9 +21,9 @@ class Labels(NamedTuple):
 
     Args:
         values: int64 [N].
-        names: of each label that occurs.
-        has_names: whether the names are more than the labels written out.
-        are_names: whether the labels were names themselves, so that their numbers mean nothing.
+        names: name of each label that occurs.
+        has_names: False if the names are just the labels as text.
+        are_names: True if the labels were names themselves, so that their numbers mean nothing.
     """
 
     values: Tensor
@@ -33,10 +33,10 @@ class Labels(NamedTuple):
 
 
 def numbered(labels: Any, count: int, classes: Any, whereabouts: Callable[[int], str]) -> Labels:
-    """Labels as integers with names.
+    """Convert labels to integers with names.
 
-    Integers, and floats that hold whole numbers, stay as they are and are named by `classes`. Names become their place
-    in `classes` if all are there, else among those that occur, sorted. Booleans become 0 and 1.
+    Whole numbers keep their value and are named by `classes`. Names become their index in `classes` if all are there,
+    else among the sorted names that occur. Booleans become 0 and 1.
 
     Example:
         >>> numbered(["cat", "ant", "cat"], 3, None, str).names
@@ -45,17 +45,17 @@ def numbered(labels: Any, count: int, classes: Any, whereabouts: Callable[[int],
     Args:
         labels: a sequence, array or tensor, [N] or [N, 1].
         count: N.
-        classes: the dataset's own names, if it has any; all else than a list or tuple of texts is passed over.
-        whereabouts: what to call an item in a message.
+        classes: the dataset's own names; ignored unless they are a list or tuple of texts.
+        whereabouts: function that names an item in messages.
 
     Raises:
-        ValueError: not one label an item, missing ones, both names and numbers, or labels of another kind.
+        ValueError: not one label per item, missing labels, names beside numbers, or labels of another kind.
     """
     array = as_array(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or len(array) != count:
-        raise ValueError(f"labels must be one a dataset item ({count}), got shape {list(array.shape)}.")
+        raise ValueError(f"labels must be one per dataset item ({count}), got shape {list(array.shape)}.")
     texts = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
     own: Sequence[str] = classes if texts else ()
     if array.dtype.kind in "iu":
@@ -70,7 +70,7 @@ def numbered(labels: Any, count: int, classes: Any, whereabouts: Callable[[int],
 
 
 def renumbered(labels: Labels, known: Mapping[str, int]) -> Labels:
-    """Labels that are names, numbered as in `known`; names that are not there get the numbers after its last."""
+    """Number labels that are names as in `known`; names that it lacks get the numbers after its last."""
     new = sorted(set(labels.names.values()) - set(known))
     following = max(known.values(), default=-1) + 1
     of = {**known, **{name: following + i for i, name in enumerate(new)}}
@@ -80,7 +80,7 @@ def renumbered(labels: Labels, known: Mapping[str, int]) -> Labels:
 
 
 def as_array(labels: Any) -> np.ndarray[Any, Any]:
-    """Labels as an array in which each keeps its kind: NumPy alone turns numbers beside texts into texts."""
+    """Convert labels to an array without turning numbers beside texts into texts, as NumPy does."""
     if isinstance(labels, Tensor):
         return _of_tensor(labels)
     try:
@@ -93,19 +93,19 @@ def as_array(labels: Any) -> np.ndarray[Any, Any]:
 
 
 def joined(parts: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Labels of several datasets, [N] each, one after the other, in which each keeps its kind."""
+    """Concatenate labels of several datasets, [N] each, keeping numbers and texts apart."""
     filled = [part for part in parts if len(part)]
     kinds = {"i" if part.dtype.kind == "u" else part.dtype.kind for part in filled}
     return np.concatenate(filled if len(kinds) == 1 else [part.astype(object) for part in filled or parts])
 
 
 def agreeing(held: Iterable[Any], count: int, targets: Mapping[int, Any]) -> np.ndarray[Any, Any] | None:
-    """The first of what a dataset holds that has its labels, as an array [N]; None if none has.
+    """Find the first attribute of a dataset that holds its labels, as an array [N]; None if there is none.
 
     Args:
-        held: sequences, arrays or tensors, or anything else, which is passed over.
+        held: attributes of any kind; all but sequences, arrays and tensors are ignored.
         count: N.
-        targets: labels of some items, which must be the same; of several an item, the first.
+        targets: known labels by item, which must agree; of several labels per item the first counts.
     """
     for labels in held:
         if isinstance(labels, (str, bytes, Mapping)) or not hasattr(labels, "__len__"):
@@ -120,7 +120,7 @@ def agreeing(held: Iterable[Any], count: int, targets: Mapping[int, Any]) -> np.
 
 
 def plain(label: Any) -> Any:
-    """A label as Python's own int, float, bool or str; None if it is missing; what is none of these as it is."""
+    """Convert a label to Python's int, float, bool or str; None if it is missing; other kinds stay as they are."""
     if isinstance(label, (list, tuple)) and len(label) == 1:
         return plain(label[0])
     label = _array_if_any(label)
@@ -134,7 +134,7 @@ def plain(label: Any) -> Any:
 
 
 def _first(label: Any) -> Any:
-    """A label, or the first of several."""
+    """Convert a label, or the first of several, by `plain`."""
     label = _array_if_any(label)
     if isinstance(label, np.ndarray) and label.size:
         return plain(label.reshape(-1)[0])
@@ -157,7 +157,7 @@ def _is_missing(label: Any) -> bool:
     try:
         return bool(label != label)  # NaN and NaT
     except (TypeError, ValueError):
-        return type(label).__name__ == "NAType"  # pandas', of which nothing is true
+        return type(label).__name__ == "NAType"  # of pandas, whose comparisons have no truth value
 
 
 def _of_tensor(labels: Tensor) -> np.ndarray[Any, Any]:
@@ -167,13 +167,13 @@ def _of_tensor(labels: Tensor) -> np.ndarray[Any, Any]:
 
 
 def _check(values: list[Any], whereabouts: Callable[[int], str]) -> None:
-    """Raise ValueError unless values are all names or all whole numbers."""
+    """Raise ValueError unless the labels are all names or all whole numbers."""
     missing = [item for item, value in enumerate(values) if value is None]
     if missing:
         listed = ", ".join(whereabouts(item) for item in missing[:LISTED_ITEMS])
         more = " and others" if len(missing) > LISTED_ITEMS else ""
         raise ValueError(
-            f"labels must be one an item, got none for {len(missing)} of {len(values)} items: {listed}{more}. "
+            f"labels must be one per item, got none for {len(missing)} of {len(values)} items: {listed}{more}. "
             "Leave these out with torch.utils.data.Subset, or pass labels= to fit."
         )
     for item, value in enumerate(values):
@@ -205,6 +205,6 @@ def _of_integers(array: np.ndarray[Any, Any], own: Sequence[str]) -> Labels:
 def _of_names(names: list[str], own: Sequence[str]) -> Labels:
     present = sorted(set(names))
     order = own if set(present) <= set(own) else present
-    place = {name: place for place, name in reversed(list(enumerate(order)))}  # the first, of one that is there twice
+    place = {name: place for place, name in reversed(list(enumerate(order)))}  # of a name that is there twice the first
     values = torch.tensor([place[name] for name in names])
     return Labels(values, {place[name]: name for name in sorted(present, key=place.__getitem__)}, True, True)

@@ -1,4 +1,4 @@
-"""The images that a fit sees: all of a dataset's, as bytes, at one size."""
+"""A dataset's images as a fit sees them: all, as bytes, at one size."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from vae_augment.images.tensors import match_channels, resize, to_float, to_uint
 
 logger = logging.getLogger(__name__)
 
-LISTED_SHAPES = 5  # of those in an error
-OUTLYING = 1e-3  # the share of values that are left aside, half of it on either side
-ALIKE = 2  # levels of 255: values this near to each other tell a VAE nothing
-SAMPLED = 2**22  # values looked at
+LISTED_SHAPES = 5  # in an error
+OUTLYING = 1e-3  # share of values that count as outliers, half of it at either end
+ALIKE = 2  # levels of 255: a VAE learns nothing from smaller differences
+SAMPLED = 2**22  # values that are looked at
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FitData:
     Args:
         images: uint8 [N, C, H, W], at the bank's size.
         labels: int64 [N].
-        names: of each label.
+        names: name of each label.
     """
 
     images: Tensor
@@ -44,12 +44,12 @@ class FitData:
 
 
 def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
-    """Every raw image of a source as uint8 at (C, H, W) `shape`. Raises ValueError naming one that cannot be read."""
+    """Load all raw images of a source at `shape` (C, H, W). Raises ValueError naming one that cannot be read."""
     return FitData(load_some(source, range(len(source)), shape), source.labels, source.classes)
 
 
 def load_some(source: Source, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
-    """Likewise those of some items alone: uint8 [N, C, H, W]."""
+    """Load raw images of some items at `shape` (C, H, W), as uint8 [N, C, H, W]."""
     images = torch.empty(len(indices), *shape, dtype=torch.uint8)
     for place, index in enumerate(indices):
         pixels = match_channels(source.pixels(index, source.raw(index).image), shape[0])
@@ -61,7 +61,7 @@ def load_some(source: Source, indices: Sequence[int], shape: tuple[int, int, int
 
 
 def outliers_said(data: FitData, value_range: Range | None) -> str:
-    """What to say where a few values lie so far from the others that these have become one grey; else ""."""
+    """Warning text for outliers so far away that all other values have become one grey; "" if there are none."""
     if value_range is None or value_range in USUAL_RANGES:
         return ""
     values = data.images.flatten()
@@ -77,11 +77,11 @@ def outliers_said(data: FitData, value_range: Range | None) -> str:
 
 
 def common_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
-    """(C, H, W) of the bank: the most common size and channels of the dataset, the longer side at most the cap.
+    """Shape (C, H, W) of the bank: the dataset's most common size and channels, the longer side at most the cap.
 
     Raises:
-        ValueError: images below 8x8, of more channels than a bank holds, or arrays of several shapes that no transform
-            makes alike.
+        ValueError: images below 8x8 or of too many channels, or arrays of several shapes without a transform to make
+            them alike.
     """
     probed = [
         (conversion.channels_of(image), conversion.size_of(image), isinstance(image, Image.Image))
@@ -95,7 +95,7 @@ def common_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
     height, width = sizes.most_common(1)[0][0]
     longer = config.image_size or min(max(height, width), config.image_size_cap)
     scale = longer / max(height, width)
-    # a long narrow image keeps as much of its shorter side as a model needs
+    # the shorter side of a long narrow image is not reduced below MIN_SIDE
     resized = [max(round(side * scale), min(side, MIN_SIDE)) for side in (height, width)]
     shape = channels, resized[0], resized[1]
     if min(shape[1:]) < MIN_SIDE:
@@ -106,7 +106,7 @@ def common_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
 
 
 def _check_arrays(source: Source, shapes: Counter[tuple[int, int, int]]) -> None:
-    """Raise ValueError for arrays and tensors of several shapes (H, W, C) that nothing makes alike afterwards."""
+    """Raise ValueError for arrays of several shapes (H, W, C) without a transform to make them alike."""
     if len(shapes) < 2 or source.has_transforms:
         return
     listed = ", ".join(f"{h}x{w} with {c} channels ({n})" for (h, w, c), n in shapes.most_common(LISTED_SHAPES))

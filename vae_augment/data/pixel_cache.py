@@ -1,4 +1,4 @@
-"""Memory that all workers share: whether there is room for it, and the pixels of files in it."""
+"""Decoded image files in memory that all workers share."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from PIL import ExifTags, Image
 
 MOST_PIXELS = 256 * 2**20  # bytes
-PROFILE = "icc_profile"  # in an image's `info`
-UPRIGHT = 1  # the orientation of an image that is not to be turned
+PROFILE = "icc_profile"  # key in an image's `info`
+UPRIGHT = 1  # EXIF orientation of an image that is not to be turned
 
 
 def room(size: int, most: int) -> bool:
-    """Whether so many bytes are at most `most`, and a quarter of what is free: containers often have 64 MB."""
+    """Say if so many bytes are at most `most` and a quarter of the free shared memory, often 64 MB in containers."""
     return size <= most and 4 * size <= _free()
 
 
 def _free() -> int:
-    """Bytes; writing beyond them ends a process without a word."""
+    """Bytes of free shared memory. A process that writes beyond them is killed without a message."""
     try:
         room = os.statvfs("/dev/shm")
     except (AttributeError, OSError):  # elsewhere than on Linux
@@ -31,15 +31,15 @@ def _free() -> int:
 
 
 class Pixels:
-    """Images of files, each decoded once, whoever reads it.
+    """Image files that are decoded once for all workers.
 
-    Without a lock: whoever writes an image writes the same, and it counts as known only after that. An image keeps its
-    colour profile, which a process has seen once before. Not kept are images of another size than most, those that are
-    to be turned or whose EXIF cannot be read, and any where all would take more than 256 MB.
+    There is no lock: all workers write the same pixels, and mark an image as known afterwards. Colour profiles are kept
+    by each process. Images of another size, images that EXIF turns or whose EXIF cannot be read, and datasets of more
+    than 256 MB are not kept.
 
     Args:
-        count: N files.
-        size: (width, height) of RGB images.
+        count: number of files.
+        size: (width, height) of the RGB images.
     """
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
@@ -48,12 +48,12 @@ class Pixels:
         self._size = size
         self._images = torch.empty(count, height, width, 3, dtype=torch.uint8).share_memory_()
         self._known = torch.zeros(count, dtype=torch.bool).share_memory_()
-        self._profile = torch.zeros(count, dtype=torch.int64).share_memory_()  # its hash
-        self._profiles: dict[int, bytes | None] = {_hash(None): None}  # that this process knows
+        self._profile = torch.zeros(count, dtype=torch.int64).share_memory_()  # hash of each image's colour profile
+        self._profiles: dict[int, bytes | None] = {_hash(None): None}  # by hash, known to this process
 
     @property
     def kept(self) -> bool:
-        """Whether there is room."""
+        """True if there was room."""
         return len(self._known) > 0
 
     def get(self, index: int) -> Image.Image | None:
@@ -84,7 +84,7 @@ class Pixels:
 
 
 def _is_upright(image: Image.Image) -> bool:
-    """Whether its EXIF can be read and does not say otherwise. Opening the file has warned of a broken one already."""
+    """Say if an image's EXIF can be read and does not turn it. Warnings were given when the file was opened."""
     with warnings.catch_warnings(action="ignore"):
         try:
             return bool(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) == UPRIGHT)
@@ -93,5 +93,5 @@ def _is_upright(image: Image.Image) -> bool:
 
 
 def _hash(profile: bytes | None) -> int:
-    """One of 2**56, the same in all processes."""
+    """56-bit hash, the same in all processes."""
     return int.from_bytes(hashlib.blake2b(profile or b"", digest_size=7).digest(), "big")

@@ -1,6 +1,6 @@
-"""A dataset that holds images itself: its items raw, whole, and finished by its own transforms.
+"""A dataset that holds images itself: its raw items, its whole items, and its transforms applied to other images.
 
-Nothing is changed in the caller's object: transforms are set aside on shallow copies (docs/design.md, decision 7).
+The caller's object is not changed: transforms are set aside on shallow copies (docs/design.md, decision 7).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vae_augment.data.transform_calls import (
 from vae_augment.exceptions import DataWarning, warn
 
 LABELS = ("targets", "labels", "_labels")
-TRIED_ITEMS = 32  # are read twice: of a transform at random that changes one in ten, all but one in a thousand are seen
+TRIED_ITEMS = 32  # read twice: a random transform that changes every tenth image is missed once in 1,000 datasets
 
 
 class RawDataset:
@@ -51,18 +51,18 @@ class RawDataset:
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = copy.copy(dataset)
-        self._after: dict[str, Any] = {}  # transforms assigned later that the dataset itself does not call
+        self._after: dict[str, Any] = {}  # transforms assigned later that the dataset does not call
         self._plain, self._call = set_aside(dataset)
         if self._plain is None:
             warn(
                 f"the transforms of {type(dataset).__name__} cannot be set aside; working on what it returns.",
                 DataWarning,
             )
-        self.stable = self._is_stable() and self._plain is not None  # else a later transform would change it
+        self.stable = self._is_stable() and self._plain is not None  # else a later transform would change items
         self._alike = self._first_of_alike()
         files = len(self._dataset) if _reads_files(self._plain) else 0
-        self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while not known
-        with suppress(OSError):  # for whoever reads the item to tell
+        self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while unknown
+        with suppress(OSError):  # reading the item will raise it
             self._pixels = Pixels(files, self._size(0)) if files else None
 
     def copied(self) -> RawDataset:
@@ -83,7 +83,7 @@ class RawDataset:
         return taken_apart(self._dataset[index] if self._plain is None else self._plain[index])
 
     def blank(self, index: int) -> Sample:
-        """Item `index` raw, but for its pixels where reading them takes time; another item's, or none."""
+        """`raw` item, but with blank or another item's pixels where reading its own takes time."""
         if self._alike is not None:
             image, labels = self._alike
             target = int(labels[index])
@@ -95,7 +95,7 @@ class RawDataset:
         return Sample(image, target, (image, target))
 
     def _size(self, index: int) -> tuple[int, int]:
-        """Width and height of a file's image."""
+        """Width and height of the image in a file."""
         width, height = self._sizes[index].tolist()
         if not (width and height):
             with Image.open(self._plain.samples[index][0]) as opened:
@@ -104,46 +104,44 @@ class RawDataset:
         return width, height
 
     def items(self, indices: list[int]) -> list[Any]:
-        """Whole items, by the dataset's `__getitems__` where it has one. Files whose pixels are kept stay closed."""
+        """Whole items, by the dataset's `__getitems__` if it has one. Files with cached pixels are not opened."""
         batched = getattr(type(self._dataset), "__getitems__", None)
         if batched:
             items = list(batched(self._dataset, indices))
         elif self._pixels is not None and self._pixels.kept:
-            items = [self._of_pixels(i) for i in indices]
+            items = [self._finished(sample, sample.image) for sample in map(self.raw, indices)]
         else:
             items = [self._dataset[i] for i in indices]
         return [self._followed(item) for item in items] if self._after else items
 
-    def _of_pixels(self, index: int) -> tuple[Any, Any]:
-        """What torchvision's DatasetFolder gives."""
-        sample, folder = self.raw(index), self._dataset
-        image = sample.image if folder.transform is None else folder.transform(sample.image)
-        return image, sample.target if folder.target_transform is None else folder.target_transform(sample.target)
-
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
-        """A raw `sample` with another image, through the dataset's transforms."""
+        """Put another image into a raw `sample` and apply the dataset's transforms."""
         item = self._finished(sample, image)
         return self._followed(item) if self._after else item
 
     def _finished(self, sample: Sample, image: Any) -> Any:
         if self._plain is None:
             return put_together(sample.whole, image, sample.target)
+        single, of_target, joint = (getattr(self._dataset, name, None) for name in TRANSFORMS)
+        target, style = sample.target, self._call.style
+        if single is None and of_target is None and joint is not None:
+            single, style = joint, OF_PAIR if isinstance(self._dataset, VisionDataset) else style
+        if single is not None and style == OF_ITEM:
+            return single(put_together(sample.whole, image, target if of_target is None else of_target(target)))
         tail = self.after_to_tensor() if isinstance(image, Tensor) and isinstance(sample.image, Image.Image) else None
         if tail is not None:
             for step in tail:
                 image = step(image)
-            of_target = getattr(self._dataset, "target_transform", None)
-            return put_together(sample.whole, image, sample.target if of_target is None else of_target(sample.target))
-        single, of_target = (getattr(self._dataset, name, None) for name in ("transform", "target_transform"))
-        if single is not None and self._call.style == OF_ITEM:
-            target = sample.target if of_target is None else of_target(sample.target)
-            return single(put_together(sample.whole, image, target))
-        return put_together(sample.whole, *self._transformed(image, sample.target))
+        elif single is not None and style == OF_PAIR:
+            image, target = single(image, target)
+        elif single is not None:
+            image = self._call(single, image, target)
+        return put_together(sample.whole, image, target if of_target is None else of_target(target))
 
     def after_to_tensor(self) -> list[Any] | None:
-        """What follows torchvision's ToTensor, where the transform begins with one; else None.
+        """Steps after torchvision's ToTensor if the transform begins with it; else None.
 
-        An image that is made as a tensor can go on from there, instead of becoming a PIL image first.
+        A synthetic image, which is a tensor, can go on from there without becoming a PIL image first.
         """
         single = getattr(self._dataset, "transform", None)
         steps: list[Any] = [single]
@@ -152,19 +150,6 @@ class RawDataset:
         first = steps[0] if steps else None
         plain = self._plain is not None and self._call.style == OF_IMAGE
         return steps[1:] if type(first) is ToTensor and plain else None
-
-    def _transformed(self, image: Any, target: Any) -> tuple[Any, Any]:
-        single, of_target, joint = (getattr(self._dataset, name, None) for name in TRANSFORMS)
-        if single is None and of_target is None and joint is not None:
-            if isinstance(self._dataset, VisionDataset):  # torchvision's own takes both
-                image, target = joint(image, target)
-                return image, target
-            single = joint
-        if single is not None and self._call.style == OF_PAIR:
-            image, target = single(image, target)
-        elif single is not None:
-            image = self._call(single, image, target)
-        return image, target if of_target is None else of_target(target)
 
     def _followed(self, item: Any) -> Any:
         image, target, whole = taken_apart(item)
@@ -180,9 +165,9 @@ class RawDataset:
         return self._after.get(name, getattr(self._dataset, name, None))
 
     def set_transform(self, name: str, value: Any) -> None:
-        """Replace one of `TRANSFORMS`. The dataset calls it, or if it never would, it is called on what it returns."""
+        """Replace one of `TRANSFORMS`. If the dataset never calls it, it is applied to what the dataset returns."""
         call = Call()
-        if not is_property(self._dataset, name):  # setting that may reach into another object
+        if not is_property(self._dataset, name):  # setting it may change another object
             call.observe(self._dataset if self._plain is None else self._plain, name)
         if call.made:
             replace(self._dataset, name, value)
@@ -198,14 +183,14 @@ class RawDataset:
         return self._alike is not None or isinstance(self._dataset, TensorDataset)
 
     def labels(self) -> Any:
-        """The attribute that holds them, if it agrees with the first item; else every item is read."""
+        """Labels [N], from an attribute if one agrees with the items; else every item is read."""
         if not len(self._dataset):
             return np.empty(0, dtype=np.int64)
         held = self._held_labels()
         return [self.raw(i).target for i in range(len(self._dataset))] if held is None else held
 
     def _held_labels(self) -> Any:
-        """Those of an attribute that agrees with the items, some of which are read to see."""
+        """Labels from an attribute that agrees with some items, which are read; None if there is none."""
         held = [getattr(self._dataset, name, None) for name in LABELS]
         if isinstance(self._dataset, TensorDataset):
             held.append(self._dataset.tensors[1])
@@ -217,7 +202,7 @@ class RawDataset:
 
     @property
     def uniform(self) -> bool:
-        """Whether its images are of one kind for certain: torchvision's own are."""
+        """True for torchvision's own datasets, whose images are all of one kind."""
         return _is_torchvisions(self._dataset)
 
     @property
@@ -230,12 +215,12 @@ class RawDataset:
         return f"item {index}" if files is None else str(files[index])
 
     def names(self) -> list[str]:
-        """The name of each item: its file's, without the folder, or its number."""
+        """Name of each item: of its file without the folder, or its number."""
         files = self._files()
         return [f"{i:06d}" for i in range(len(self._dataset))] if files is None else [Path(file).name for file in files]
 
     def _files(self) -> list[str | Path] | None:
-        """The file of each item, for a dataset with torchvision's `samples`."""
+        """File of each item, for a dataset with torchvision's `samples`."""
         samples = getattr(self._dataset, "samples", None)
         if not isinstance(samples, list):
             return None
@@ -243,7 +228,7 @@ class RawDataset:
         return files if all(isinstance(file, (str, Path)) for file in files) else None
 
     def update_digest(self, digest: Any) -> bool:
-        """Add the bytes of an array in memory, or name, size and time of files; False if there are neither."""
+        """Add the bytes of an array in memory, or names, sizes and times of files; False if there are neither."""
         data = getattr(self._dataset, "data", None)
         if isinstance(self._dataset, TensorDataset):
             data = self._dataset.tensors[0]
@@ -257,7 +242,7 @@ class RawDataset:
         files = self._files()
         if files is None or not all(Path(file).is_file() for file in files):
             return False
-        root = str(getattr(self._dataset, "root", ""))  # so that a folder is the same by whatever path it is named
+        root = str(getattr(self._dataset, "root", ""))  # left out: a folder may be named by several paths
         for path in files:
             stat = Path(path).stat()
             name = str(path).removeprefix(root)
@@ -265,7 +250,7 @@ class RawDataset:
         return True
 
     def _first_of_alike(self) -> tuple[Any, np.ndarray[Any, Any]] | None:
-        """An image of a torchvision dataset that holds all of them in one array, so alike in kind; and all labels."""
+        """First image and all labels of a torchvision dataset that holds its images in one array, all of one kind."""
         data = getattr(self._plain, "data", None)
         if not (
             _is_torchvisions(self._dataset)
@@ -278,16 +263,16 @@ class RawDataset:
         plain_pair = type(first.whole) is tuple and len(first.whole) == 2 and type(first.target) is int
         if labels is None or not plain_pair:
             return None
-        # Copies: both may be views of the dataset's memory, which pickling for a spawned worker moves elsewhere.
+        # Copies: both may be views of the dataset's memory, which moves when it is pickled for a spawned worker.
         return copy.deepcopy(first.image), np.array(labels)
 
     def _is_stable(self) -> bool:
-        """Whether an item is the same each time it is read."""
+        """Say if items are the same each time they are read."""
         if self._plain is not None and _is_torchvisions(self._dataset):
             return True
         try:
             same = all(same_pixels(self.raw(i).image, self.raw(i).image) for i in evenly(len(self), TRIED_ITEMS))
-        except (OSError, TypeError, ValueError):  # for whoever reads the item to tell
+        except (OSError, TypeError, ValueError):  # reading the item will raise it
             return False
         if not same:
             warn(
@@ -300,7 +285,7 @@ class RawDataset:
 
 
 def _is_torchvisions(dataset: Any) -> bool:
-    """Whether torchvision reads its items, or our own sample does: not a subclass that does more."""
+    """Say if torchvision or our MNIST sample reads the items, not a subclass that does more."""
     read = getattr(type(dataset), "__getitem__", None)
     if isinstance(dataset, DatasetFolder) and dataset.loader is not default_loader:
         return False
@@ -308,7 +293,7 @@ def _is_torchvisions(dataset: Any) -> bool:
 
 
 def _reads_files(folder: Any) -> bool:
-    """Whether it is torchvision's folder of class folders, opened as torchvision does by default."""
+    """Say if this is torchvision's folder of class folders with its default loader."""
     return (
         isinstance(folder, DatasetFolder)
         and type(folder).__getitem__ is DatasetFolder.__getitem__

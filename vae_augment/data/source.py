@@ -1,4 +1,4 @@
-"""A dataset seen two ways: its raw images and labels, and the user's transforms to apply afterwards."""
+"""A dataset's raw images and labels, and the user's transforms to apply to them afterwards."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from vae_augment.images import conversion
 from vae_augment.images.conversion import Range
 from vae_augment.images.image_file import UnreadableImageError
 
-PROBED_ITEMS = 1000  # items that stand for the whole dataset in size, mode, range and, as a last resort, fingerprint
-LISTED_NAMES = 20  # of a bank, in an error
+PROBED_ITEMS = 1000  # items that tell the size, mode and range of all, and as a last resort the fingerprint
+LISTED_NAMES = 20  # in an error
 
 
 class Source:
@@ -32,12 +32,12 @@ class Source:
 
     Args:
         dataset: a map-style dataset of (image, label, ...) items, or of dicts (see vae_augment.data.items).
-        labels: integers or names [N], for a dataset that has none or to use others.
+        labels: integers or names [N], in place of the dataset's own.
 
     Raises:
         TypeError: an iterable dataset, or items that hold no image and label.
-        ValueError: an empty dataset, labels that are not one integer or name an item, or class names that no bank can
-            have.
+        ValueError: an empty dataset, labels that are not one integer or name per item, or class names that no bank
+            can have.
     """
 
     def __init__(self, dataset: Dataset[Any], labels: Sequence[int | str] | Tensor | None = None) -> None:
@@ -73,26 +73,26 @@ class Source:
 
     @property
     def classes(self) -> dict[int, str]:
-        """The name of each label that occurs, in the order of labels: the dataset's own, else the label itself."""
+        """Name of each label that occurs, in label order: the dataset's own name, else the label as text."""
         return self._labels.names
 
     @property
     def has_names(self) -> bool:
-        """Whether the classes have names of their own."""
+        """True if classes have names of their own."""
         return self._labels.has_names
 
     @property
     def by_name(self) -> bool:
-        """Whether the dataset's labels are names: then a class is known by its name, whatever its number."""
+        """True if labels are names: then a class is known by its name, whatever its number."""
         return self._labels.are_names
 
     def number_as(self, known: Mapping[str, int], *, by_name: bool = False) -> None:
-        """Where labels are names, or `by_name`: number classes as a bank does; those that it lacks follow its last."""
+        """If labels are names, or `by_name`, number classes as a bank does; classes that it lacks follow its last."""
         if self.by_name or by_name:
             self._labels = renumbered(self._labels, known)
 
     def lacking_in(self, known: Mapping[str, int]) -> tuple[str, str] | None:
-        """How to call the first class that a bank lacks, and what it has, in a message; None if it has all."""
+        """Text for a message on the first class that a bank lacks, and on the bank's classes; None if it has all."""
         lacking = sorted(set(self.classes) - set(known.values()))
         if not lacking:
             return None
@@ -101,25 +101,25 @@ class Source:
         return f"for label {lacking[0]} ({self.classes[lacking[0]]!r})", f"labels {sorted(known.values())}"
 
     def copied(self) -> Source:
-        """One whose transforms can be changed without changing these."""
+        """Copy with transforms of its own."""
         source = copy.copy(self)
         source._parts = self._parts._replace(datasets=[dataset.copied() for dataset in self.datasets])
         return source
 
     @property
     def datasets(self) -> list[RawDataset]:
-        """The datasets underneath that hold images themselves."""
+        """Datasets underneath, which hold the images."""
         return self._parts.datasets
 
     def _at(self, index: int) -> tuple[RawDataset, int]:
-        """The dataset that holds item `index`, and the item's index there."""
+        """Dataset that holds item `index`, and the item's index in it."""
         datasets, owner, place, composed = self._parts
         if not composed:
             return datasets[0], index
         return datasets[0 if owner is None else owner[index]], int(place[index])
 
     def _own_labels(self) -> Any:
-        """The labels that the datasets have themselves, [N]."""
+        """Labels [N] of the datasets underneath."""
         if not self._parts.composed:
             return self.datasets[0].labels()
         place, owner = self._parts.place, self._parts.owner
@@ -130,7 +130,7 @@ class Source:
         return joined(held)[firsts[owner] + place]
 
     def _tried(self) -> list[int]:
-        """Items that are read to see what each dataset is like."""
+        """Items that are read to tell what each dataset is like."""
         owner = self._parts.owner
         tried = []
         for number, dataset in enumerate(self.datasets):
@@ -140,109 +140,99 @@ class Source:
 
     @property
     def has_transforms(self) -> bool:
-        """Whether any image goes through a transform once it is read."""
+        """True if any image goes through a transform after it is read."""
         return any(part.transform(name) is not None for part in self.datasets for name in ("transform", "transforms"))
 
     @property
     def stable(self) -> bool:
-        """Whether a raw image is the same each time it is read."""
+        """True if a raw image is the same each time it is read."""
         return all(dataset.stable for dataset in self.datasets)
 
     @property
     def in_memory(self) -> bool:
-        """Whether images are held as arrays, so that reading one takes next to no time."""
+        """True if images are arrays, which take next to no time to read."""
         return all(dataset.in_memory for dataset in self.datasets)
 
-    def raw(self, index: int) -> Sample:
-        """Item `index` before any transform. ValueError if it cannot be read."""
+    def raw(self, index: int, *, blank: bool = False) -> Sample:
+        """Item `index` without transforms; if `blank`, its pixels may be blank where reading them takes long.
+
+        Raises:
+            ValueError: the item cannot be read.
+        """
         dataset, place = self._at(index)
         try:
-            return dataset.raw(place)
+            return dataset.blank(place) if blank else dataset.raw(place)
         except (OSError, UnreadableImageError) as error:
-            raise self._unreadable(index, error) from error
-
-    def blank(self, index: int) -> Sample:
-        """`raw`, but for pixels that may be blank where reading them takes long."""
-        dataset, place = self._at(index)
-        try:
-            return dataset.blank(place)
-        except (OSError, UnreadableImageError) as error:
-            raise self._unreadable(index, error) from error
-
-    def _unreadable(self, index: int, error: Exception) -> ValueError:
-        return ValueError(f"cannot read {self._of_class(index)}: {error}")
+            raise ValueError(f"cannot read {self._of_class(index)}: {error}") from error
 
     def _of_class(self, index: int) -> str:
-        """What to call an item in a message: its file, and its class as soon as that is known."""
+        """Name of an item in messages: its file, and its class once labels are known."""
         labels = getattr(self, "_labels", None)
         of_class = "" if labels is None else f" of class {labels.names[int(labels.values[index])]!r}"
         return f"{self.whereabouts(index)}{of_class}"
 
     def pixels(self, index: int, image: Any) -> Tensor:
-        """The raw image of item `index` by `conversion.to_tensor`. Raises ValueError that names item and class."""
+        """Convert the raw image of item `index` by `to_tensor`. Raises ValueError that names item and class."""
         try:
             return conversion.to_tensor(image, self.value_range)
         except ValueError as error:
             raise ValueError(f"{self._of_class(index)}: {error}") from error
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
-        """A raw `sample` with another image, through the transforms of item `index`."""
+        """Put another image into the raw `sample` of item `index` and apply the item's transforms."""
         dataset, place = self._at(index)
         return dataset.finish(place, sample, image)
 
     def whereabouts(self, index: int) -> str:
-        """How to call item `index` in a message: its file, if it has one."""
+        """Name of item `index` in messages: its file, if it has one."""
         dataset, place = self._at(index)
         return dataset.whereabouts(place)
 
     def names(self) -> list[str]:
-        """The name of each item: its file's, without the folder, or its number in the dataset that holds it."""
+        """Name of each item: of its file without the folder, or its number in the dataset that holds it."""
         names = {id(dataset): dataset.names() for dataset in self.datasets}
         return [names[id(dataset)][place] for dataset, place in map(self._at, range(len(self)))]
 
     def items(self, indices: list[int]) -> list[Any]:
-        """Items as the user's dataset gives them, by its own batched `__getitems__` where it has one."""
+        """Items as the user's dataset gives them, by its batched `__getitems__` if it has one."""
         if len(self.datasets) == 1:
             return self.datasets[0].items([self._at(index)[1] for index in indices])
         return [dataset.items([place])[0] for dataset, place in map(self._at, indices)]
 
     def set_transform(self, name: str, value: Any) -> None:
-        """Replace a transform ("transform", "target_transform" or "transforms") of every dataset underneath."""
+        """Replace the "transform", "target_transform" or "transforms" of every dataset underneath."""
         for dataset in self.datasets:
             dataset.set_transform(name, value)
 
     def probe(self) -> Iterator[Any]:
         """Raw images of up to 1,000 evenly spaced items."""
-        return (self.raw(index).image for index in self._probed())
+        return (self.raw(index).image for index in evenly(len(self), PROBED_ITEMS))
 
     def fingerprint(self) -> str:
-        """Hash of images and labels: bytes of arrays in memory; path, size and time of files; else a probe."""
+        """Hash of labels and images: of arrays in memory, of files' paths, sizes and times, or of some images."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self.labels.numpy().tobytes())
         if self._parts.composed:
             for places in (self._parts.owner, self._parts.place):
                 digest.update(b"" if places is None else np.asarray(places).tobytes())
-        known = [dataset.update_digest(digest) for dataset in self.datasets]  # each counts, whatever one answers
+        known = [dataset.update_digest(digest) for dataset in self.datasets]  # a list: each dataset must add its own
         if not all(known):
-            for index in self._probed():
+            for index in evenly(len(self), PROBED_ITEMS):
                 pixels = self.pixels(index, self.raw(index).image)
                 digest.update(f"{tuple(pixels.shape)}{pixels.dtype}".encode())
                 digest.update(pixels.contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-    def _probed(self) -> list[int]:
-        return evenly(len(self), PROBED_ITEMS)
 
     def _value_range(self, first: Any) -> Range | None:
         needed = conversion.needs_range(first) or any(self._needs_range(index) for index in self._tried() if index)
         return conversion.value_range_of(list(self.probe())) if needed else None
 
     def _needs_range(self, index: int) -> bool:
-        with suppress(AttributeError, TypeError, ValueError):  # no image: for whoever reads it
+        with suppress(AttributeError, TypeError, ValueError):  # no image: reading it will raise
             return conversion.needs_range(self.raw(index).image)
         return False
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first of a bank's classes, for an error."""
+    """First classes of a bank, for an error."""
     return ", ".join(map(repr, islice(names, LISTED_NAMES)))

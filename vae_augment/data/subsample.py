@@ -1,4 +1,4 @@
-"""Fewer images of each class."""
+"""Stratified subsamples of datasets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def subsample(dataset: Dataset[Any], count: int, seed: int) -> Subset[Any]:
-    """A random `count` of each class's images, in the dataset's order; all of a class that has fewer."""
+    """Draw `count` random images per class (all of a class that has fewer), kept in the dataset's order."""
     source = Source(dataset)
     chosen = []
     for label, name in source.classes.items():

@@ -1,6 +1,6 @@
-"""A dataset's transforms set aside, and how it calls them, seen by putting one in their place that changes nothing.
+"""A dataset's transforms set aside, and how it calls them: found by a transform in their place that changes nothing.
 
-The dataset is the caller's own, so all of this is done to copies, and whatever its code raises is its answer.
+The dataset is the caller's own: only copies of it are changed, and its code may raise anything.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from vae_augment.data.items import LABEL_KEYS, taken_apart
 logger = logging.getLogger(__name__)
 
 TRANSFORMS = ("transform", "target_transform", "transforms")
-# How a dataset calls its transform: with the image, image and label, the whole item, or as albumentations are called.
+# A dataset calls its transform with the image, with image and label, with the whole item, or by keywords.
 OF_IMAGE, OF_PAIR, OF_ITEM, BY_KEYWORD = "image", "pair", "item", "keyword"
 
 
 class Call:
-    """How a dataset calls its transform, found by watching it do so once."""
+    """The style in which a dataset calls its transform, found by watching one call."""
 
     def __init__(self) -> None:
         self.style = OF_IMAGE
@@ -36,11 +36,11 @@ class Call:
         self.made = False
 
     def observe(self, dataset: Any, name: str) -> Any:
-        """See how `dataset`, which is not changed, calls its transform of that name.
+        """Watch how `dataset`, which is not changed, calls its transform of that name.
 
         Returns:
-            The image that it was called with, or None. It may be a view of the dataset's memory, which pickling for a
-            spawned worker moves elsewhere, so it is not kept.
+            The image that the transform got, or None. It may be a view of the dataset's memory, which moves when it is
+            pickled for a spawned worker, so the image must not be kept.
         """
         seen: list[Any] = []
         watched = _copied(dataset)
@@ -51,7 +51,7 @@ class Call:
             replace(watched, name, partial(self._watch, seen))
             if len(watched):
                 watched[0]
-        except Exception as error:  # of the dataset's own code, which gets a transform that changes nothing
+        except Exception as error:  # of the dataset's own code
             logger.debug("watching %s of %s: %s", name, type(dataset).__name__, error)
         return seen[-1] if seen else None
 
@@ -77,14 +77,14 @@ class Call:
 
 
 def _passed_on(*args: Any, **keywords: Any) -> Any:
-    """A transform that changes nothing, whichever way it is called."""
+    """Transform that changes nothing, in any style of call."""
     if keywords:
         return keywords
     return args[0] if len(args) == 1 else args
 
 
 def _copied(dataset: Any) -> Any:
-    """A shallow copy with containers of its own, for a dataset may keep what it has transformed in one."""
+    """Shallow copy with its own containers, in which a dataset may keep transformed items."""
     copied = copy.copy(dataset)
     for name, value in list(getattr(copied, "__dict__", {}).items()):
         if type(value) in (dict, list, set):
@@ -94,7 +94,7 @@ def _copied(dataset: Any) -> Any:
 
 def replace(dataset: Any, name: str, value: Any) -> None:
     setattr(dataset, name, value)
-    if isinstance(dataset, VisionDataset) and name != "transforms":  # torchvision's pair of the two
+    if isinstance(dataset, VisionDataset) and name != "transforms":  # torchvision keeps both in it
         dataset.transforms = StandardTransform(dataset.transform, dataset.target_transform)
 
 
@@ -103,7 +103,7 @@ def is_property(dataset: Any, name: str) -> bool:
 
 
 def set_aside(dataset: Any) -> tuple[Any, Call]:
-    """A copy that returns raw items, or None if its transforms cannot be told apart from it; and how it calls one."""
+    """Copy that returns raw items (None if transforms cannot be set aside), and how the dataset calls its transform."""
     given = [name for name in TRANSFORMS if getattr(dataset, name, None) is not None]
     call, image = Call(), None
     if any(is_property(dataset, name) or not callable(getattr(dataset, name)) for name in given):
@@ -112,7 +112,7 @@ def set_aside(dataset: Any) -> tuple[Any, Call]:
     if name is not None:
         image = call.observe(dataset, name)
     plain = _without_transforms(dataset, given)
-    # What follows the call in the dataset's own code would be done to a raw image, and not after the transform.
+    # If the dataset changes an image after its transform, that would now happen before it.
     if call.made and plain is not None and len(plain) and not same_pixels(image, taken_apart(plain[0]).image):
         return None, call
     return plain, call
@@ -129,9 +129,9 @@ def _without_transforms(dataset: Any, given: list[str]) -> Any:
             if len(plain):
                 taken_apart(plain[0])
             return plain
-        except OSError:  # for whoever reads the item to tell
+        except OSError:  # reading the item will raise it
             return plain
-        except Exception as error:  # of the dataset's own code, which may call its transform whatever that is
+        except Exception as error:  # of the dataset's own code, which may call even None
             logger.debug("without the transforms of %s: %s", type(dataset).__name__, error)
     return None
 

@@ -1,4 +1,4 @@
-"""The names that classes of a bank may have, so that none is written that cannot be read."""
+"""Limits to class names, so that every bank that is written can be read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from vae_augment.files.untrusted_json import MAX_TEXT, brief, values_in
 
 MAX_CLASSES = 100_000
-# Of all names together. A class has at most 512 bytes and 15 values in the metadata beside its name, so that with these
-# a bank of the most classes stays below the bytes and values that are read (`untrusted_json`).
+# Of all names together. Beside its name a class has at most 512 bytes and 15 values in the metadata. With these limits
+# a bank of the most classes stays within those of `untrusted_json`.
 MAX_NAME_BYTES, MAX_NAME_VALUES = 14 * 2**20, 500_000
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise ValueError unless a bank can have classes of these names."""
+    """Raise ValueError unless a bank can hold classes of these names."""
     names = list(names)
     if len(names) > MAX_CLASSES:
         raise ValueError(f"a bank must have at most {MAX_CLASSES:,} classes, got {len(names):,}. Leave some out.")
@@ -31,14 +31,12 @@ def check_names(names: Iterable[str]) -> None:
                 f"class names must be Unicode, got a lone surrogate in {ascii(name)[:80]}. Rename it."
             ) from None
     text = json.dumps(names, ensure_ascii=False)
-    # in the file it is a text in a text, in which quotes and backslashes take several bytes
+    # in the file this text is within another, where quotes and backslashes take several bytes
     size = len(json.dumps(text, ensure_ascii=False).encode())
     if size > MAX_NAME_BYTES:
+        raise ValueError(f"class names must have at most {MAX_NAME_BYTES:,} bytes in all, got {size:,}. Shorten them.")
+    if values_in(text) > MAX_NAME_VALUES:  # a reader counts commas and brackets before it parses
         raise ValueError(
-            f"names of classes must have at most {MAX_NAME_BYTES:,} bytes in all, got {size:,}. Shorten them."
-        )
-    if values_in(text) > MAX_NAME_VALUES:  # by commas and brackets a reader counts values before it parses them
-        raise ValueError(
-            f"names of classes must have at most {MAX_NAME_VALUES:,} commas and opening brackets in all, got "
+            f"class names must have at most {MAX_NAME_VALUES:,} commas and opening brackets in all, got "
             f"{values_in(text):,}. Leave them out of the names."
         )

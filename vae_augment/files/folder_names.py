@@ -1,4 +1,4 @@
-"""Folder names of classes: safe on every file system, and in the order of labels."""
+"""Folder names of classes: safe on every file system, sorted as their labels are."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ UNSAFE_CHARACTERS = frozenset('<>:"/\\|?*%') | {chr(code) for code in range(32)}
 RESERVED_NAMES = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
 )
-MAX_NAME_BYTES = 200  # file systems take 255; an index may come in front
+MAX_NAME_BYTES = 200  # file systems take 255; an index may stand in front
 HASH_BYTES = 4
-MANIFEST, CLASSES = "manifest.json", "classes.json"  # stand beside class folders
+MANIFEST, CLASSES = "manifest.json", "classes.json"  # files beside class folders
 
 
 def folder_name(class_name: str) -> str:
-    """A folder name for a class: the name itself where every file system takes it, else percent-encoded.
+    """Folder name of a class: the class name if every file system takes it, else percent-encoded.
 
-    The encoding is that of URLs (RFC 3986), so `urllib.parse.unquote` gives the class name back, unless it is too long
-    for a folder: then its beginning and a hash of it stand for it.
+    `urllib.parse.unquote` gives the class name back (RFC 3986), except for a name too long for a folder, of which the
+    beginning and a hash remain.
 
     Args:
-        class_name: any text but the empty one.
+        class_name: any text that is not empty.
 
     Returns:
         A name of at most 200 bytes in UTF-8.
@@ -36,7 +36,7 @@ def folder_name(class_name: str) -> str:
 
 
 def _escaped(class_name: str) -> list[str]:
-    """A class name's characters, those percent-encoded that a folder's name cannot have where they stand."""
+    """Characters of a class name, percent-encoded where a folder name cannot have them."""
     if not class_name:
         raise ValueError("a class name must not be empty: it becomes a folder's name.")
     try:
@@ -58,7 +58,7 @@ def _escape(character: str) -> str:
 
 
 def _with_hash(class_name: str, hash_bytes: int) -> str:
-    """As much of a class's escaped name as fits, "~" and a hash of all of it."""
+    """Beginning of the escaped class name, as long as fits, "~" and a hash of the whole name."""
     mark = "~" + hashlib.blake2b(class_name.encode(), digest_size=hash_bytes).hexdigest()
     kept, room = "", MAX_NAME_BYTES - len(mark)
     for part in _escaped(class_name):  # whole characters and whole escapes
@@ -70,11 +70,10 @@ def _with_hash(class_name: str, hash_bytes: int) -> str:
 
 
 def folder_names(class_names: Sequence[str]) -> list[str]:
-    """Folder names in label order that sort into label order, as torchvision's ImageFolder reads them.
+    """Folder names in label order, which sort in that order too, so that ImageFolder numbers them the same.
 
-    Names that a file system may take for the same, because it ignores case or how an accent is written, get a hash of
-    the class name behind "~". It is a function of the names alone. Where the names would sort otherwise, every one gets
-    a zero-padded index in front.
+    Names that a file system may take for the same, because it ignores case or how accents are encoded, get "~" and a
+    hash of the class name. If the names would sort otherwise, each gets a zero-padded index in front.
 
     Args:
         class_names: no two equal.
@@ -86,11 +85,11 @@ def folder_names(class_names: Sequence[str]) -> list[str]:
         if count > 1:
             raise ValueError(f"class names must differ, got {name[:80]!r} {count} times.")
     names = [folder_name(name) for name in class_names]
-    hashed = dict.fromkeys(range(len(names)), 0)  # bytes of the hash that a row's name has for its likeness to others
+    hashed = [0] * len(names)  # bytes of the hash in each name
     while alike := _alike(names):
         for rows in alike:
             plain = [row for row in rows if not hashed[row]]
-            for row in plain or rows:  # who has a hashed one's name for its own gives way, so this comes to an end
+            for row in plain or rows:  # a plain name that looks like a hashed one gives way, so that this ends
                 hashed[row] += HASH_BYTES
                 names[row] = _with_hash(class_names[row], hashed[row])
     if names != sorted(names):
@@ -100,7 +99,7 @@ def folder_names(class_names: Sequence[str]) -> list[str]:
 
 
 def _alike(names: Sequence[str]) -> list[list[int]]:
-    """The rows of names that some file system takes for one, where there are such."""
+    """Groups of rows whose names some file system takes for the same."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(caseless(name), []).append(row)
@@ -108,5 +107,5 @@ def _alike(names: Sequence[str]) -> list[list[int]]:
 
 
 def caseless(name: str) -> str:
-    """What file systems that ignore case or normal form at most tell apart (Unicode's canonical caseless matching)."""
+    """Equal for names that a file system may take for the same (Unicode's canonical caseless matching)."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())

@@ -1,4 +1,4 @@
-"""Folders that we fill: one writer at a time, and nothing in them is replaced or removed but what is ours."""
+"""Folders that we fill: one writer at a time, which replaces and removes nothing but our own files."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from vae_augment.files.writing import PARTIAL, atomic_write, kept_if_filled
 
 logger = logging.getLogger(__name__)
 
-LOCK = ".vae-augment.lock"  # in a folder while it is filled, with the number of the process that fills it
-PATIENCE = 0.2  # seconds: workers of a writer that was killed may hold its lock for a moment
+LOCK = ".vae-augment.lock"  # in a folder while it is filled; holds the number of the process that fills it
+PATIENCE = 0.2  # seconds: workers of a killed writer may hold its lock for a moment
 
-Files = Mapping[str, Container[str]]  # names by the folder inside that they are in; "" is the folder itself
+Files = Mapping[str, Container[str]]  # file names by subfolder; "" is the folder itself
 Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of content, such as "export", and the files that are written first, which say what it is."""
+    """A kind of content, such as "export", and its `own` files, which are written first and say what it is."""
 
     name: str
     own: tuple[str, ...]
@@ -36,16 +36,16 @@ class Kind:
 
 @contextmanager
 def filling(folder: Path) -> Iterator[None]:
-    """Keep other processes from filling a folder meanwhile.
+    """Lock a folder against other processes that would fill it.
 
-    The lock ends with the process that holds it. Where a file system has no locks, or the folder is read-only, nobody
-    is kept out and all else is as with one.
+    The lock ends with the process that holds it. There is none on a read-only folder, or where a file system has no
+    locks.
 
     Args:
-        folder: made if need be; removed again if it is empty at the end.
+        folder: made if it does not exist; removed again if it is empty at the end.
 
     Raises:
-        FileExistsError: another process fills it; it is a file; or the lock's file is a link.
+        FileExistsError: another process fills the folder; it is a file; or the lock file is a link.
     """
     if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
         raise FileExistsError(f"{folder} must be a folder, it is a file, or a link to none.")
@@ -55,9 +55,9 @@ def filling(folder: Path) -> Iterator[None]:
         before = _text(path)  # some versions of filelock empty the file that they fail to lock
         lock = FileLock(path)
         try:
-            with warnings.catch_warnings(action="ignore"):  # of flock lacking, where filelock has a marker instead
+            with warnings.catch_warnings(action="ignore"):  # that flock is missing: filelock then makes a marker file
                 lock.acquire(timeout=PATIENCE)
-            if _text(path) in ("", before):  # else it is such a marker, which says who made it
+            if _text(path) in ("", before):  # not in a marker, which already says who made it
                 path.write_text(str(os.getpid()))
         except Timeout:
             holder = before.split()[0] if before.strip() else ""
@@ -81,15 +81,15 @@ def _text(path: Path) -> str:
 
 
 def check(folder: Path, kind: Kind, earlier: Files | None, wanted: Files, *, replaces: bool, hint: str = "") -> None:
-    """Raise FileExistsError if files may not be written into a folder, because something else would be touched.
+    """Raise FileExistsError if writing files into a folder would touch anything that is not ours.
 
     Args:
-        folder: that need not be there.
-        kind: of the content.
-        earlier: files of what the folder holds already; None: it holds nothing of this kind.
+        folder: the folder, which may not exist yet.
+        kind: kind of the content.
+        earlier: files of this kind that the folder holds; None: there are none.
         wanted: files that will be written.
-        replaces: those that are there already may be replaced.
-        hint: at the end of the message, if they may not.
+        replaces: True if files of this kind may be replaced.
+        hint: end of the message if they may not.
     """
     if _holds_something(folder, kind):
         if not replaces:
@@ -105,7 +105,7 @@ def check(folder: Path, kind: Kind, earlier: Files | None, wanted: Files, *, rep
 
 
 def remove(folder: Path, files: Files) -> None:
-    """Remove files from a folder, half-written ones too, and folders inside that are then empty."""
+    """Remove files from a folder, their half-written ones too, and subfolders that are then empty."""
     for inner, names in files.items():
         place = folder / inner
         if (inner and place.is_symlink()) or not place.is_dir():
@@ -120,26 +120,26 @@ def remove(folder: Path, files: Files) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON atomically, unless the file says so already."""
+    """Write JSON atomically, unless the file holds it already."""
     text = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
     if not path.is_file() or path.read_bytes() != text:
         atomic_write(path, text)
 
 
 def read_json(path: Path, parse: Callable[[Any], Parsed]) -> Parsed | None:
-    """Read a JSON file that anyone may have written; None if there is none, or `parse` raises for its content."""
+    """Read a JSON file of unknown origin; None if there is none, or if `parse` raises for its content."""
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         return parse(json.loads(path.read_bytes()))
     return None
 
 
 def is_safe(name: object) -> bool:
-    """Tell if a name, which anyone may have written, leads no further than to a file or folder in the same place."""
+    """Say if a name of unknown origin can only be that of a file or folder in the same place."""
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & (UNSAFE_CHARACTERS - {"%"})
 
 
 def _holds_something(folder: Path, kind: Kind) -> bool:
-    """Tell if there is anything in a folder but a lock, and what a writer that was ended had begun to write first."""
+    """Say if a folder holds anything but a lock and half-written files of the kind's own."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             begun = PARTIAL.fullmatch(entry.name)
@@ -149,13 +149,13 @@ def _holds_something(folder: Path, kind: Kind) -> bool:
 
 
 def _refuse_link(path: Path, wanted: str) -> None:
-    """Raise FileExistsError if something that is written, or written into, is a link, which may lead elsewhere."""
+    """Raise FileExistsError for a link: writing through it would change something elsewhere."""
     if path.is_symlink():
         raise FileExistsError(f"{path} must be a {wanted}, it is a link: remove it, or name another folder.")
 
 
 def _refuse_others(folder: Path, kind: Kind, names: Container[str], had: Container[str]) -> None:
-    """Raise FileExistsError if something has the name of a file to be written and was not written by us."""
+    """Raise FileExistsError if a file to be written has the name of one that is not ours."""
     alike = {caseless(name) for name in names} if isinstance(names, frozenset) else frozenset()
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:

@@ -1,4 +1,4 @@
-"""The JSON that a file of unknown origin carries, read within bounds, and dataclasses from it."""
+"""JSON of unknown origin read within bounds, and dataclasses made from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 MAX_BYTES = 64 * 2**20
-MAX_VALUES = 2**21  # a hundred thousand classes have half as many; each costs some 100 bytes of memory
+MAX_VALUES = 2**21  # twice those of 100,000 classes; each takes some 100 bytes of memory
 MAX_TEXT = 2**16  # characters
-MAX_WHOLE = 2**256  # less than the largest float
+MAX_WHOLE = 2**256  # below the largest float
 TYPES = {
     bool: "true or false",
     int: "a whole number",
@@ -30,12 +30,12 @@ T = TypeVar("T")
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is no JSON, is too large, or has a key twice, a number that is not finite or too large, or a text
-            that is too long or no Unicode; the message names the field.
-        RecursionError: it is too deep.
+        ValueError: no JSON, too many values, a key twice, a number that is not finite or too large, or a text that is
+            too long or no Unicode; the message names the field.
+        RecursionError: lists and objects are nested too deeply.
     """
     if values_in(text) > MAX_VALUES:
         raise ValueError(f"metadata must have at most {MAX_VALUES:,} values, got more")
@@ -46,26 +46,26 @@ def parse(text: str) -> Any:
 
 
 def check_keys(text: str) -> None:
-    """Raise as `parse`, where a JSON text holds another as a text: of keys that are there twice, a reader takes one."""
+    """Raise ValueError for too many values or a key that is there twice, of which a reader would take one."""
     if values_in(text) > 2 * MAX_VALUES:
         raise ValueError(f"it must have at most {2 * MAX_VALUES:,} values, got more")
     json.loads(text, object_pairs_hook=_once)
 
 
 def values_in(text: str) -> int:
-    """At least as many values as a JSON text holds, but for one: those of its texts are counted too."""
+    """Upper bound to the values in a JSON text, less one: commas and brackets, in its texts too."""
     return sum(map(text.count, ",[{"))
 
 
 def from_dict(cls: type[T], values: Any, what: str) -> T:
-    """A dataclass from a JSON object that has its fields and no others, each of the annotated type.
+    """Make a dataclass from a JSON object that has its fields and no others, each of the annotated type.
 
-    Fields with a default may be absent. What is inside lists and objects is not looked at.
+    Fields with a default may be absent. Contents of lists and objects are not checked.
 
     Args:
         cls: the dataclass.
-        values: of unknown origin.
-        what: it is of, for messages.
+        values: the parsed JSON, of unknown origin.
+        what: name of the object in messages.
 
     Raises:
         ValueError: the message names the field, what was expected and what came.
@@ -84,7 +84,7 @@ def from_dict(cls: type[T], values: Any, what: str) -> T:
 
 
 def check_types(cls: type, values: Mapping[str, Any], what: str) -> None:
-    """Raise ValueError unless values of a dataclass's fields are of the annotated types; whole numbers are numbers."""
+    """Raise ValueError unless values have the types of the dataclass's fields; an int will do for a float."""
     for name, (types, expected) in _types(cls).items():
         value = values.get(name)
         if name in values and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
@@ -92,13 +92,13 @@ def check_types(cls: type, values: Mapping[str, Any], what: str) -> None:
 
 
 def brief(value: object) -> str:
-    """A value in a message: whatever a file held, not long."""
+    """Short form of any value for a message."""
     return reprlib.repr(value)
 
 
 @cache
 def _types(cls: type) -> dict[str, tuple[tuple[type, ...], str]]:
-    """The types that each field of a dataclass may have, and what messages call them."""
+    """Allowed types of each field of a dataclass, and their name in messages."""
     found = {}
     for name, hint in get_type_hints(cls).items():
         options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
@@ -117,7 +117,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """All that is in a value, and where; keys too."""
+    """Every value and key inside a value, each with its place."""
     left = [("", value)]
     while left:
         where, value = left.pop()

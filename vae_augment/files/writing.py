@@ -1,4 +1,4 @@
-"""Files that are whole or absent, names that are safe as folders, and the per-user cache."""
+"""Files and folders that are written whole or not at all, and the per-user cache folder."""
 
 from __future__ import annotations
 
@@ -19,38 +19,39 @@ from typing import Any
 import platformdirs
 
 PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp", re.DOTALL)
-STALE_AFTER = 24 * 3600  # seconds, of a partial whose writer cannot be looked for
+STALE_AFTER = 24 * 3600  # seconds, for a partial whose writer may run elsewhere
 
 
 def atomic_write(path: str | Path, content: bytes) -> None:
-    """Write `content` to `path` so that a reader, or a crash at any instant, sees the old file or the new one.
+    """Write a file so that readers, and a crash at any instant, find the old content or the new one.
 
-    A symlink is followed, so that its target is replaced and the link stays. The file's mode follows the umask. File
-    and folder are on disk when it returns. A process that is killed leaves a partial behind, which `sweep` removes.
-    A device or a pipe, such as /dev/stdout, is written to and stays.
+    The target of a symlink is replaced, and the link stays. The file's mode follows the umask. File and folder are
+    synced to disk. A killed process leaves a partial file behind, which `sweep` removes. A device or a pipe, such as
+    /dev/stdout, is written to and stays.
 
     Args:
         path: the file; its folder must exist.
-        content: all of its bytes.
+        content: the whole content.
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         with open(path, "wb") as file:
             file.write(content)
         return
     target = Path(path).resolve()
-    _replace(str(target.parent), target.name, content, synced=True)
-    _sync_folder(target.parent)
+    write_quickly(str(target.parent), target.name, content, synced=True)
+    if os.name != "nt":  # there a folder cannot be opened
+        descriptor = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
-def write_quickly(folder: str, name: str, content: Any) -> None:
-    """Write `content` (bytes-like) to a new file, which is whole or absent but perhaps not yet on disk.
+def write_quickly(folder: str, name: str, content: Any, *, synced: bool = False) -> None:
+    """Write bytes to a new file, which is whole or absent, but not yet on disk unless `synced`.
 
     For many small files that a synced manifest lists.
     """
-    _replace(folder, name, content, synced=False)
-
-
-def _replace(folder: str, name: str, content: Any, *, synced: bool) -> None:
     partial = f"{folder}{os.sep}{_partial_name(name)}"
     try:
         with open(partial, "xb") as file:
@@ -67,13 +68,13 @@ def _replace(folder: str, name: str, content: Any, *, synced: bool) -> None:
 
 @contextmanager
 def filled_at_once(folder: Path, name: str) -> Iterator[Path]:
-    """A new folder inside `folder`, whose content moves there at the end; not after an error or a crash.
+    """Make a temporary subfolder whose content moves into `folder` at the end, but not after an error or a crash.
 
-    What a process that is killed leaves behind, `sweep` removes.
+    A killed process leaves the subfolder behind, which `sweep` removes.
 
     Args:
-        folder: made if it is not there, and not left empty.
-        name: what comes, for the name of the folder inside.
+        folder: made if it does not exist, and removed again if it stays empty.
+        name: name of the content, for that of the subfolder.
     """
     partial = folder / _partial_name(name)
     with kept_if_filled(folder):
@@ -87,19 +88,19 @@ def filled_at_once(folder: Path, name: str) -> Iterator[Path]:
 
 @contextmanager
 def kept_if_filled(folder: Path) -> Iterator[None]:
-    """Make a folder, with those above it if need be; of those that were made, the empty ones go again at the end."""
+    """Make a folder and its parents; at the end remove those of them that were made and are empty."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     finally:
-        with suppress(OSError):  # the first that is not empty
+        with suppress(OSError):  # of the first that is not empty
             for path in made:
                 path.rmdir()
 
 
 def _move_into(target: Path, folder: Path) -> None:
-    """Move all that a folder holds; files that are there already are replaced."""
+    """Move a folder's content into another, replacing files of the same names."""
     for path in folder.iterdir():
         if path.is_dir() and (target / path.name).is_dir():
             _move_into(target / path.name, path)
@@ -108,20 +109,20 @@ def _move_into(target: Path, folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise OSError unless a file can be written into a folder or, before it is made, into the nearest one above it."""
+    """Raise OSError unless a file can be written into a folder, or into its nearest parent if it does not exist."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     with tempfile.TemporaryFile(dir=nearest) as file:
         file.write(b"x")
 
 
 def sweep(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove what writers that are gone left half-written in a folder.
+    """Remove partial files and folders of writers that have ended.
 
-    A writer is gone if it ran on this machine and no process has its number, or if its partial is more than a day old.
+    A writer has ended if it ran on this machine and no process has its number, or if its partial is over a day old.
 
     Args:
-        folder: that may hold such partials.
-        names: of the files that were being written; None: any.
+        folder: the folder that may hold partials.
+        names: final names of the files that were being written; None: any.
     """
     wanted = None if names is None else {_shortened(name) for name in names}
     with suppress(OSError), os.scandir(folder) as entries:
@@ -133,12 +134,12 @@ def sweep(folder: Path, names: Collection[str] | None = None) -> None:
 
 
 def _partial_name(name: str) -> str:
-    """Of a file that is being written: it says by which process, and no other has it."""
+    """Unique name of a file that is being written, with the process that writes it."""
     return f".{_shortened(name)}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def _shortened(name: str) -> str:
-    """So that a partial's name, which is longer, is still one that file systems take."""
+    """Cut a name so that a partial's, which is longer, is not too long for file systems."""
     return os.fsencode(name)[:180].decode(errors="ignore")
 
 
@@ -148,7 +149,7 @@ def _machine() -> str:
 
 
 def _is_stale(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
-    if found["machine"] == _machine() and os.name != "nt":  # where signal 0 ends a process
+    if found["machine"] == _machine() and os.name != "nt":  # there signal 0 would end the process
         try:
             os.kill(int(found["process"]), 0)
         except (ProcessLookupError, OverflowError):
@@ -161,7 +162,7 @@ def _is_stale(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
 
 
 def _is_zombie(process: int) -> bool:
-    """Whether a process has ended and only its number is kept, perhaps for ever, as in many containers; on Linux."""
+    """Say if a process has ended but keeps its number, perhaps for ever, as in many containers; on Linux."""
     try:
         state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -169,17 +170,7 @@ def _is_zombie(process: int) -> bool:
     return state == "Z"
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened for fsync there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def cache_folder() -> Path:
-    """The per-user cache: $VAE_AUGMENT_CACHE, or the platform's usual place."""
+    """Per-user cache folder: $VAE_AUGMENT_CACHE, or the platform's usual place."""
     named = os.environ.get("VAE_AUGMENT_CACHE")
     return Path(named) if named else Path(platformdirs.user_cache_dir("vae-augment"))

@@ -9,7 +9,7 @@ PALETTE = ("#0b78b8", "#d55e00", "#009e73", "#cc5f9f", "#b8860b", "#3aa0d8", "#7
 
 
 def class_colours(classes: int) -> list[str]:
-    """A colour for each class: ten that are easy to tell apart, or for more of them a walk around the hues."""
+    """One colour per class: of a palette for up to ten classes, else evenly spaced hues."""
     if classes <= len(PALETTE):
         return list(PALETTE[:classes])
     colours = []

@@ -1,7 +1,7 @@
-"""Raw images as datasets return them (PIL, numpy, tensor) to tensors, and back to the very same kind.
+"""Raw images of a dataset (PIL, numpy, tensor) to tensors, and back to the same type, mode, dtype and range.
 
 Tensors here are [C, H, W], uint8 or float32 in [0, 1]. Grey images have one channel; palette, CMYK and other colour
-spaces become RGB; 16-bit grey keeps its depth as float.
+spaces become RGB; 16-bit grey becomes float.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from vae_augment.config import MAX_CHANNELS, MIN_SIDE
 from vae_augment.images.tensors import match_channels, to_uint8
 
 GREY_MODES = ("1", "L")
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # as arrays, of a range like theirs
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # treated as arrays: their values need a range
 USUAL_RANGES = ((0.0, 1.0), (0.0, 255.0))
-WIDEST = 1e38  # a range that single precision holds with room to spare
+WIDEST = 1e38  # a range that is safe in single precision
 Range: TypeAlias = tuple[float, float]
 
 
 def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
-    """An image as a tensor [C, H, W], uint8 or float32 in [0, 1].
+    """Convert an image to a tensor [C, H, W], uint8 or float32 in [0, 1].
 
     Args:
         image: PIL image; numpy array [H, W], [H, W, C] or [C, H, W]; tensor [H, W] or [C, H, W].
-        value_range: the values that mean black and white in arrays other than uint8 (`value_range_of`); None: (0, 1).
+        value_range: values of black and white in an image that is not uint8 (`value_range_of`); None: (0, 1).
 
     Raises:
-        TypeError: it is none of these, or holds something other than real numbers.
-        ValueError: an array of another number of dimensions, or with values that are not finite.
+        TypeError: another type, or values that are no real numbers.
+        ValueError: another number of dimensions, or values that are not finite.
     """
     array = as_tensor(image)
     if array.dtype == torch.uint8:
@@ -47,7 +47,7 @@ def to_tensor(image: Any, value_range: Range | None = None) -> Tensor:
 
 
 def as_tensor(image: Any) -> Tensor:
-    """An image as a tensor [C, H, W] with the values that it holds. Raises as `to_tensor`, but for values."""
+    """Convert an image to a tensor [C, H, W] with its own values. Raises as `to_tensor`, but not for values."""
     if isinstance(image, Image.Image):
         if image.mode not in DEEP_MODES:
             return _from_pil(image)
@@ -73,15 +73,15 @@ def as_tensor(image: Any) -> Tensor:
 
 
 def _is_wide(array: Tensor | np.ndarray, low: float, high: float) -> bool:
-    """Whether single precision cannot hold an array's values, or their distance from black."""
+    """Say if single precision is too narrow for an array's values or for their range."""
     whole = array.dtype.kind in "iu" if isinstance(array, np.ndarray) else not array.is_floating_point()
     return array.dtype.itemsize > (2 if whole else 4) or high - low > WIDEST
 
 
 def all_to_tensor(images: Sequence[Any], value_range: Range | None = None) -> Tensor:
-    """Images of one `kind_of` as [B, C, H, W], uint8 or float32 in [0, 1]; see `to_tensor`."""
+    """Convert images of one `kind_of` to [B, C, H, W], uint8 or float32 in [0, 1], as `to_tensor`."""
     first = images[0]
-    if isinstance(first, Image.Image) and first.mode in ("L", "RGB", "RGBA", "LA"):  # no conversion, all in one go
+    if isinstance(first, Image.Image) and first.mode in ("L", "RGB", "RGBA", "LA"):  # no conversion: all at once
         arrays = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
         return arrays[:, None] if arrays.ndim == 3 else arrays.permute(0, 3, 1, 2)
     return torch.stack([to_tensor(image, value_range) for image in images])
@@ -97,24 +97,24 @@ def _from_pil(image: Image.Image) -> Tensor:
 
 
 def kind_of(image: Any) -> tuple[Any, ...]:
-    """What images must have in common for `like_all` to make them together."""
+    """Type, mode or dtype, and size: images that agree in them can go through `like_all` together."""
     if isinstance(image, Image.Image):
         return "PIL", image.mode, image.size
     return type(image), image.dtype, tuple(image.shape)
 
 
 def like(pixels: Tensor, original: Any, value_range: Range | None = None) -> Any:
-    """`pixels` [C, H, W], float in [0, 1] (clipped), as an image of the type, mode, dtype and range of `original`."""
+    """Convert `pixels` [C, H, W], float in [0, 1] (clipped), to the type, mode, dtype and range of `original`."""
     return like_all(pixels[None], [original], value_range)[0]
 
 
 def like_all(pixels: Tensor, originals: Sequence[Any], value_range: Range | None = None) -> list[Any]:
-    """Images of the type, mode, dtype and range of the originals, which are all of one `kind_of`.
+    """Convert pixels to the type, mode, dtype and range of the originals, which are all of one `kind_of`.
 
     Args:
-        pixels: [B, C, H, W] of any number of channels, float, which is clipped to [0, 1], or for byte images uint8.
+        pixels: [B, C, H, W], any number of channels, float (clipped to [0, 1]) or, for byte images, uint8.
         originals: B images of that height and width.
-        value_range: what black and white are in them, as in `to_tensor`.
+        value_range: values of black and white in the originals, as in `to_tensor`.
     """
     first = originals[0]
     if isinstance(first, Image.Image):
@@ -158,7 +158,7 @@ def _to_pil(pixels: Tensor, originals: Sequence[Any]) -> list[Image.Image]:
 
 
 def channels_of(image: Any) -> int:
-    """How many channels `to_tensor` gives an image."""
+    """Number of channels of an image's `to_tensor`."""
     if isinstance(image, Image.Image):
         if image.mode in GREY_MODES + DEEP_MODES:
             return 1
@@ -179,23 +179,23 @@ def size_of(image: Any) -> tuple[int, int]:
 
 
 def needs_range(image: Any) -> bool:
-    """Whether an image's values have no fixed meaning: anything but bytes."""
+    """Say if an image holds anything but bytes, so that its values mean nothing without a range."""
     if isinstance(image, Image.Image):
         return image.mode in DEEP_MODES
     return image.dtype not in (torch.uint8, np.uint8)
 
 
 def value_range_of(images: list[Any]) -> Range | None:
-    """The values of black and white in images other than bytes: (0, 1), (0, 255), or their own extremes.
+    """Values of black and white in images other than bytes: (0, 1), (0, 255), or the images' own extremes.
 
-    Values that are not finite are passed over here: whoever reads such an image knows which one it is.
+    Values that are not finite are left to `to_tensor`, whose caller can name the image.
     """
     several = [extremes(image) for image in images if needs_range(image)]
     if not several:
         return None
     low, high = min(low for low, _ in several), max(high for _, high in several)
     if low > high:
-        return 0.0, 1.0  # no value is finite
+        return 0.0, 1.0  # there is no finite value
     for usual in USUAL_RANGES:
         if usual[0] <= low and high <= usual[1]:
             return usual
@@ -204,7 +204,7 @@ def value_range_of(images: list[Any]) -> Range | None:
 
 
 def extremes(image: Any) -> Range:
-    """The smallest and the largest finite value of an image other than bytes; (inf, -inf) if there is none."""
+    """Smallest and largest finite value of an image other than bytes; (inf, -inf) if there is none."""
     array = as_tensor(image)
     values = array.double() if _is_wide(array, 0, 1) else array.float()
     if not math.isfinite(values.sum()):
@@ -213,9 +213,9 @@ def extremes(image: Any) -> Range:
 
 
 def common_range(own: Range | None, fitted: Range | None) -> Range | None:
-    """The range to read images in, of their own and that of the images a bank was fitted on.
+    """Choose the range to read images in: their `own`, or that of the images a bank was `fitted` on.
 
-    The bank's, so that a part of its data is read as the whole was; but not where it is plainly another scale.
+    The bank's, so that a part of its data is read as the whole was, unless it is plainly another scale.
     """
     if own is None or fitted is None:
         return own
@@ -226,7 +226,7 @@ def common_range(own: Range | None, fitted: Range | None) -> Range | None:
 def _channels_first(image: np.ndarray) -> bool:
     if image.ndim != 3:
         return False
-    # NumPy images have channels last; a first axis as short as channels and shorter than the last is taken as channels
-    # first, unless the last could be channels and the first a height.
+    # NumPy images have channels last. A first axis that is short enough for channels and shorter than the last counts
+    # as channels, unless the last could be channels and the first a height.
     first, last = int(image.shape[0]), int(image.shape[-1])
     return first <= MAX_CHANNELS and first < last and (first < MIN_SIDE or last > MAX_CHANNELS)

@@ -1,6 +1,6 @@
-"""Image files of unknown origin: listed formats alone, size before pixels, upright, in a mode that keeps their depth.
+"""Image files of unknown origin: listed formats only, size checked before decoding, upright, in their own depth.
 
-Pillow decides by content what a file is, whatever its ending says.
+The format is that of a file's content, whatever its name ends in.
 """
 
 from __future__ import annotations
@@ -20,27 +20,25 @@ from vae_augment.config import MAX_PIXELS
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-FILE_BYTES = 8  # a file may have for each pixel it may have: some formats are read into memory whole
+FILE_BYTES = 8  # of a file for each of `max_pixels`: some formats are read into memory whole
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-TILE = (322, 323)  # TIFF's tags for width and height of what is decoded at once
+TILE = (322, 323)  # TIFF tags: width and height of a tile, which is decoded at once
 
 
 class UnreadableImageError(ValueError):
-    """A file, or bytes, that are no image that can be used. The message is the reason, without the file's name."""
+    """No usable image. The message is the reason, without the file's name."""
 
 
 def open_image(source: Path | str | bytes, mode: str | None = None, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The first image of a file or of its bytes, upright, decoded as a whole.
-
-    Memory that this takes is at most some 17 bytes for each of `max_pixels`.
+    """Decode the first image of a file, upright. Takes at most some 17 bytes of memory for each of `max_pixels`.
 
     Args:
-        source: a file, or what one holds.
-        mode: of the image wanted, one that `mode_of` gives; None: its own.
-        max_pixels: width times height of the largest image that is decoded, at most 178,956,970.
+        source: the path of a file, or its bytes.
+        mode: mode to convert to, one of `mode_of`'s; None: the image's own.
+        max_pixels: largest width times height that is decoded, at most 178,956,970.
 
     Raises:
-        UnreadableImageError: it is no image of `FORMATS`, is damaged, larger than it may be, or has no such mode.
+        UnreadableImageError: no image of `FORMATS`, a damaged or too large one, or one that has no such mode.
         OSError: the file cannot be read.
     """
     return decoded(source, mode, max_pixels=max_pixels)[0]
@@ -49,7 +47,7 @@ def open_image(source: Path | str | bytes, mode: str | None = None, *, max_pixel
 def decoded(
     source: Path | str | bytes, mode: str | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> tuple[Image.Image, bool]:
-    """`open_image`, and whether the image was turned or mirrored because its EXIF says so."""
+    """`open_image`, and True if the image was turned or mirrored as its EXIF says."""
     with _header(source, max_pixels) as image:
         try:
             turned = _is_turned(image)
@@ -66,15 +64,15 @@ def decoded(
 
 
 def read_mode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> str:
-    """`mode_of` an image that is not decoded. Raises as `open_image`."""
+    """`mode_of` an image, by its header alone. Raises as `open_image`."""
     with _header(source, max_pixels) as image:
         return mode_of(image)
 
 
 def mode_of(image: Image.Image) -> str:
-    """The mode that keeps what an image holds: L, LA, RGB, RGBA, I;16 (16 bits), I or F (32).
+    """Mode that keeps an image's channels and depth: L, LA, RGB, RGBA, I;16 (16 bits), I or F (32).
 
-    Palettes, CMYK and other colour spaces become RGB. Whatever may be seen through keeps its alpha.
+    Palettes, CMYK and other colour spaces become RGB. Transparency becomes an alpha channel.
     """
     if image.mode in ("F", "I"):
         return "I;16" if image.mode == "I" and image.format in ("PNG", "PPM") else image.mode  # older Pillow's
@@ -87,7 +85,7 @@ def mode_of(image: Image.Image) -> str:
 
 
 def common_mode(modes: Iterable[str]) -> str:
-    """The mode that keeps what images of several modes hold, but for 16 bits among colours, which become 8.
+    """Mode that keeps the channels and depth of images of several modes; 16 bits beside colours become 8.
 
     Raises:
         ValueError: images of 32 bits, whose values have no fixed scale, beside others.
@@ -104,10 +102,15 @@ def common_mode(modes: Iterable[str]) -> str:
 
 
 def converted(image: Image.Image, mode: str, own: str | None = None) -> Image.Image:
-    """An image in another mode of `mode_of`, of which its `own` is given or looked up. Black stays black, white white.
+    """Convert an image to another mode of `mode_of`; black stays black, and white white.
+
+    Args:
+        image: the image.
+        mode: the mode wanted.
+        own: `mode_of(image)`, if it is known.
 
     Raises:
-        UnreadableImageError: one of the two has 32 bits, whose values have no fixed scale, and the other not.
+        UnreadableImageError: only one of the modes has 32 bits, whose values have no fixed scale.
     """
     own = own or mode_of(image)
     if {own, mode} & {"I", "F"} and own != mode:
@@ -127,16 +130,14 @@ def converted(image: Image.Image, mode: str, own: str | None = None) -> Image.Im
 
 @contextmanager
 def _header(source: Path | str | bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """An image whose header has been read. Meanwhile Pillow warns of nothing: what is broken or large is an error."""
+    """Open an image without decoding it. Pillow's warnings are off: a damaged or large image is an error."""
     if not isinstance(source, bytes):
-        source = _checked(Path(source), max_pixels)
+        _check_file(os.stat(source), max_pixels)
     with warnings.catch_warnings(action="ignore"), _opened(source, max_pixels) as image:
         yield image
 
 
-def _checked(path: Path, max_pixels: int) -> Path:
-    """The path of what is a file indeed, and no larger than one may be."""
-    found = path.stat()
+def _check_file(found: os.stat_result, max_pixels: int) -> None:
     if not stat.S_ISREG(found.st_mode):  # to read a pipe may never end
         raise UnreadableImageError("it is no regular file.")
     if not found.st_size:
@@ -144,11 +145,10 @@ def _checked(path: Path, max_pixels: int) -> Path:
     if found.st_size > FILE_BYTES * max_pixels:
         most = FILE_BYTES * max_pixels
         raise UnreadableImageError(f"the file has {found.st_size:,} bytes, an image of max_pixels at most {most:,}.")
-    return path
 
 
-def _opened(source: Path | bytes, max_pixels: int) -> Image.Image:
-    """An image whose header has been read and whose size allows to decode it."""
+def _opened(source: Path | str | bytes, max_pixels: int) -> Image.Image:
+    """Open an image and check its size."""
     try:
         image = Image.open(BytesIO(source) if isinstance(source, bytes) else os.fspath(source), formats=FORMATS)
     except Image.DecompressionBombError:
@@ -176,7 +176,7 @@ def _opened(source: Path | bytes, max_pixels: int) -> Image.Image:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether its EXIF says that it is to be turned or mirrored, and can be read."""
+    """Say if an image's EXIF can be read and asks to turn or mirror it."""
     try:
         return image.getexif().get(0x0112, 1) in range(2, 9)
     except Exception:  # SyntaxError, OSError, struct.error, ...

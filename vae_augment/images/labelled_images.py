@@ -1,4 +1,4 @@
-"""What our own datasets have in common: the interface of torchvision's."""
+"""Base class of our own datasets, with the interface of torchvision's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.utils.data import Dataset
 
 
 class LabelledImages(Dataset[Any]):
-    """(image, int) items, with the attributes of torchvision's datasets. A subclass says how to `read` an image.
+    """(image, int) items, with the attributes of torchvision's datasets. Subclasses define `read`.
 
     Args:
         targets: the label of each image.
-        classes: names that labels are indices of; empty if they have none.
+        classes: names of labels 0, 1, ...; empty if labels have no names.
         transform: applied to each image.
         target_transform: applied to each label.
     """
@@ -45,5 +45,5 @@ class LabelledImages(Dataset[Any]):
         return image, target
 
     def read(self, index: int) -> Any:
-        """Image `index` before any transform."""
+        """Image `index` without transforms."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Random moves of images: what a classifier should not care about, for training VAEs and for augmenting."""
+"""Random moves of images that keep their class, for training VAEs and for augmenting."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Moves:
-    """A family of random moves. Each number is drawn from -its value to its value.
+    """A family of random moves. Each amount is drawn uniformly from -value to value.
 
     Args:
         rotation: degrees.
         shift: share of the sides.
         scaling: share of the size; 0.1 is 90 % to 110 %.
         shear: degrees.
-        elastic: how far each of a coarse grid of points moves, as a share of the sides; what lies between follows
-            smoothly (Simard et al. 2003, with a coarse grid in place of a wide blur).
-        points: of that grid, a side.
+        elastic: displacement of each point of a coarse grid, as a share of the sides, interpolated smoothly between
+            the points (Simard et al. 2003, with a coarse grid in place of a wide blur).
+        points: points of that grid along each side.
         brightness: share by which all values are scaled.
         contrast: share by which differences from the image's mean are scaled.
     """
@@ -39,19 +39,19 @@ class Moves:
 
     @property
     def width(self) -> int:
-        """Uniform numbers that an image's move takes."""
+        """Number of uniform draws for one image."""
         return 7 + (2 * self.points**2 if self.elastic else 0)
 
     def apply(
         self, images: Tensor, uniform: Tensor, *, difference: Tensor | None = None, outside: str = "border"
     ) -> Tensor:
-        """Each image moved in its own way.
+        """Move each image by its own draws.
 
         Args:
             images: float32 [B, C, H, W] in [0, 1].
             uniform: float32 [B, width] in [0, 1), on the CPU.
-            difference: float32 [B, C, h, w] of any height and width, added to the images and moved with them.
-            outside: what comes in at the edges: "border" repeats them, "zeros" is black.
+            difference: float32 [B, C, h, w] of any height and width, moved alike and added to the images.
+            outside: fill at the edges: "border" repeats the edge, "zeros" is black.
 
         Returns:
             float32 [B, C, H, W] in [0, 1].
@@ -67,27 +67,27 @@ class Moves:
         return moved.add_(F.grid_sample(difference, grid, padding_mode=outside, align_corners=False)).clamp_(0, 1)
 
     def _coloured(self, images: Tensor, difference: Tensor | None, draws: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Both with the images' brightness and contrast changed."""
+        """Change the brightness and contrast of images, and scale differences alike."""
         if not (self.brightness or self.contrast):
             return images, difference
         brightness, contrast = 1 + draws[:, 5] * self.brightness, 1 + draws[:, 6] * self.contrast
         gain = (brightness * contrast)[:, None, None, None]
         colours = images.shape[1] - (images.shape[1] in (2, 4))  # the last of two or four channels is alpha
         colour = images[:, :colours]
-        # what the mean is once brightness is changed stays as it is
+        # contrast keeps the mean that brightness gives
         offset = (colour.mean((1, 2, 3)) * brightness * (1 - contrast))[:, None, None, None]
         colour = torch.addcmul(offset, colour, gain).clamp_(0, 1)
         images = colour if colours == images.shape[1] else torch.cat([colour, images[:, colours:]], dim=1)
         return images, None if difference is None else difference * gain
 
     def _grid(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Where each pixel comes from, [B, H, W, 2], in grid_sample's coordinates from -1 to 1."""
+        """Origin of each pixel, [B, H, W, 2], in grid_sample's coordinates from -1 to 1."""
         height, width = images.shape[-2:]
         angle, shear = draws[:, 0] * math.radians(self.rotation), draws[:, 1] * math.radians(self.shear)
         scale, slant = 1 + draws[:, 2] * self.scaling, shear.tan()
         shift = draws[:, 3:5] * 2 * self.shift
         cos, sin, aspect = angle.cos() * scale, angle.sin() * scale, height / width
-        rows = [  # a rotation after a shear, in pixels: the coordinates are not square
+        rows = [  # a shear, then a rotation, in pixels: the coordinates are not square
             torch.stack([cos, (cos * slant - sin) * aspect, shift[:, 0]], dim=1),
             torch.stack([sin / aspect, sin * slant + cos, shift[:, 1]], dim=1),
         ]
@@ -107,13 +107,13 @@ class Moves:
         return grid.permute(0, 2, 3, 1)
 
     def draw(self, images: Tensor, generator: torch.Generator, *, outside: str = "border") -> Tensor:
-        """`apply` with numbers drawn from a CPU generator."""
+        """`apply` with draws of a CPU generator."""
         return self.apply(images, torch.rand(len(images), self.width, generator=generator), outside=outside)
 
 
 @lru_cache(256)
 def _axis(side: int, points: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Along one side: the pixels' coordinates [side, 1], and the cubic weights there of some points [side, points]."""
+    """Along one side: coordinates of the pixels [side, 1], and their cubic weights for grid points [side, points]."""
     places = (torch.arange(side, dtype=torch.float32) * 2 + 1) / side - 1
     weights = torch.empty(side, 0)
     if points:
@@ -122,11 +122,13 @@ def _axis(side: int, points: int, device: torch.device) -> tuple[Tensor, Tensor]
     return places[:, None].to(device), weights.to(device)
 
 
+PROBED = 1_000  # images that are looked at for colour
+GREY_SPREAD = 2.0  # mean difference between channels, of 255 levels, that compression makes in grey images
+FEW_IMAGES = 1_000  # of a class: below it the VAE is trained on moved copies
 AFFINE = Moves(rotation=15.0, shift=0.1, scaling=0.1)
 COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0.2)
-# Handwriting and drawings slant and bend by more than people turn and shift them.
+# Handwriting and drawings differ more by slanting and bending than by rotation and shift.
 ELASTIC = Moves(rotation=10.0, shift=0.05, scaling=0.1, shear=20.0, elastic=0.09, points=5)
-
 ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
 MOVES: dict[str, Moves | None] = {
     "none": None,
@@ -137,12 +139,8 @@ MOVES: dict[str, Moves | None] = {
 }
 
 
-PROBED = 1_000  # images that are looked at for colour
-GREY_SPREAD = 2.0  # of 255 levels between channels, on average: what compression makes of grey
-
-
 def colour_channels(images: Tensor) -> int:
-    """Channels that tell something of images, uint8 [N, C, H, W]: 1 of grey ones that are stored in colour."""
+    """Channels of images, uint8 [N, C, H, W]; 1 for grey images that are stored in colour."""
     channels = images.shape[1]
     if channels < 3 or not len(images):
         return channels
@@ -150,27 +148,24 @@ def colour_channels(images: Tensor) -> int:
     return channels if (some.amax(1) - some.amin(1)).float().mean().item() > GREY_SPREAD else 1
 
 
-FEW_IMAGES = 1_000  # of a class: with fewer a VAE is trained on moved copies
-
-
 def default_moves(images: float, channels: int) -> str:
-    """The name of the moves that a policy for classes of so many images has."""
+    """Name of the policy's moves for classes of so many images."""
     if images >= FEW_IMAGES:
         return "none"
     return "elastic-colour" if channels >= 3 else "elastic"
 
 
 def default_invariances(images: float, channels: int) -> str:
-    """The name of the moves that a VAE of so many images is trained on.
+    """Name of the moves that a VAE of so many images is trained with.
 
-    Of drawings it learns sharper ones from affine copies than from bent ones (docs/what_helps.md).
+    Affine instead of elastic for grey images: the generated ones are sharper (docs/what_helps.md).
     """
     moves = default_moves(images, channels)
     return "affine" if moves == "elastic" else moves
 
 
 def one_by_one(transform: Callable[[Tensor], Tensor]) -> Callable[[Tensor, torch.Generator], Tensor]:
-    """A transform of one image, which draws from torch's global generator, for batches; its state is put back."""
+    """Apply a transform of one image to batches. Torch's global generator, which it draws from, is restored."""
 
     def move(images: Tensor, generator: torch.Generator) -> Tensor:
         with torch.random.fork_rng(devices=[]):
@@ -187,5 +182,5 @@ def one_by_one(transform: Callable[[Tensor], Tensor]) -> Callable[[Tensor, torch
 
 
 def classical_moves(channels: int) -> Moves:
-    """What people augment with: affine moves, and brightness and contrast where there is colour. Nothing is flipped."""
+    """Usual augmentation: affine moves, for colour images brightness and contrast too, and no flips."""
     return COLOUR if channels >= 3 else AFFINE

@@ -1,4 +1,4 @@
-"""The nearest of some images or codes to others, by root mean squared difference."""
+"""Nearest images or latent codes, by root mean squared difference."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from vae_augment.images.tensors import to_float
 
-SEARCHED = 10_000  # images a class among which the nearest is looked for
-CHUNK = 2**24  # numbers compared with at once
+SEARCHED = 10_000  # images of a class that are searched at most
+CHUNK = 2**24  # numbers that are compared at once
 
 
 class Nearest(NamedTuple):
-    """The nearest ones of each of N items, the nearest first.
+    """Nearest items of each of N items, the nearest first.
 
     Args:
-        distances: float32 [N, count], root mean squared differences: of images per pixel, of codes per dimension.
-        items: int64 [N, count], positions in what was searched.
+        distances: float32 [N, count], root mean squared differences per pixel or latent dimension.
+        items: int64 [N, count], positions among the items searched.
     """
 
     distances: Tensor
@@ -27,7 +27,7 @@ class Nearest(NamedTuple):
 
 
 def nearest(x: Tensor, y: Tensor, *, among: Tensor | None = None, count: int = 1) -> Nearest:
-    """The `count` of y that are nearest to each of x; fewer where there are not as many.
+    """Find the `count` items of y (or as many as there are) that are nearest to each of x.
 
     Example:
         >>> nearest(bank.sample(torch.tensor([3])), training_images, count=5).items
@@ -43,7 +43,7 @@ def nearest(x: Tensor, y: Tensor, *, among: Tensor | None = None, count: int = 1
     distances, items = torch.empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.long)
     for some in among.split(max(1, CHUNK // max(1, x.shape[1]))) if len(among) else ():
         closer = _flat(y[some])
-        # quick, but copies are not quite at 0
+        # quick but inexact (copies are not quite at 0), so only the order counts
         rough = torch.cdist(x, closer, compute_mode="use_mm_for_euclid_dist")
         found = rough.topk(min(count, len(some)), dim=1, largest=False).indices
         exact = torch.stack([(x - closer[column]).square().mean(1).sqrt() for column in found.unbind(1)], dim=1)
@@ -54,7 +54,7 @@ def nearest(x: Tensor, y: Tensor, *, among: Tensor | None = None, count: int = 1
 
 
 def nearest_others(y: Tensor, chosen: Tensor, *, among: Tensor | None = None) -> Tensor:
-    """Distance [N] of some of y, by position [N], to the nearest other one; infinite where there is none."""
+    """Distance [N] from the items of y at some positions [N] to the nearest other item; infinite if there is none."""
     distances, items = nearest(y[chosen], y, among=among, count=2)
     others: Tensor = distances.masked_fill(items == chosen[:, None], math.inf).amin(1)
     return others

@@ -7,17 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-PNG_CHANNELS = (1, 3, 4)
-
 
 def check_png(channels: int) -> None:
-    """Raise ValueError unless PNG holds images of so many channels."""
-    if channels not in PNG_CHANNELS:
+    """Raise ValueError unless PNG can hold images of so many channels."""
+    if channels not in (1, 3, 4):
         raise ValueError(f"PNG holds images of 1, 3 or 4 channels, the bank's have {channels}.")
 
 
 def encode_pngs(images: Tensor) -> Iterator[Any]:
-    """The files of uint8 images [N, C, H, W], as bytes in NumPy arrays."""
+    """Encode uint8 images [N, C, H, W] as PNG files, each a NumPy array of bytes."""
     import cv2
 
     arrays = images.permute(0, 2, 3, 1).contiguous().numpy()

@@ -1,4 +1,4 @@
-"""Images as tensors: bytes to [0, 1] and back, and sizes."""
+"""Image tensors: bytes to [0, 1] and back, sizes and channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8, or float in [0, 1], to float32 in [0, 1]. Raises TypeError or ValueError for anything else."""
+    """Convert uint8, or float in [0, 1], to float32 in [0, 1]. Raises TypeError or ValueError for anything else."""
     if images.dtype == torch.uint8:
         return as_float(images)
     if not images.is_floating_point():
@@ -26,12 +26,12 @@ def as_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Float images, clipped to [0, 1], to the nearest of 256 levels; bytes as they are."""
+    """Round float images, clipped to [0, 1], to bytes; bytes stay as they are."""
     return images if images.dtype == torch.uint8 else images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images, or float differences of images, [B, C, H, W] at another (H, W); the same tensor if it is theirs already.
+    """Resize images, or float differences of images, [B, C, H, W] to (H, W); returns them as they are if they have it.
 
     Bytes stay bytes, and are several times quicker with channels last.
     """
@@ -42,7 +42,7 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def match_channels(pixels: Tensor, channels: int, *, alpha: float = 1.0) -> Tensor:
-    """[..., C, H, W] with another number of channels: grey is repeated, colour averaged, a missing alpha is opaque."""
+    """Give [..., C, H, W] so many channels: grey is repeated, colour averaged, a missing alpha set to `alpha`."""
     have = pixels.shape[-3]
     if have == channels:
         return pixels

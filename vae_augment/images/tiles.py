@@ -13,10 +13,9 @@ from torch import Tensor
 
 from vae_augment.images.tensors import match_channels, to_float, to_uint8
 
-TILE = 40  # smallest side of a tile in the picture, in pixels
-GAP, MARGIN, TEXT = 2, 12, 13
-NAME_WIDTH = 180  # pixels of a class name
-NO_CHARACTER = "\uffff"  # which no font draws
+TILE = 40  # least side of a tile, in pixels
+GAP, MARGIN, TEXT = 2, 12, 13  # pixels
+NAME_WIDTH = 180  # of a class name, in pixels
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 
 
@@ -25,11 +24,11 @@ class Block:
     """Rows of images under a title.
 
     Args:
-        title: above them.
-        images: of each row, uint8 or float in [0, 1], [C, H, W] each; the first are at the left.
-        labels: of each row, at its left; none: no room for them either.
-        heads: above each column.
-        captions: of each row, beneath each image.
+        title: text above the rows.
+        images: images of each row, uint8 or float in [0, 1], [C, H, W] each.
+        labels: text at the left of each row; without any there is no room for them either.
+        heads: text above each column.
+        captions: text beneath each image, row by row.
     """
 
     title: str
@@ -44,12 +43,12 @@ class Block:
 
 
 def side_by_side(blocks: Sequence[Block], tile: int, *, title: str = "") -> Image.Image:
-    """Blocks of equally many rows as an RGB image.
+    """Draw blocks of equally many rows into an RGB image.
 
     Args:
-        blocks: from left to right.
-        tile: longer side of each image, in pixels; they are enlarged or reduced to it.
-        title: above all of it.
+        blocks: the blocks, from left to right.
+        tile: longer side of each image in pixels, to which it is resized.
+        title: text above the blocks.
     """
     letters = font()
     heading = MARGIN + (TEXT + MARGIN) * bool(title)
@@ -70,14 +69,14 @@ def side_by_side(blocks: Sequence[Block], tile: int, *, title: str = "") -> Imag
 
 
 def _width_of_labels(block: Block, letters: ImageFont.FreeTypeFont) -> int:
-    """And of the margin behind them."""
+    """Width of labels and the margin behind them."""
     return round(max(map(letters.getlength, block.labels))) + MARGIN if block.labels else 0
 
 
 def _draw(
     sheet: Image.Image, block: Block, at: tuple[int, int], tile: int, height: int, letters: ImageFont.FreeTypeFont
 ) -> None:
-    """Everything of a block but its title, with the first row's labels at a place, in rows of a height."""
+    """Draw a block without its title, the label of its first row at a place, in rows of a height."""
     pen, (left, top) = ImageDraw.Draw(sheet), at
     start = left + _width_of_labels(block, letters)
     middles = [start + column * (tile + GAP) + tile // 2 for column in range(block.columns)]
@@ -94,22 +93,22 @@ def _draw(
 
 
 def png(image: Image.Image) -> bytes:
-    """A PNG file's content."""
+    """Encode a picture as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def font() -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and has the letters of most alphabets."""
+    """Load DejaVu Sans, which comes with matplotlib and has the letters of most alphabets."""
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)
 
 
 def drawable(name: str, letters: ImageFont.FreeTypeFont, width: int = NAME_WIDTH) -> str:
-    """A class name with what a font cannot draw escaped, left out in the middle where it is wider than some pixels."""
-    missing = bytes(letters.getmask(NO_CHARACTER))
+    """Class name with what a font cannot draw escaped; "…" stands for the middle of one wider than `width` pixels."""
+    missing = bytes(letters.getmask("\uffff"))  # which no font draws
     parts = [
         c if c.isprintable() and bytes(letters.getmask(c)) != missing else c.encode("unicode_escape").decode()
         for c in (name if len(name) <= 2 * width else name[:width] + name[-width:])
@@ -121,7 +120,7 @@ def drawable(name: str, letters: ImageFont.FreeTypeFont, width: int = NAME_WIDTH
 
 
 def _within(parts: list[str], width: float, letters: ImageFont.FreeTypeFont) -> list[str]:
-    """The first of the parts, that take at most so many pixels."""
+    """The first parts that take at most `width` pixels together."""
     for count, part in enumerate(parts):
         width -= letters.getlength(part)
         if width < 0:
@@ -130,7 +129,7 @@ def _within(parts: list[str], width: float, letters: ImageFont.FreeTypeFont) -> 
 
 
 def enlarged(image: Tensor, side: int) -> Image.Image:
-    """An image [C, H, W], uint8 or float in [0, 1], in colours, whose longer side has so many pixels."""
+    """Resize an image [C, H, W], uint8 or float in [0, 1], to RGB with a longer side of `side` pixels."""
     rgb = to_uint8(match_channels(to_float(image), 3)).permute(1, 2, 0).numpy()
     height, width = rgb.shape[:2]
     scale = side / max(height, width)

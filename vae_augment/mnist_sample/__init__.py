@@ -1,4 +1,4 @@
-"""500 training and 100 test images of each MNIST digit, for when the whole of MNIST cannot be had."""
+"""500 training and 100 test images of each MNIST digit, for when MNIST cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MNISTSample(LabelledImages):
         >>> image, label = MNISTSample()[0]
 
     Args:
-        train: 5,000 training images, or else 1,000 test images.
+        train: True for the 5,000 training images, False for the 1,000 test images.
         transform: applied to each image.
         target_transform: applied to each label.
     """

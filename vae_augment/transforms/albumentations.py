@@ -27,33 +27,32 @@ from vae_augment.transforms.jittering import (
 )
 from vae_augment.transforms.requirement import problem_with_albumentations
 
-INLINE_KEY = "safetensors"  # a bank inside a serialised pipeline: {INLINE_KEY: the file's bytes in base64}
+INLINE_KEY = "safetensors"  # of a bank in a serialised pipeline: {INLINE_KEY: its file in base64}
 
 
 def _require_albumentations() -> None:
-    """Raises ImportError unless the `albumentations` about to be imported is one this module is written for."""
+    """Raise ImportError unless this module works with the `albumentations` that is installed."""
     problem = problem_with_albumentations()
     if problem is not None:
         raise ImportError(" ".join(problem))
 
 
-_require_albumentations()  # before anything of a fork with the same import name can run
-# At import albumentations asks pypi.org for a newer version, for up to 2 s, and warns if it gets no answer.
+_require_albumentations()  # before the code of a fork with the same import name can run
+# On import albumentations asks pypi.org for a newer version, for up to 2 s, and warns if it gets no answer.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 from albumentations.core.transforms_interface import ImageOnlyTransform  # type: ignore[import-untyped]  # noqa: E402
 
 
 class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
-    """Move images at random along the variation of their class, which is told by their label.
+    """Jitter images in latent space, along the variation of their class, which their label tells.
 
-    The label travels with the image and is not changed: `transform(image=image, label=3)`, or
-    `transform(images=images, label=labels)` for a batch, which is jittered, or not, as a whole and in one go. Images
-    keep dtype, size and channels. An image larger than the bank's gets the difference that the move makes, so its
-    detail is kept. Images of a class whose fit failed stay as they are.
+    The label is passed with the image and not changed: `transform(image=image, label=3)`, or
+    `transform(images=images, label=labels)` for a batch, which is jittered as a whole or not at all. Images keep dtype,
+    size and channels. To an image larger than the bank's only the difference is added, so its detail is kept. Images of
+    a class whose fit failed stay as they are.
 
     Without a seed in Compose, randomness comes from torch's global generator, which a DataLoader seeds for each worker
-    and epoch. Compose(seed=...) is followed as given: each start of the workers draws the same again, and each worker
-    has numbers of its own.
+    and epoch. With Compose(seed=...) each worker has its own stream, which starts anew whenever the workers start.
 
     A serialised pipeline holds the bank's path if it was given as one, else the bank itself.
 
@@ -62,10 +61,10 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         >>> image = transform(image=image, label=3)["image"]  # uint8 or float32 in [0, 1], [H, W, C] or [H, W]
 
     Args:
-        bank: a `VAEBank`, the path of one, or what `to_dict` wrote for one.
-        scale_range: jitter in standard deviations of the class's spread in latent space, drawn uniformly from
-            (low, high); None: what the bank's policy says.
-        label_key: the name under which the label is passed: an int, or for `images` also int [N].
+        bank: a `VAEBank`, the path of one, or its form in a serialised pipeline.
+        scale_range: jitter in standard deviations of the class in latent space, drawn uniformly from (low, high);
+            None: the scale of the bank's policy.
+        label_key: keyword of the label, an int, or for `images` also int [N].
         p: probability that the call jitters, in [0, 1].
 
     Raises:
@@ -95,7 +94,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
     # ---- randomness ----
 
     def set_random_seed(self, seed: int | None) -> None:
-        """Called by Compose. With None, albumentations' own generator would repeat in each worker and epoch."""
+        """Use a seed, or for None torch's generator: albumentations' own would repeat in each worker and epoch."""
         super().set_random_seed(seed)
         self._seeded_worker: int | None = None
         if seed is None:
@@ -107,7 +106,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         self.seed = None
 
     def __call__(self, *args: Any, force_apply: bool = False, **kwargs: Any) -> Any:
-        """The data given, with "image" or "images" jittered."""
+        """Return the data with "image" or "images" jittered."""
         if self.label_key not in kwargs:
             raise ValueError(
                 f"VAEJitter needs the label of the image: pass {self.label_key}=..., or name it by label_key. "
@@ -115,7 +114,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
             )
         if not kwargs.keys().isdisjoint(("volume", "volumes")):
             raise ValueError("VAEJitter works on image and images, not on volumes.")
-        rows_of(self.bank, kwargs[self.label_key])  # raises whether or not this call jitters
+        rows_of(self.bank, kwargs[self.label_key])  # raises even if this call does not jitter
         worker = get_worker_info()
         if self.seed is not None and worker is not None and worker.id != self._seeded_worker:
             self.py_random = random.Random(derive(self.seed, "worker", worker.id))
@@ -123,7 +122,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         return super().__call__(*args, force_apply=force_apply, **kwargs)
 
     def get_params(self) -> dict[str, Any]:
-        """Plain numbers, which ReplayCompose can keep: the scale and a seed for the noise."""
+        """Scale and a seed for the noise: plain numbers, which ReplayCompose can keep."""
         scale = self.bank.policy.scale
         if self.scale_range is not None:
             low, high = self.scale_range
@@ -141,22 +140,22 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         self._available_keys.add(self.label_key)  # known to Compose(strict=True)
 
     def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Adds the labels of this call to `params`, which in a replay are those of another."""
+        """Add the labels of this call to `params`, which in a replay come from another call."""
         params = {**params, "labels": kwargs[self.label_key]}
         return dict(super().apply_with_params(params, *args, **kwargs))
 
     def apply(self, img: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
-        """One image [H, W, C] or [H, W]."""
+        """Jitter one image [H, W, C] or [H, W]."""
         made: np.ndarray = self.apply_to_images(img[None], **params)[0]
         return made
 
     def apply_to_images(self, images: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
-        """Images [N, H, W, C] or [N, H, W], each moved another way."""
+        """Jitter images [N, H, W, C] or [N, H, W], each by its own noise."""
         if not isinstance(images, np.ndarray):
             raise TypeError(f"VAEJitter needs numpy images; put it before ToTensorV2. Got {type(images).__name__}.")
         rows = rows_of(self.bank, params["labels"])
         if len(rows) not in (1, len(images)):
-            raise ValueError(f"{self.label_key} must be one label or one an image, got {len(rows)} for {len(images)}.")
+            raise ValueError(f"{self.label_key} must be one label or one per image, got {len(rows)} for {len(images)}.")
         rows = rows.expand(len(images))
         batch = torch.from_numpy(np.require(images, requirements=["C", "W"]))  # [N, H, W, C]
         require_unit_range(batch)
@@ -170,7 +169,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
     # ---- as data ----
 
     def get_transform_init_args(self) -> dict[str, Any]:
-        """Arguments as plain values. The bytes of a bank are made once: ReplayCompose asks at every call."""
+        """Arguments as plain values. A bank is serialised once: ReplayCompose asks at every call."""
         if self._path is None and self._inline is None:
             data = base64.b64encode(serialize(self.bank.content)).decode("ascii")
             self._inline = {INLINE_KEY: data}
@@ -185,7 +184,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
 
 
 class TorchRandom(random.Random):
-    """Python's generator, drawing from torch's global one."""
+    """Python's random interface to torch's global generator."""
 
     def random(self) -> float:
         return float(torch.rand((), dtype=torch.float64))
@@ -202,7 +201,7 @@ def _checked_range(scale_range: tuple[float, float]) -> tuple[float, float]:
 
 
 def _from_inline(bank: Mapping[str, str]) -> VAEBank:
-    """The bank in a serialised pipeline. Its reader wants a file."""
+    """Load the bank of a serialised pipeline, by way of a file."""
     if set(bank) != {INLINE_KEY}:
         raise ValueError(f"bank as a dict must have the one key {INLINE_KEY!r}, got {sorted(bank)}.")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps an open file

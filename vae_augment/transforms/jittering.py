@@ -1,4 +1,4 @@
-"""Latent jitter of a batch of images of any size, dtype and number of channels: what the adapters share."""
+"""Latent jitter of image batches of any size, dtype and number of channels, for all adapters."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank.jitter import jitter
 from vae_augment.images.tensors import to_uint8
 
-# Resizing and half precision overshoot [0, 1] by less than this, normalising by far more.
-SLACK = 0.02
+SLACK = 0.02  # resizing and half precision leave [0, 1] by less than this, normalising by far more
 
 
 def open_bank(bank: VAEBank | str | Path) -> VAEBank:
-    """A bank, or the one at a path, on the CPU, so that a transform can be handed to a DataLoader's workers."""
+    """Load a bank, or move one to the CPU, so that a transform can be sent to a DataLoader's workers."""
     if isinstance(bank, (str, Path)):
         return VAEBank.load(bank)
     if not isinstance(bank, VAEBank):
@@ -31,7 +30,7 @@ def require_probability(p: float) -> None:
 
 
 def require_unit_range(images: Tensor) -> None:
-    """Raises TypeError or ValueError for images that are neither uint8 nor float in [0, 1]."""
+    """Raise TypeError or ValueError for images that are neither uint8 nor float in [0, 1]."""
     if images.dtype == torch.uint8:
         return
     if not images.is_floating_point():
@@ -46,18 +45,18 @@ def require_unit_range(images: Tensor) -> None:
 
 
 def rows_of(bank: VAEBank, labels: Any) -> Tensor:
-    """Class positions in the bank, int64 [B] on the CPU, of one integer label or of labels [B].
+    """Rows in the bank, int64 [B] on the CPU, of one integer label or of labels [B].
 
     Raises:
-        ValueError: they are no integers, or not one an image, or the bank does not have one of them.
+        ValueError: labels that are no integers, not one per image, or not in the bank.
     """
     try:
         values = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"labels must be integers, one an image, got {labels!r}.") from None
+        raise ValueError(f"labels must be integers, one per image, got {labels!r}.") from None
     if values.ndim > 1 or values.is_floating_point() or values.is_complex():
         raise ValueError(
-            f"labels must be integers, one an image, got {values.dtype} {list(values.shape)}. "
+            f"labels must be integers, one per image, got {values.dtype} {list(values.shape)}. "
             "Put the latent jitter before anything that mixes or encodes labels."
         )
     wanted = values.reshape(-1).tolist()
@@ -68,26 +67,26 @@ def rows_of(bank: VAEBank, labels: Any) -> Tensor:
 
 
 def fitted(bank: VAEBank, rows: Tensor) -> Tensor:
-    """bool [B]: False for a class whose fit failed; its images stay as they are, as in the wrapper."""
+    """Mask [B], False for classes whose fit failed: their images stay as they are, as in the wrapper."""
     infos = bank.class_infos
     return torch.tensor([infos[row].status != "failed" for row in rows.tolist()], dtype=torch.bool)
 
 
 @torch.no_grad()
 def jittered(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise: Tensor, scale: float | None) -> Tensor:
-    """Images of which the chosen ones are moved in latent space along the variation of their class.
+    """Jitter the chosen images in latent space.
 
     Args:
-        bank: on the images' device.
+        bank: the bank, on the images' device.
         images: [B, C, H, W], uint8 or float in [0, 1], with the bank's channels, or grey or colour with or without
             alpha.
-        rows: int64 [B], each image's class position in the bank.
+        rows: int64 [B], row of each image's class in the bank.
         chosen: bool [B].
         noise: float32 [B, L], standard normal.
-        scale: of the jitter; None: the policy's.
+        scale: scale of the jitter; None: the policy's.
 
     Returns:
-        A copy, of the images' shape and dtype.
+        A new tensor of the images' shape and dtype.
     """
     have, channels = images.shape[1], bank.image_shape[0]
     if have != channels and max(have, channels) > 4:
@@ -96,7 +95,7 @@ def jittered(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise:
     if not bool(chosen.any()):
         return made
     x = images[where] if images.dtype == torch.uint8 else images[where].float().clamp(0, 1)
-    with torch.autocast(images.device.type, enabled=False):  # a training step may have it on
+    with torch.autocast(images.device.type, enabled=False):  # a training step may be within autocast
         moved = jitter(bank, x, rows[chosen].to(images.device), noise[chosen], scale=scale)
     made[where] = to_uint8(moved) if images.dtype == torch.uint8 else moved.clamp(0, 1).to(images.dtype)
     return made

@@ -1,4 +1,4 @@
-"""Packages that this one needs, by its metadata, and those installed: importing one to see would run it."""
+"""Required and installed versions of packages, read from metadata, so that no package is imported and run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:
-    """By distribution, all that this package needs, and what extras of it do; nothing where it is not installed."""
+    """Requirements of this package and of some of its extras by distribution; {} if it is not installed."""
     try:
         found = map(Requirement, metadata.requires("vae-augment") or ())
     except metadata.PackageNotFoundError:
@@ -27,7 +27,7 @@ def requirements(*extras: str) -> dict[str, Requirement]:
 
 
 def is_met(requirement: Requirement, version: str) -> bool:
-    """Tell if a version will do, or says nothing; a pre-release is taken for its release: NVIDIA's torch is 2.6.0a0."""
+    """Say if a version will do or is unreadable. A pre-release counts as its release: NVIDIA's torch is 2.6.0a0."""
     try:
         return requirement.specifier.contains(Version(version).base_version)
     except InvalidVersion:
@@ -35,15 +35,15 @@ def is_met(requirement: Requirement, version: str) -> bool:
 
 
 def with_versions(requirement: Requirement, name: str | None = None) -> str:
-    """The requirement as pip takes it, the least version first; of another distribution of the same, if it is named."""
+    """Requirement as pip takes it, the least version first; `name` is that of another distribution of the same."""
     return (name or requirement.name) + ",".join(sorted(map(str, requirement.specifier), reverse=True))
 
 
 def problem_with_albumentations(version_of: Callable[[str], str | None] = installed_version) -> tuple[str, str] | None:
-    """What is wrong with the albumentations installed, and what to do; None if the adapter runs with it.
+    """Problem with the installed albumentations, and its fix; None if the adapter runs with it.
 
     Args:
-        version_of: the version of a distribution, None if it is not installed.
+        version_of: function from a distribution to its version; None if it is not installed.
     """
     requirement = requirements().get("albumentations", Requirement("albumentations"))
     wanted = with_versions(requirement)

@@ -30,13 +30,13 @@ from vae_augment.transforms.jittering import (
 
 
 class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
-    """Move images at random along the variation of their class, which is told by their label.
+    """Jitter images in latent space, along the variation of their class, which their label tells.
 
-    Takes one image with its label, or a batch with its labels, in any nested structure, as v2.MixUp does; so it goes
-    into a joint transform or behind the DataLoader, where the bank follows the images to their device. Images keep
-    type, dtype, size and channels; labels, boxes, masks and anything else pass through. An image larger than the bank's
-    gets the difference that the move makes, so its detail is kept. Images of a class whose fit failed stay as they are.
-    All randomness comes from torch's global generator.
+    Takes one image with its label, or a batch with its labels, in any nested structure, as v2.MixUp does. Use it in a
+    joint transform or behind the DataLoader, where the bank follows the images to their device. Images keep type,
+    dtype, size and channels; labels, boxes, masks and anything else pass through. To an image larger than the bank's
+    only the difference is added, so its detail is kept. Images of a class whose fit failed stay as they are. All
+    randomness comes from torch's global generator.
 
     Example:
         >>> jitter = RandomVAEJitter("mnist.safetensors", p=0.5)
@@ -46,8 +46,8 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
     Args:
         bank: a `VAEBank` or the path of one.
         p: probability that an image is jittered, in [0, 1], drawn for each image of a batch.
-        scale: jitter in standard deviations of the class's spread in latent space; None: what the bank's policy says.
-        labels_getter: how to find the label(s) in a sample: a callable, or "default", which is v2.MixUp's and also
+        scale: jitter in standard deviations of the class in latent space; None: the scale of the bank's policy.
+        labels_getter: function that finds the label(s) in a sample, or "default": that of v2.MixUp, which here also
             takes an int as the second item.
 
     Raises:
@@ -80,7 +80,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         self._bank_on: dict[torch.device, VAEBank] = {}
 
     def forward(self, *inputs: Any) -> Any:
-        """A sample like the one given; the same object if nothing was jittered."""
+        """Return a sample like the one given; the same object if nothing was jittered."""
         sample = inputs if len(inputs) > 1 else inputs[0]
         if self.p == 0:
             return sample
@@ -99,9 +99,9 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         return tree_unflatten(leaves, spec)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """One image or batch of images, with `params` (rows, chosen, noise) drawn for the whole sample."""
+        """Jitter an image or batch, with `params` (rows, chosen, noise) drawn for the whole sample."""
         if isinstance(inpt, PIL.Image.Image):
-            # Only images deeper than 8 bits need a range: the bank's, or what their own values suggest.
+            # Only images deeper than 8 bits need a range: the bank's, or one by their own values.
             value_range = self.bank.value_range or conversion.value_range_of([inpt])
             pixels = to_float(conversion.to_tensor(inpt, value_range))
             return conversion.like(self._jittered(pixels, params), inpt, value_range)
@@ -112,7 +112,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         return f"p={self.p}, scale={self.scale}, bank={self.bank!r}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the banks on other devices: a worker or a copy moves its own."""
+        """State without the banks on other devices: a worker or a copy moves its own."""
         return {**super().__getstate__(), "_bank_on": {}}
 
     def _labels(self, sample: Any) -> Any:
@@ -125,7 +125,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
                 "or behind the DataLoader."
             )
         if pair and isinstance(sample[1], (int, np.integer)):
-            return sample[1]  # what a dataset gives with one image, which MixUp's getter does not know
+            return sample[1]  # the label of a single image, which MixUp's getter does not know
         return _parse_labels_getter("default")(sample)
 
     def _check(self, images: list[Any], count: int) -> None:
@@ -139,10 +139,10 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
                 require_unit_range(image)
                 have = len(image) if image.ndim == 4 else 1
             if have != count:
-                raise ValueError(f"labels must have one entry an image, got {count} for {have}.")
+                raise ValueError(f"labels must have one entry per image, got {count} for {have}.")
 
     def _jittered(self, images: Tensor, params: dict[str, Any]) -> Tensor:
-        """[C, H, W] or [B, C, H, W], the chosen ones jittered."""
+        """Jitter the chosen ones of [C, H, W] or [B, C, H, W]."""
         batch = images if images.ndim == 4 else images[None]
         made = jittered(self._bank_for(images.device), batch, **params, scale=self.scale)
         return made if images.ndim == 4 else made[0]

@@ -1,1 +1,1 @@
-"""Readers of datasets, a file for each kind: folders, lists, arrays, tables and torchvision's names."""
+"""Readers of datasets, one file per kind: folders, lists, arrays, tables and torchvision's datasets."""

@@ -1,4 +1,4 @@
-"""Images and labels as NumPy arrays: .npz, or .npy with the labels in a file beside it."""
+"""Images and labels as NumPy arrays: an .npz file, or an .npy file with another for labels beside it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import IO, Any
 import numpy as np
 
 from vae_augment.config import MIN_SIDE
-from vae_augment.data.opened import OpenedData, Problem, check_count, refuse
+from vae_augment.data.opened import OpenedData, Problem, check_count, check_usable
 from vae_augment.data.readers.columns import IMAGES, LABELS, as_text, numbered
 from vae_augment.files.class_names import MAX_CLASSES
 from vae_augment.images.labelled_images import LabelledImages
 
-MOST_BYTES = 2**32  # of an array in an .npz, which is read into memory; an .npy is mapped
-MOST_LABEL_BYTES = 2**30  # of labels or of names, which take some times as much as texts
+MOST_BYTES = 2**32  # of an array in an .npz file, which is read into memory; an .npy file is mapped
+MOST_LABEL_BYTES = 2**30  # of labels or names, which take several times as much as Python's texts
 SHORTER = "Give numbers, or shorter names."
 NAMES = ("classes", "class_names", "label_names")
 IMAGES_OF_PART = {
     "train": ("train_images", "images_train", "x_train", "train_x"),
     "test": ("test_images", "images_test", "x_test", "test_x"),
 }
-# what stands for images in a name, and what for labels in its place
+# a word for images in a name, and the one for labels in its place
 PAIRS = (("images", "labels"), ("image", "label"), ("data", "labels"), ("x", "y"), ("X", "y"))
 
 
@@ -33,7 +33,7 @@ class Arrays(LabelledImages):
     Args:
         data: [N, H, W], [N, H, W, C] or [N, C, H, W].
         targets: int64 [N].
-        classes: names that labels are indices of; empty if they have none.
+        classes: names of labels 0, 1, ...; empty if labels have no names.
     """
 
     def __init__(self, data: np.ndarray[Any, Any], targets: np.ndarray[Any, Any], classes: list[str]) -> None:
@@ -41,16 +41,16 @@ class Arrays(LabelledImages):
         self.data = data
 
     def read(self, index: int) -> np.ndarray[Any, Any]:
-        """A copy of image `index`: nobody writes into the file, or into the images of others."""
+        """Copy of image `index`, so that nobody writes into the array or its file."""
         return np.array(self.data[index])
 
 
 class _Refused(ValueError):
-    """Our own word on a file, which is not to be put down to damage."""
+    """Our own error, as opposed to one of reading a damaged file."""
 
 
 def open_npz(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
-    """Arrays named as Keras, MedMNIST and NumPy do: x_train and y_train, train_images, images, arr_0, ..."""
+    """Open arrays named as Keras, MedMNIST and NumPy do: x_train and y_train, train_images, images, arr_0, ..."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} must be an .npz file, as numpy.savez writes it.")
     try:
@@ -67,14 +67,16 @@ def open_npz(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
             )
     except (_Refused, PermissionError):
         raise
-    except Exception as error:  # BadZipFile, zlib.error, EOFError, OSError, ...: of bytes that anyone may have written
+    except Exception as error:  # BadZipFile, zlib.error, EOFError, OSError, ...
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200].rstrip('.')}.") from None
     return _opened(path, *arrays, names, on_error)
 
 
 def open_npy(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
-    """The labels of images.npy are in labels.npy, of x_train.npy in y_train.npy, of a.npy in a_labels.npy."""
-    beside = _labels_beside(path)
+    """Open images.npy with labels.npy, x_train.npy with y_train.npy, or a.npy with a_labels.npy."""
+    stems = [f"{path.stem}_labels", f"{path.stem}.labels"]
+    stems += [path.stem.replace(images, labels) for images, labels in PAIRS if images in path.stem]
+    beside = next((found for stem in stems if (found := path.with_name(f"{stem}.npy")).is_file()), None)
     if beside is None:
         raise ValueError(
             f"{path} needs its labels beside it, as {path.stem}_labels.npy or as a file of {path.stem}.npz."
@@ -85,14 +87,8 @@ def open_npy(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
     return _opened(path, images, np.array(labels), [], on_error)
 
 
-def _labels_beside(path: Path) -> Path | None:
-    stems = [f"{path.stem}_labels", f"{path.stem}.labels"]
-    stems += [path.stem.replace(images, labels) for images, labels in PAIRS if images in path.stem]
-    return next((found for stem in stems if (found := path.with_name(f"{stem}.npy")).is_file()), None)
-
-
 def _keys(keys: list[str], part: str, path: Path) -> tuple[str, str]:
-    """The names of the arrays that hold a part's images and labels."""
+    """Names of the arrays that hold a part's images and labels."""
     there = {key.casefold(): key for key in keys}
     divided = any(key in there for several in IMAGES_OF_PART.values() for key in several)
     wanted = IMAGES_OF_PART[part] if divided else IMAGES
@@ -113,7 +109,7 @@ def _keys(keys: list[str], part: str, path: Path) -> tuple[str, str]:
 
 
 class _Member:
-    """An array of an archive, of which type and shape are looked at before memory is taken for it."""
+    """An array in an archive, whose type and shape are checked before it takes memory."""
 
     def __init__(self, archive: zipfile.ZipFile, name: str, path: Path) -> None:
         self._archive, self._name, self._path = archive, name, path
@@ -126,7 +122,7 @@ class _Member:
         declared = self._archive.getinfo(self._name).file_size
         if size > declared:
             raise _Refused(
-                f"{self._path} is damaged: {self._name} is said to hold {size:,} bytes, and holds at most {declared:,}."
+                f"{self._path} is damaged: {self._name} declares {size:,} bytes and holds at most {declared:,}."
             )
         with self._archive.open(self._name) as file:
             array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
@@ -134,12 +130,12 @@ class _Member:
 
 
 def _names(member: _Member, path: Path) -> list[str]:
-    """Names of classes; none where there are numbers."""
+    """Class names; none if the array holds numbers."""
     if member.dtype.kind not in "US":
         return []
     if len(member.shape) != 1 or member.shape[0] > MAX_CLASSES:
         raise _Refused(
-            f"names of classes of {path} must be an array of one dimension, of at most {MAX_CLASSES:,}, got shape "
+            f"class names of {path} must be an array of one dimension, of at most {MAX_CLASSES:,}, got shape "
             f"{list(member.shape)}."
         )
     names = member.read(MOST_LABEL_BYTES, SHORTER).tolist()
@@ -158,7 +154,7 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]
         shape, _, dtype = read(file)
         if min(shape, default=0) < 0:
             raise ValueError("a negative length")
-    except Exception as error:  # whatever reading bytes of unknown origin ends in
+    except Exception as error:  # of damaged bytes, which may raise anything
         raise _Refused(f"{where} is no array as NumPy saves it ({' '.join(str(error).split())[:200]}).") from None
     if dtype.hasobject or dtype.names is not None:
         raise _Refused(f"{where} must hold numbers or text, got Python objects or records.")
@@ -166,7 +162,7 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]
 
 
 def _mapped(path: Path) -> np.ndarray[Any, Any]:
-    """The array of an .npy file, which stays there."""
+    """Map the array of an .npy file into memory."""
     try:
         with path.open("rb") as file:
             _header(file, str(path))
@@ -179,7 +175,7 @@ def _mapped(path: Path) -> np.ndarray[Any, Any]:
 
 
 def _check_kinds(path: Path, images: tuple[int, ...], dtype: np.dtype[Any], labels: tuple[int, ...]) -> None:
-    """Raise for shapes and a type that can be none of images and labels."""
+    """Raise ValueError for shapes and types that images and labels cannot have."""
     if len(images) not in (3, 4) or dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise _Refused(
             f"images of {path} must be numbers of shape [N, H, W], [N, H, W, C] or [N, C, H, W], got {dtype} of "
@@ -189,10 +185,10 @@ def _check_kinds(path: Path, images: tuple[int, ...], dtype: np.dtype[Any], labe
         size = "x".join(map(str, images[1:]))
         raise _Refused(f"images of {path} must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {size}.")
     if labels not in ((images[0],), (images[0], 1)):
-        one_hot = " Give numbers or names, not one column a class." if len(labels) == 2 else ""
+        one_hot = " Give numbers or names, not one column per class." if len(labels) == 2 else ""
         shapes = f"{list(labels)} for images of shape {list(images)}"
-        raise _Refused(f"labels of {path} must be one an image, got shape {shapes}.{one_hot}")
-    check_count(images[0], str(path))
+        raise _Refused(f"labels of {path} must be one per image, got shape {shapes}.{one_hot}")
+    check_count(images[0], path)
 
 
 def _opened(
@@ -202,15 +198,11 @@ def _opened(
         raise ValueError(f"labels of {path} must be whole numbers or names, got {labels.dtype}.")
     values, of = np.unique(labels.reshape(-1), return_inverse=True)
     text = [as_text(value) for value in values.tolist()]
-    there = np.array([bool(label) for label in text], dtype=bool)[of]
+    known = np.array([bool(label) for label in text], dtype=bool)
+    there = known[of]
     problems = [Problem(f"{path.name}, item {place}", "it has no label") for place in np.flatnonzero(~there)]
-    if on_error == "fail":
-        refuse(problems, str(path))
-    if not there.any():
-        refuse(problems, str(path), all_of_it=True)
-        raise ValueError(f"{path} must hold at least one image with a label, got {len(images)} images.")
-    numbers, own_names = numbered([label for label in text if label])
-    of_values = np.zeros(len(text), dtype=np.int64)
-    of_values[[bool(label) for label in text]] = numbers
-    dataset = Arrays(images if there.all() else images[there], of_values[of[there]], own_names or names)
+    check_usable(problems, path, on_error, left=there.sum())
+    numbers = np.zeros(len(text), dtype=np.int64)
+    numbers[known], own_names = numbered([label for label in text if label])
+    dataset = Arrays(images if there.all() else images[there], numbers[of[there]], own_names or names)
     return OpenedData(dataset, path.stem, "arrays", tuple(problems))

@@ -12,17 +12,17 @@ from typing import Any
 
 from vae_augment.data.opened import check_count
 
-LEAST = 15  # an older pyarrow may run code that a file holds as an extension type (CVE-2023-47248)
-MOST_BYTES = 2**32  # of Parquet files' columns in memory: as the metadata declares them, and as they unpack
-# Rows of a Parquet file that are read before they are counted. Its metadata does not say what they unpack to: a page
-# of some kilobytes may hold a value of 2 GiB, the most that Parquet allows, and each row may name it. With the copies
-# that pyarrow makes these are some ten times the longest value, 20 GiB at worst.
+LEAST = 15  # an older pyarrow may run code in a file's extension type (CVE-2023-47248)
+MOST_BYTES = 2**32  # of Parquet columns in memory: as their metadata declares, and as they unpack
+# Rows of a Parquet file that are read before their bytes are counted. Its metadata does not say how much they unpack
+# to: a page of some kilobytes may hold a value of 2 GiB, the most that Parquet allows, and each row may refer to it.
+# With pyarrow's copies they take some ten times the longest value, 20 GiB at worst.
 ROWS = 4
-TOGETHER = 2**6  # tables of so few rows that are joined into one: each takes memory beside its values
+TOGETHER = 2**6  # tables of so few rows that are joined into one, to save memory
 
 
 def pyarrow(path: Path) -> Any:
-    """The library. Raises ValueError that names the file if it is not installed, or too old."""
+    """Import pyarrow. Raises ValueError that names the file if pyarrow is missing or too old."""
     try:
         import pyarrow
 
@@ -36,7 +36,7 @@ def pyarrow(path: Path) -> Any:
 
 @contextmanager
 def told(said: str) -> Iterator[None]:
-    """Turn whatever pyarrow raises into a ValueError that begins with `said`. A plain ValueError is ours and passes."""
+    """Turn any error of pyarrow into a ValueError that begins with `said`. A plain ValueError is ours and passes."""
     try:
         yield
     except Exception as error:  # ArrowInvalid, OSError without a number, NotImplementedError, ...
@@ -47,11 +47,11 @@ def told(said: str) -> Iterator[None]:
 
 
 def read_parquet(paths: Sequence[Path], choose: Callable[[Any], list[str]]) -> Any:
-    """The table of some columns of Parquet files. Raises ValueError if it is too large, or a file is damaged.
+    """Read some columns of Parquet files into a table. Raises ValueError for too large or damaged files.
 
     Args:
-        paths: of the files, at least one.
-        choose: the columns to read, by the schema; "image.bytes" is a part of one.
+        paths: the files, at least one.
+        choose: function from the schema to the columns to read; "image.bytes" is part of a column.
     """
     arrow, tables = pyarrow(paths[0]), []
     from pyarrow import parquet
@@ -70,9 +70,9 @@ def read_parquet(paths: Sequence[Path], choose: Callable[[Any], list[str]]) -> A
 
 
 def _declared(file: Any, names: list[str]) -> tuple[int, int]:
-    """Rows and bytes, unpacked, as a file's metadata says; no bytes if there are columns that are not read.
+    """Rows and unpacked bytes that a file's metadata declares; 0 bytes if some columns are not read.
 
-    The metadata has the bytes of each column too, but pyarrow ends the process when it looks at a damaged one's.
+    The metadata has the bytes of each column too, but pyarrow crashes when it reads a damaged one's.
     """
     columns = [file.schema.column(k) for k in range(len(file.schema))]
     read = [column for column in columns if any(f"{column.path}.".startswith(f"{name}.") for name in names)]
@@ -84,7 +84,7 @@ def _declared(file: Any, names: list[str]) -> tuple[int, int]:
 
 
 def _pieces(arrow: Any, file: Any, names: list[str]) -> Iterator[Any]:
-    """A table of no row, which tells of the columns, and tables of a few rows."""
+    """Tables of a few rows; the first has no rows, and tells the columns."""
     empty = file.read_row_groups([], columns=names)
     plain = _plain(arrow, empty.schema)
     is_plain = plain.equals(empty.schema)
@@ -95,7 +95,7 @@ def _pieces(arrow: Any, file: Any, names: list[str]) -> Iterator[Any]:
 
 
 def _plain(arrow: Any, schema: Any) -> Any:
-    """The schema with values instead of places in a dictionary, of which each piece would have a copy, and of views."""
+    """Schema with plain values in place of dictionaries, of which each piece would have a copy, and of views."""
     for place, field in enumerate(schema):
         if arrow.types.is_dictionary(field.type):
             schema = schema.set(place, field.with_type(field.type.value_type))
@@ -113,7 +113,7 @@ def _counted(of: Path, pieces: Iterable[Any]) -> Iterator[Any]:
 
 
 def _check(of: Path, rows: int, size: int) -> None:
-    check_count(rows, str(of))
+    check_count(rows, of)
     if size > MOST_BYTES:
         raise ValueError(
             f"{of} must have images and labels of at most {MOST_BYTES:,} bytes, unpacked, got {size:,} or more. "
@@ -122,13 +122,13 @@ def _check(of: Path, rows: int, size: int) -> None:
 
 
 def read_streams(paths: Sequence[Path]) -> Any:
-    """The table of Arrow streams, as pages of their files: it takes no memory, however large it is.
+    """Map Arrow streams into a table, which takes no memory, however large it is.
 
     Raises:
-        ValueError: a file is damaged, or holds what would have to be unpacked into memory.
+        ValueError: a file is damaged, or holds data that must be unpacked into memory.
     """
     arrow = pyarrow(paths[0])
-    options = arrow.ipc.IpcReadOptions(ensure_native_endian=False)  # to swap bytes would take memory
+    options = arrow.ipc.IpcReadOptions(ensure_native_endian=False)  # swapping bytes would take memory
     with told(f"{paths[0].parent} holds a damaged file"):
         for path in paths:
             packed = _packed(arrow, path)
@@ -143,9 +143,9 @@ def read_streams(paths: Sequence[Path]) -> Any:
 
 
 def _packed(arrow: Any, path: Path) -> str:
-    """Name what a stream holds that would have to be unpacked; "" if there is nothing."""
+    """Name data in a stream that must be unpacked into memory; "" if there is none."""
     schema = arrow.ipc.open_stream(arrow.memory_map(str(path))).schema
-    if any(str(kind).endswith("_view") for kind in schema.types):  # of which many may be of the same bytes
+    if any(str(kind).endswith("_view") for kind in schema.types):  # many of them may refer to the same bytes
         return "views"
     for message in arrow.ipc.MessageReader.open_stream(arrow.memory_map(str(path))):
         if message.type == "dictionary":
@@ -159,9 +159,9 @@ def _packed(arrow: Any, path: Path) -> str:
 
 
 def _blank(arrow: Any, message: Any) -> Any:
-    """A message of a batch with zeros for its values, which take no memory.
+    """Message of a batch with zeros for its values, which take no memory.
 
-    Compressed values cannot be zeros: pyarrow refuses them, and has unpacked nothing.
+    Compressed values cannot be zeros: pyarrow refuses them before it unpacks anything.
     """
     head = struct.pack("<Ii", 2**32 - 1, message.metadata.size) + message.metadata.to_pybytes()
     block = mmap.mmap(-1, len(head) + message.body.size)

@@ -1,4 +1,4 @@
-"""Folders with a folder of images for each class, as a whole or divided into parts."""
+"""Folders with one folder of images per class, or with parts of that kind."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vae_augment.data.opened import OpenedData, Problem, refuse
+from vae_augment.data.opened import OpenedData, Problem, check_usable
 from vae_augment.data.readers.image_files import ImageFiles
 from vae_augment.images.image_file import EXTENSIONS
 
-TEST_FOLDERS = ("test", "val")  # beside "train"; the first that there is
-LISTED_ENDINGS = 5
+TEST_FOLDERS = ("test", "val")  # beside "train"; the first that exists
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class _Found:
-    """What a folder of class folders holds."""
+    """Contents of a folder of class folders."""
 
     samples: list[tuple[str, int]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    endings: Counter[str] = field(default_factory=Counter)  # of files that are not taken
+    endings: Counter[str] = field(default_factory=Counter)  # of files that are passed over
     hidden: int = 0
-    outside: int = 0  # files that lie in no class folder
+    outside: int = 0  # files in no class folder
 
 
 def open_folder(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
@@ -46,21 +45,26 @@ def open_folder(path: Path, part: str, on_error: str, max_pixels: int) -> Opened
         raise ValueError(
             f"{folder} must hold one folder of images per class: no file in them ends in {', '.join(EXTENSIONS)}."
         )
-    if on_error == "fail":
-        refuse(found.problems, str(folder))
+    check_usable(found.problems, folder, on_error, left=len(found.samples))
     dataset = ImageFiles(found.samples, classes, folder, max_pixels)
     return OpenedData(dataset, path.resolve().name, "folder", tuple(found.problems), tuple(_notes(found)))
 
 
 def _class_names(folder: Path, found: _Found) -> list[str]:
-    """The names of the class folders, in torchvision's order."""
+    """Names of the class folders, in torchvision's order. Raises ValueError for one that is not in UTF-8."""
     names = []
     for name in sorted(os.listdir(folder)):
         path = folder / name
         if name.startswith("."):
             found.hidden += 1
         elif path.is_dir():
-            names.append(_as_text(name))
+            try:
+                name.encode()  # a bank stores it
+            except UnicodeEncodeError:
+                raise ValueError(
+                    f"class folders must have names in UTF-8, got {os.fsencode(name)!r}. Rename it."
+                ) from None
+            names.append(name)
         elif path.exists():
             found.outside += 1
         else:
@@ -68,20 +72,15 @@ def _class_names(folder: Path, found: _Found) -> list[str]:
     return names
 
 
-def _as_text(name: str) -> str:
-    """A folder's name, which a bank keeps. ValueError if it is none in UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"class folders must have names in UTF-8, got {os.fsencode(name)!r}. Rename it.") from None
-    return name
-
-
 def _look_into(folder: Path, label: int, name: str, found: _Found) -> None:
-    """Add the images of a class, in torchvision's order: folder by folder, links followed but never in a circle."""
-    above: dict[str, tuple[tuple[int, int], ...]] = {}  # of each folder: those it lies in, and itself
+    """Add the images of a class, in torchvision's order: folder by folder, following links but never in a circle."""
+    above: dict[str, tuple[tuple[int, int], ...]] = {}  # of each folder: device and inode of its parents and itself
     holds: dict[str, list[str]] = {}
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=lambda e: _cannot_list(e, name, found)):
+
+    def cannot_list(error: OSError) -> None:
+        found.problems.append(Problem(str(error.filename), f"its folder cannot be listed ({error.strerror})", name))
+
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=cannot_list):
         stat = os.stat(place)
         key = stat.st_dev, stat.st_ino
         outer = above.get(os.path.dirname(place), ())
@@ -93,40 +92,31 @@ def _look_into(folder: Path, label: int, name: str, found: _Found) -> None:
         found.hidden += sum(inner.startswith(".") for inner in (*folders, *files))
         folders[:] = [inner for inner in folders if not inner.startswith(".")]
         holds[place] = [file for file in files if not file.startswith(".")]
-    for place in sorted(holds):
-        for file in sorted(holds[place]):
-            _take(os.path.join(place, file), label, name, found)
-
-
-def _take(path: str, label: int, name: str, found: _Found) -> None:
-    if not path.lower().endswith(EXTENSIONS):
-        found.endings[os.path.splitext(path)[1].lower() or "no ending"] += 1
-    elif not os.path.exists(path):
-        found.problems.append(Problem(path, "a link to nothing", name))
-    elif not os.path.isfile(path):
-        found.problems.append(Problem(path, "it is no regular file", name))
-    else:
-        found.samples.append((path, label))
-
-
-def _cannot_list(error: OSError, name: str, found: _Found) -> None:
-    found.problems.append(Problem(str(error.filename), f"its folder cannot be listed ({error.strerror})", name))
+    for path in (os.path.join(place, file) for place in sorted(holds) for file in sorted(holds[place])):
+        if not path.lower().endswith(EXTENSIONS):
+            found.endings[os.path.splitext(path)[1].lower() or "no ending"] += 1
+        elif not os.path.exists(path):
+            found.problems.append(Problem(path, "a link to nothing", name))
+        elif not os.path.isfile(path):
+            found.problems.append(Problem(path, "it is no regular file", name))
+        else:
+            found.samples.append((path, label))
 
 
 def _notes(found: _Found) -> list[str]:
     notes = []
     if found.endings:
-        listed = ", ".join(f"{ending} ({n})" for ending, n in found.endings.most_common(LISTED_ENDINGS))
-        notes.append(f"{found.endings.total()} files of other endings are passed over: {listed}.")
+        listed = ", ".join(f"{ending} ({n})" for ending, n in found.endings.most_common(5))
+        notes.append(f"Ignored files of other endings ({found.endings.total()}): {listed}.")
     if found.hidden:
-        notes.append(f"{found.hidden} hidden files and folders are passed over.")
+        notes.append(f"Ignored hidden files and folders: {found.hidden}.")
     if found.outside:
-        notes.append(f"{found.outside} files that lie in no class folder are passed over.")
+        notes.append(f"Ignored files in no class folder: {found.outside}.")
     return notes
 
 
 def _part_of(path: Path, part: str) -> Path:
-    """The subfolder that is a part of the data; the folder itself if it is not divided into parts."""
+    """Subfolder of a part of the data; the folder itself if it has no parts."""
     if not _holds_folders(path / "train"):
         return path
     if part == "train":

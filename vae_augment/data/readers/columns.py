@@ -1,23 +1,27 @@
-"""Names of the columns, or keys, of a table that hold images, labels, and the part that a row belongs to."""
+"""Columns of a table that hold images, labels and splits, by their usual names."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 FILES = ("path", "file", "filename", "file_name", "filepath", "image", "img")
 IMAGES = ("image", "images", "img", "x", "data", "pixels")
 LABELS = ("label", "labels", "class", "class_name", "target", "targets", "y", "category")
 SPLIT = "split"
-LISTED = 10  # splits, in an error
-WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})(\.0+)?")  # not "007"; "7.0" as tables write it that have gaps
-PARTS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}  # first that occurs
+LISTED = 10  # splits in an error
+WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})(\.0+)?")  # not "007"; "7.0" comes from tables with gaps
+PARTS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "val", "valid", "validation"),
+}  # the first that exists
 
 
-def column(names: Iterable[str], wanted: Sequence[str], of: str) -> str:
-    """The first of the `wanted` names that there is, whatever its case. Raises ValueError if there is none."""
+def column(names: Iterable[str], wanted: Sequence[str], of: Path) -> str:
+    """Find the first of the `wanted` names, ignoring case. Raises ValueError if there is none."""
     there = {name.strip().casefold(): name for name in names}
     for name in wanted:
         if name in there:
@@ -26,8 +30,8 @@ def column(names: Iterable[str], wanted: Sequence[str], of: str) -> str:
     raise ValueError(f"{of} must have a column named one of {', '.join(wanted)}, got the columns {found}.")
 
 
-def chosen_split(splits: Iterable[Any], part: str, of: str) -> str:
-    """The split that is the part "train" or "test". Raises ValueError if there is none."""
+def chosen_split(splits: Iterable[Any], part: str, of: Path) -> str:
+    """Find the split that is the part "train" or "test". Raises ValueError if there is none."""
     there = {str(split) for split in splits}
     for name in PARTS[part]:
         for split in sorted(there):
@@ -38,7 +42,7 @@ def chosen_split(splits: Iterable[Any], part: str, of: str) -> str:
 
 
 def as_text(label: Any) -> str:
-    """A label as a table that is text writes it: "" where it is missing. ValueError for what is no number or name."""
+    """Write a label as text: "" if it is missing. Raises ValueError unless it is a whole number or a name."""
     if label is None or (isinstance(label, float) and math.isnan(label)):
         return ""
     if not isinstance(label, (str, bytes, int, float)):
@@ -49,9 +53,9 @@ def as_text(label: Any) -> str:
 
 
 def numbered(labels: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Labels written as text, as integers, and the names that these are places in.
+    """Convert labels given as text to integers, and list their names.
 
-    Where all are written as whole numbers they stay what they are, without names.
+    Labels that are all whole numbers keep their values, without names.
     """
     if all(WHOLE.fullmatch(label) for label in labels):
         return [int(label.split(".")[0]) for label in labels], []

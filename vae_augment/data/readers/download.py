@@ -1,4 +1,4 @@
-"""Download a torchvision dataset in a process of its own, so that a transfer that hangs can be ended."""
+"""Downloads of torchvision datasets in a process of their own, so that one that hangs can be ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from vae_augment.processes import end_with
 
 DEFAULT_TIMEOUT = 300.0  # seconds, for the whole download
-STALL_TIMEOUT = 20.0  # seconds without a byte, after which the next mirror is tried
+STALL_TIMEOUT = 20.0  # seconds without a byte until the next mirror is tried
 HERE = f"import sys; from {__name__} import download_here; download_here(*sys.argv[1:])"
 
 
@@ -34,7 +34,7 @@ def download(class_name: str, options: dict[str, Any], root: Path, timeout: floa
 
 
 def download_here(class_name: str, options: str, root: str) -> None:
-    """Have torchvision download it in this process; `options` is JSON."""
+    """Have torchvision download a dataset in this process; `options` is JSON."""
     import torchvision
 
     end_with(os.getppid())

@@ -5,19 +5,20 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from vae_augment.data.opened import OpenedData, Problem, check_count, refuse
+from vae_augment.data.opened import OpenedData, Problem, check_count, check_usable
 from vae_augment.data.readers.columns import FILES, LABELS, SPLIT, chosen_split, column, numbered
 from vae_augment.data.readers.image_files import ImageFiles
 from vae_augment.images.image_file import EXTENSIONS
 
-MOST_BYTES = 2**28  # of the list itself, of which files and labels are read into memory
-MOST_CHARACTERS = 2**20  # of a row, of which a field is as large in memory as some dozens
+MOST_BYTES = 2**28  # of the list, which is read into memory
+MOST_CHARACTERS = 2**20  # of a row, whose fields take dozens of bytes each
 
 
 def open_csv(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
-    """Files are named from the CSV's folder. Where there is a column "split", its rows of the part are taken."""
+    """Open the images of a CSV file, relative to its folder; if it has a column "split", those of the part."""
     folder, problems, taken = path.parent.resolve(), [], []
     for line, file, label in _rows(path, part):
         reason = _reason_against(file, label, folder)
@@ -25,50 +26,40 @@ def open_csv(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedDat
             problems.append(Problem(f"{path.name}, line {line}", reason))
         else:
             taken.append((str(path.parent / file), label))
-    if on_error == "fail":
-        refuse(problems, str(path))
-    if not taken:
-        refuse(problems, str(path), all_of_it=True)
-        raise ValueError(f"{path} must list at least one image, got none.")
+    check_usable(problems, path, on_error, left=len(taken))
     labels, names = numbered([label for _, label in taken])
     files = [file for file, _ in taken]
     dataset = ImageFiles(list(zip(files, labels, strict=True)), names, path.parent, max_pixels)
     twice = sum(count > 1 for count in Counter(files).values())
-    notes = (f"{twice} files are listed more than once.",) if twice else ()
+    notes = (f"Files listed more than once: {twice}.",) if twice else ()
     return OpenedData(dataset, path.stem, "csv", tuple(problems), notes)
 
 
 def _rows(path: Path, part: str) -> list[tuple[int, str, str]]:
-    """Line number, file and label of each row of the part. A missing field is empty."""
+    """Line number, file and label of each row of the part; a missing field is ""."""
     lines = _lines(path)
     first = next(lines, None)
     if first is None:
         raise ValueError(f"{path} must list images and labels, got an empty file.")
     header, places, rows = first[1], (0, 1, -1), []
-    if len(header) > 1 and header[0].lower().endswith(EXTENSIONS):  # the first row is an image already
-        rows.append(_fields(*first, places))
+    if len(header) > 1 and header[0].lower().endswith(EXTENSIONS):  # there is no header
+        lines = chain([first], lines)
     else:
-        of = str(path)
-        names = [header.index(column(header, wanted, of)) for wanted in (FILES, LABELS)]
-        split = next((place for place, name in enumerate(header) if name.strip().casefold() == SPLIT), -1)
-        places = names[0], names[1], split
-    for line in lines:
-        rows.append(_fields(*line, places))
-        check_count(len(rows), str(path))
+        names = [header.index(column(header, wanted, path)) for wanted in (FILES, LABELS)]
+        at = next((place for place, name in enumerate(header) if name.strip().casefold() == SPLIT), -1)
+        places = names[0], names[1], at
+    for line, row in lines:
+        file, label, split = (row[k].strip() if 0 <= k < len(row) else "" for k in places)
+        rows.append((line, file, label, split))
+        check_count(len(rows), path)
     if places[2] >= 0 and rows:
-        wanted = chosen_split((split for *_, split in rows), part, str(path))
+        wanted = chosen_split((split for *_, split in rows), part, path)
         rows = [row for row in rows if row[3] == wanted]
     return [(line, file, label) for line, file, label, _ in rows]
 
 
-def _fields(line: int, row: list[str], places: tuple[int, int, int]) -> tuple[int, str, str, str]:
-    """Line number, file, label and split of a row."""
-    file, label, split = (row[k].strip() if 0 <= k < len(row) else "" for k in places)
-    return line, file, label, split
-
-
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number and the fields of each row that is not empty."""
+    """Line number and fields of each row that is not empty."""
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path} must have at most {MOST_BYTES:,} bytes, got {path.stat().st_size:,}.")
     left = MOST_CHARACTERS
@@ -98,7 +89,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _reason_against(file: str, label: str, folder: Path) -> str:
-    """Why a row cannot be used, or "". No file outside the folder is touched, wherever a link or ".." leads."""
+    """Reason why a row is not usable, or "". No file outside the folder is opened, wherever a link or ".." leads."""
     if not file or not label:
         return "it has no label" if file else "it names no file"
     if "\0" in file:

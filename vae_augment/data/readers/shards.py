@@ -1,4 +1,4 @@
-"""The files that a table is divided into: train-00000-of-00002.parquet."""
+"""Shards, the files that a table is split into: train-00000-of-00002.parquet."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-# the hub once put a hash behind
+# older files of the hub have a hash at the end
 SHARD = re.compile(r"(?P<split>.+?)-(?P<number>\d+)(-of-(?P<of>\d+))?(-[0-9a-f]{16})?")
 
 
 def files_like(folder: Path, pattern: str) -> list[Path]:
-    """Files of a folder in their order; not a pipe, which would be waited for."""
+    """Sorted files of a folder, without pipes, which would block."""
     return sorted(path for path in folder.glob(pattern) if path.is_file())
 
 
 def split_of(file: Path) -> str:
-    """The split that a file's name tells of."""
+    """Split in a file's name."""
     shard = SHARD.fullmatch(file.stem)
     return shard["split"] if shard else file.stem
 
 
 def check_complete(files: Iterable[Path]) -> None:
-    """Raise ValueError if names say that there are more files than these."""
+    """Raise ValueError if by their names some files are missing."""
     numbers: dict[tuple[str, int], set[int]] = {}
     for file in files:
         shard = SHARD.fullmatch(file.stem)

@@ -1,4 +1,4 @@
-"""Torchvision's datasets by name: where they are looked for, and what stands in for MNIST offline."""
+"""Torchvision's datasets by name: finding them, downloading them, and a sample in place of MNIST offline."""
 
 from __future__ import annotations
 
@@ -25,12 +25,8 @@ HINT = re.compile(r"[.\s]*(You can (use|set) download=True.*)?\s*$", re.DOTALL) 
 logger = logging.getLogger(__name__)
 
 
-class _NotOpened(Exception):
-    """What is there cannot be opened: where, and why."""
-
-
 def open_known(key: str, part: str, root: str | Path | None, timeout: float) -> OpenedData:
-    """One part of a dataset of the table; see `vae_augment.data.open_data`."""
+    """Open one part of a known dataset; see `vae_augment.data.open_data`."""
     known = KNOWN[key]
     if part == "test" and known.test is None:
         raise ValueError(f"{key} has no test part: evaluate without --test, which holds some of --data out.")
@@ -49,20 +45,20 @@ def open_known(key: str, part: str, root: str | Path | None, timeout: float) -> 
 
 
 def unknown(name: str) -> str:
-    """What to say of a name that is none of the table's: the nearest ones and all there are."""
+    """Message for an unknown name, with the nearest names and all known ones."""
     near = difflib.get_close_matches(name.lower(), KNOWN)
     asked = f"did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}? Else " if near else ""
     return f"unknown dataset {name!r}: {asked}name a folder of class folders, or one of {', '.join(KNOWN)}."
 
 
 def places() -> list[Path]:
-    """Folders that are searched for torchvision datasets; downloads go into the last."""
+    """Folders that are searched for torchvision's datasets; downloads go into the last."""
     named = os.environ.get("VAE_AUGMENT_DATA")
     return [*([Path(named)] if named else []), Path("data"), Path(torch.hub._get_torch_home()) / "datasets"]
 
 
 def _downloaded(known: Known, part: str, timeout: float) -> Dataset[Any]:
-    """Raises ConnectionError that says why not, or how to get it by hand."""
+    """Download a dataset. Raises ConnectionError that says why not, or how to get the dataset by hand."""
     root, options = places()[-1], known.options(part)
     if known.source:
         raise ConnectionError(f"torchvision has no download of it: get it from {known.source}")
@@ -75,7 +71,7 @@ def _downloaded(known: Known, part: str, timeout: float) -> Dataset[Any]:
     logger.info("downloading %s to %s", known.class_name, root)
     sweep(root, [known.class_name])
     try:
-        if any(root.glob(known.place)):  # some of it is there: torchvision checks that, and gets the rest
+        if any(root.glob(known.place)):  # a part is there: torchvision checks it and downloads the rest
             download(known.class_name, options, root, timeout)
         else:  # half of a folder of images would look like a smaller dataset
             with filled_at_once(root, known.class_name) as folder:
@@ -108,45 +104,33 @@ def _instead(key: str, part: str, reason: str) -> OpenedData:
 
 
 def _search(known: Known, part: str, roots: Sequence[Path]) -> tuple[Dataset[Any] | None, str]:
-    """The dataset in the first folder that has it, or None; and what cannot be opened, to go into a message."""
+    """Dataset in the first folder that has it, or None; and a text on one that cannot be opened."""
     odd = ""
-    for root in roots:
-        try:
-            dataset = _open(known, part, root.expanduser())
-        except _NotOpened as error:
-            logger.info("%s", error)
-            odd = odd or f"; {error}"
-        else:
-            if dataset is not None:
-                return dataset, ""
+    for root in map(Path.expanduser, roots):
+        if any(root.glob(known.place)):  # else some of torchvision's classes would make a folder
+            try:
+                return _open(known, part, root), ""
+            except Exception as error:  # torchvision and its libraries raise many kinds for a missing file
+                kind = "" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: "
+                reason = f"{root} has {known.place}, but it cannot be opened: {kind}{HINT.sub('', str(error))}"
+            logger.info("%s", reason)
+            odd = odd or f"; {reason}"
     return None, odd
 
 
-def _open(known: Known, part: str, root: Path) -> Dataset[Any] | None:
-    """The dataset in a folder; None if it is not there. No folder is made, as some classes of torchvision would."""
-    if not any(root.glob(known.place)):
-        return None
+def _open(known: Known, part: str, root: Path) -> Dataset[Any]:
+    """Open a dataset, with labels and class names where the table knows how to find them."""
     import torchvision
 
     no_download = {} if known.source else {"download": False}
-    try:
-        dataset = getattr(torchvision.datasets, known.class_name)(str(root), **known.options(part), **no_download)
-        if not len(dataset):
-            raise RuntimeError("it holds no image")
-        _complete(dataset, known)
-    except Exception as error:  # torchvision and what it reads with have many ways to say that something is missing
-        kind = "" if isinstance(error, (RuntimeError, OSError)) else f"{type(error).__name__}: "
-        reason = kind + HINT.sub("", str(error))
-        raise _NotOpened(f"{root} has {known.place}, but it cannot be opened: {reason}") from error
-    return dataset  # type: ignore[no-any-return]
-
-
-def _complete(dataset: Any, known: Known) -> None:
-    """Give an opened dataset the labels and the class names that the table knows how to find."""
-    with suppress(AttributeError):  # of another torchvision: then images are read for labels, and numbers are names
+    dataset = getattr(torchvision.datasets, known.class_name)(str(root), **known.options(part), **no_download)
+    if not len(dataset):
+        raise RuntimeError("it holds no image")
+    with suppress(AttributeError):  # of another torchvision: then labels are read with images, and are names too
         if known.labels is not None:
             dataset.targets = list(known.labels(dataset))
             if None in dataset.targets:
                 raise RuntimeError("its images have no labels")
         if known.names is not None:
             dataset.classes = list(known.names(dataset))
+    return dataset  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
-"""The torchvision datasets that have a name here: those of images with one label each.
+"""Torchvision's datasets of images with one label each, by name.
 
-Omniglot is none of them: its labels follow the order in which a file system lists folders, and so differ by machine.
+Omniglot is left out: its labels follow the order in which a file system lists folders, which differs by machine.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Known:
-    """A torchvision dataset, and what is to be known of it.
+    """Name, place and options of a torchvision dataset.
 
     Args:
-        class_name: in torchvision.datasets.
-        place: what is there below the root if the data is: a path, or a pattern of several.
-        train: options that choose the training part.
-        test: those of the test part; None: it has none, or one of other classes, or without labels.
-        names: of the classes in label order, from the opened dataset, where its `classes` are no texts.
-        labels: of all items, from the opened dataset, where it would have to read every image for them.
-        source: where its files are to be had, where torchvision does not download them.
-        gigabytes: of what torchvision would download, where that is too much to do unasked.
+        class_name: name in torchvision.datasets.
+        place: path or pattern below the root that exists if the data is there.
+        train: options of the training part.
+        test: options of the test part; None: there is none, or it has other classes or no labels.
+        names: function from the opened dataset to class names in label order, if its `classes` are no texts.
+        labels: function from the opened dataset to all labels, if they would otherwise be read with the images.
+        source: where to get the files, if torchvision does not download them.
+        gigabytes: size of a download that is too large to start unasked.
     """
 
     class_name: str
@@ -37,11 +37,8 @@ class Known:
     gigabytes: int = 0
 
     def options(self, part: str) -> Options:
-        """Those of its part "train" or "test"."""
-        options = self.train if part == "train" else self.test
-        if options is None:
-            raise ValueError(f"{self.class_name} has no {part} part.")
-        return options
+        """Options of the part "train" or "test"."""
+        return self.train if part == "train" else self.test or {}
 
 
 def _of_samples(dataset: Any) -> list[int]:
@@ -55,10 +52,6 @@ def _of_pcam(dataset: Any) -> list[int]:
     return labels
 
 
-def _first_names(dataset: Any) -> list[str]:
-    return [names[0] for names in dataset.classes]
-
-
 FLAGS: tuple[Options, Options] = ({"train": True}, {"train": False})
 SPLITS: tuple[Options, Options] = ({"split": "train"}, {"split": "test"})
 
@@ -69,7 +62,9 @@ def _emnist(split: str) -> Known:
 
 def _imagenette(size: str, place: str) -> Known:
     train, test = {"split": "train", "size": size}, {"split": "val", "size": size}
-    return Known("Imagenette", place, train, test, names=_first_names, labels=_of_samples)
+    return Known(
+        "Imagenette", place, train, test, names=lambda found: [some[0] for some in found.classes], labels=_of_samples
+    )
 
 
 def _caltech(class_name: str, place: str) -> Known:
@@ -123,7 +118,7 @@ KNOWN = {
     ),
     "caltech101": _caltech("Caltech101", "caltech101/101_ObjectCategories"),
     "caltech256": _caltech("Caltech256", "caltech256/256_ObjectCategories"),
-    "lfw-people": Known(  # its divisions are of other people each
+    "lfw-people": Known(  # its parts hold different people
         "LFWPeople",
         "lfw-py",
         {"split": "10fold"},
@@ -132,7 +127,7 @@ KNOWN = {
         source="kaggle.com/datasets/jessicali9530/lfw-dataset",
     ),
     "country211": Known("Country211", "country211", *SPLITS),
-    "clevr-count": Known(  # how many things there are
+    "clevr-count": Known(  # the number of objects
         "CLEVRClassification", "clevr", {"split": "train"}, {"split": "val"}, gigabytes=18
     ),
     "sun397": Known("SUN397", "SUN397", {}, None, gigabytes=37),
@@ -160,7 +155,7 @@ KNOWN = {
         "meta.bin",
         {"split": "train"},
         {"split": "val"},
-        names=lambda dataset: [  # two of them are called "crane"
+        names=lambda dataset: [  # two classes are called "crane"
             f"{wnid} {names[0]}" for wnid, names in zip(dataset.wnids, dataset.classes, strict=True)
         ],
         source="image-net.org, have torchvision.datasets.ImageNet unpack it",
