@@ -54,15 +54,11 @@ class _OneLineErrors(click.Group):
         except Exception as error:  # the command line's edge: everything ends in a message and a code
             if shows_more():
                 raise
-            _fail(str(error) or type(error).__name__, INPUT_WRONG if _is_of_input(error) else WORK_FAILED)
+            no_path = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+            wrong = no_path or isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
+            _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong else WORK_FAILED)
         else:
             sys.exit(code if isinstance(code, int) else 0)
-
-
-def _is_of_input(error: Exception) -> bool:
-    """Tell if the user can fix an error: a wrong value, or a path that cannot be one."""
-    no_path = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
-    return no_path or isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
 
 
 def _prepare_streams() -> None:

@@ -53,17 +53,10 @@ def class_table(bank: VAEBank) -> str:
     """A table of classes: images, steps, reconstruction error, KL divergence, active dimensions, status."""
     from tabulate import tabulate
 
-    rows = [
-        (
-            shortened(i.name),
-            i.images,
-            i.steps,
-            f"{i.rmse:.4f}",
-            f"{i.kl:.1f}",
-            i.active,
-            f"{i.status}: {printable(i.note)}" if i.note else i.status,
-        )
-        for i in bank.class_infos
-    ]
+    rows = []
+    for each in bank.class_infos:
+        status = f"{each.status}: {printable(each.note)}" if each.note else each.status
+        figures = f"{each.rmse:.4f}", f"{each.kl:.1f}", each.active
+        rows.append((shortened(each.name), each.images, each.steps, *figures, status))
     headers = ("class", "images", "steps", "RMSE (train)", "KL (nats)", "active dims", "status")
     return tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * 5, "left"))

@@ -99,6 +99,8 @@ def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_po
 
 def _end(bank: VAEBank, side: str, given: str, named: str | None, resize: bool, seed: int | None) -> tuple[int, Tensor]:
     """Label and latent code [L] of an end of the path: a class, or an image file, whose class may be `named`."""
+    from vae_augment.bank.matching import namings
+
     label = _label(bank, given) if named is None else None
     if label is not None:
         return label, _code_of_class(bank, side, label, seed)
@@ -110,7 +112,9 @@ def _end(bank: VAEBank, side: str, given: str, named: str | None, resize: bool, 
         )
     if file.is_dir():
         raise ValueError(f"{side} must be an image file or a class of the bank, {given} is a folder.")
-    label = _label_of_folder(bank, file) if named is None else _label(bank, named)
+    folder = Path(os.path.abspath(file)).parent.name  # a class's name, or its folder's in an export
+    of_folder = next((labels[folder] for labels in namings(bank) if folder in labels), None)
+    label = of_folder if named is None else _label(bank, named)
     if label is None:
         what = "its folder has no class's name" if named is None else f"got {named!r}"
         raise ValueError(f"--class-{side.lower()} must say which class {given} is of: {what}; {_known(bank)}.")
@@ -126,14 +130,6 @@ def _known(bank: VAEBank) -> str:
 def _label(bank: VAEBank, text: str) -> int | None:
     """The label of the class that a text names, or that it is; None if there is none."""
     return bank.class_to_idx.get(text, {str(label): label for label in bank.row_of}.get(text))
-
-
-def _label_of_folder(bank: VAEBank, file: Path) -> int | None:
-    """The label of the class that a file's folder is named after, by its name or as `generate` names folders."""
-    from vae_augment.bank.matching import namings
-
-    folder = Path(os.path.abspath(file)).parent.name
-    return next((labels[folder] for labels in namings(bank) if folder in labels), None)
 
 
 def _code_of_class(bank: VAEBank, side: str, label: int, seed: int | None) -> Tensor:

@@ -12,7 +12,6 @@ from vae_augment.bank import VAEBank
 from vae_augment.data.loading import FitData
 from vae_augment.exploring.latent_space import (
     STEPS,
-    Directions,
     active_directions,
     copies,
     decoded,
@@ -42,7 +41,7 @@ def traversals_png(bank: VAEBank, row: int, directions: Sequence[str] = DIRECTIO
         row: the class.
         directions: some of `DIRECTIONS`.
     """
-    blocks = []
+    heads, blocks = [f"{step:+g}".replace("-", "\N{MINUS SIGN}") if step else "mean" for step in STEPS], []
     for kind in directions:
         if kind == "axes":
             found = active_directions(bank, row, ROWS)
@@ -53,17 +52,12 @@ def traversals_png(bank: VAEBank, row: int, directions: Sequence[str] = DIRECTIO
             title = "principal directions: share of variance"
             values = [f"{share:.0%}" for share in found.shares.tolist()]
         labels = [f"{name}   {value}" for name, value in zip(found.names, values, strict=True)]
-        blocks.append(_traversal(bank, row, found, title, labels))
+        images = to_uint8(decoded(bank, row, traversal(bank, row, found)))
+        blocks.append(Block(title, images.unbind(0), labels, heads))
     name = drawable(bank.classes[row], font())
     return _png(
         bank, side_by_side(blocks, _tile_of(bank), title=f"{name}, in standard deviations from the mean of its codes")
     )
-
-
-def _traversal(bank: VAEBank, row: int, found: Directions, title: str, labels: list[str]) -> Block:
-    heads = [f"{step:+g}".replace("-", "\N{MINUS SIGN}") if step else "mean" for step in STEPS]
-    images = to_uint8(decoded(bank, row, traversal(bank, row, found)))
-    return Block(title, images.unbind(0), labels, heads)
 
 
 def manifold_png(bank: VAEBank, rows: Sequence[int]) -> bytes:

@@ -147,18 +147,12 @@ class _Blocks(Dataset[int | OSError]):
         self, bank: VAEBank, folders: Sequence[Path], counts: Sequence[int], method: str | None, seed: int
     ) -> None:
         self._bank, self._folders, self._method, self._seed = bank, folders, method, seed
-        self._counts, self._whole = counts, [whole_images(folder) for folder in folders]
+        self._counts, held = counts, map(whole_images, folders)
+        self._whole = [{n for n in whole if n < count} for count, whole in zip(counts, held, strict=True)]
         # for each class, the first number of each block that lacks images
         self._firsts = [_unfinished(count, whole) for count, whole in zip(counts, self._whole, strict=True)]
         self._ends = list(accumulate(map(len, self._firsts)))
-
-    @property
-    def images(self) -> int:
-        """The number of images to be made."""
-        there = (
-            sum(number < count for number in whole) for count, whole in zip(self._counts, self._whole, strict=True)
-        )
-        return sum(self._counts) - sum(there)
+        self.images = sum(counts) - sum(map(len, self._whole))  # to be made
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -186,8 +180,5 @@ class _Blocks(Dataset[int | OSError]):
 
 def _unfinished(count: int, whole: set[int]) -> Sequence[int]:
     """The first number of each block of `count` images that are not all whole."""
-    firsts = range(0, count, BLOCK)
-    there = Counter(number // BLOCK * BLOCK for number in whole if number < count)
-    if not there:
-        return firsts
-    return [first for first in firsts if there[first] < min(BLOCK, count - first)]
+    firsts, there = range(0, count, BLOCK), Counter(number // BLOCK * BLOCK for number in whole)
+    return [first for first in firsts if there[first] < min(BLOCK, count - first)] if whole else firsts

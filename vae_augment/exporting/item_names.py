@@ -49,7 +49,8 @@ def png_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
     last: dict[tuple[int, str], int] = {}  # the last number behind each name
     found = []
     for name, label in zip(names, labels, strict=True):
-        stem = folder_name(_without_ending(name))
+        start, _, ending = name.rpartition(".")
+        stem = folder_name(start if start and f".{ending}".lower() in EXTENSIONS else name)
         key = label, caseless(stem)
         chosen, number = stem, last.get(key, 1)
         while (label, caseless(chosen)) in taken:
@@ -59,9 +60,3 @@ def png_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
         taken.add((label, caseless(chosen)))
         found.append(chosen + ENDING)
     return found
-
-
-def _without_ending(name: str) -> str:
-    """A file's name without the ending of an image; unchanged where nothing would be left."""
-    start, dot, ending = name.rpartition(".")
-    return start if start and f"{dot}{ending}".lower() in EXTENSIONS else name
