@@ -4,11 +4,12 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BANK := demo/mnist.safetensors
 
-.PHONY: help demo test faults compatibility check format bench bench-full results clean
+.PHONY: help demo test test-fast faults compatibility check format bench bench-full results clean
 
 help:
 	@echo "make demo    fit MNIST, write a bank, a contact sheet, a report and 5,000 PNGs into demo/"
 	@echo "make test    run the tests, and print how many lines and branches they cover"
+	@echo "make test-fast   the quick tests, under a minute while you develop"
 	@echo "make check   ruff format, ruff check, mypy --strict"
 	@echo "make faults  break fit and generate in every way, kill -9 at 100 instants of each; writes docs/reliability.md (40 min)"
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
@@ -44,6 +45,9 @@ demo: .venv/base
 # As many at once as there are processors, each on one thread: more threads than processors would wait for each other.
 test: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --cov
+
+test-fast: .venv/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 -m "not slow"
 
 # Needs VAE_AUGMENT_DATA, a folder with MNIST; a failed test is a row too.
 faults: .venv/test

@@ -22,6 +22,36 @@ os.environ.pop("VAE_AUGMENT_DATA", None)
 torch.set_num_threads(1)  # models this small only lose time to a second one
 CONFIG = FitConfig(steps=12, latent_dim=4, width=8, batch_size=16)
 
+SLOW = (  # beside those that are marked
+    "tests/bank/test_decoding_memory.py",
+    "tests/bank/test_file_hostile.py",
+    "tests/cli/test_doctor.py",
+    "tests/cli/test_stopping.py",
+    "tests/data/test_tables.py::test_small_files_that_unpack_to_much",
+    "tests/faults/",
+    "tests/files/test_class_names.py::test_names_that_are_too_much",
+    "tests/fitting/test_checkpoint.py",
+    "tests/fitting/test_odd_classes.py",
+    "tests/fitting/test_stages.py",
+    "tests/fitting/test_training.py",
+    "tests/fitting/test_training_log.py::test_nothing_is_logged",
+    "tests/test_package.py::test_importing_everything",
+    "tests/test_package.py::test_names_resolve",
+    "tests/test_package.py::test_the_core_loads",
+    "tests/transforms/test_albumentations.py",
+    "tests/transforms/test_torchvision.py::test_a_spawned_worker",
+    "tests/wrapper/test_dataset.py::test_the_bundled_sample",
+    "tests/wrapper/test_dataset_moves.py",
+    "tests/wrapper/test_loading.py",
+    "tests/wrapper/test_start_methods.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
+
 
 class Shapes:
     """Grey 12x12 PIL images of three classes of bars, as a torchvision-style dataset: (image, int) items."""
@@ -115,6 +145,23 @@ def offline(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def downloads(offline, monkeypatch):
+    """Sets what stands in for downloading: a function of (class_name, options, root, timeout)."""
+    return lambda function: monkeypatch.setattr(torchvision_names, "download", function)
+
+
+@pytest.fixture
+def lowered(monkeypatch):
+    """Lowers a bound of a module, so that meeting it takes no gigabytes."""
+
+    def lower(module, name, bound):
+        assert bound < getattr(module, name)
+        monkeypatch.setattr(module, name, bound)
+
+    return lower
+
+
+@pytest.fixture
 def here(offline, tmp_path, monkeypatch):
     """A working folder with class folders, a file and an empty folder in it, no data, no network and a quick preset."""
     for i, label in enumerate(Shapes(per_class=3).targets):
@@ -133,3 +180,19 @@ def here(offline, tmp_path, monkeypatch):
 def with_bank(here, bank_path):
     (here / "bars.safetensors").write_bytes(bank_path.read_bytes())
     return here
+
+
+@pytest.fixture
+def odd_data(with_bank, bank):
+    """Also a bank that lacks a class, and folders of images that the first does not take as they are."""
+    bank.subset([0, 1]).save("two.safetensors")
+    for folder, classes, image in (
+        ("large", Shapes.classes, Image.new("L", (24, 18), 9)),
+        ("colour", Shapes.classes, Image.new("RGB", (12, 12), (9, 99, 200))),
+        ("strange", ["zebra"], Image.new("L", (12, 12))),
+        ("more", [*Shapes.classes, "spotted"], Image.new("L", (12, 12))),
+    ):
+        for name in classes:
+            (with_bank / folder / name).mkdir(parents=True)
+            image.save(with_bank / folder / name / "0.png")
+    return with_bank

@@ -21,14 +21,7 @@ def visit(browser, address, test=lambda page: None):
         test(page)
 
 
-def test_a_file_is_opened_and_its_scripts_run(page, tmp_path):
-    page.goto(written(tmp_path, "<p>one</p><script>document.querySelector('p').textContent += ' two'</script>"))
-    assert page.title() == "A page"
-    assert page.locator("p").text_content() == "one two"
-    assert page.evaluate("[1, 2].map(x => x / 4)") == [0.25, 0.5]
-
-
-def test_a_page_may_ask_for_what_it_holds_itself(page, tmp_path):
+def test_a_file_is_opened_its_scripts_run_and_it_may_ask_for_what_it_holds_itself(page, tmp_path):
     (tmp_path / "own.js").write_text("const own = 1;")
     page.goto(written(tmp_path, "<script src='own.js'></script><img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>"))
     assert page.evaluate("own") == 1
@@ -63,19 +56,6 @@ def test_other_code_may_run_an_event_loop_between_pages(browser):
         with browser.page() as page:
             assert page.evaluate("2") == 2
         assert asyncio.run(asyncio.sleep(0, "slept")) == "slept"
-
-
-def test_a_chromium_is_found_by_name_or_as_told(tmp_path, monkeypatch):
-    monkeypatch.delenv("VAE_AUGMENT_CHROMIUM", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert module.chromium() is None
-    for name in ("google-chrome", "chromium", "mine"):
-        (tmp_path / name).touch(0o755)
-    assert module.chromium() == str(tmp_path / "chromium")
-    monkeypatch.setenv("VAE_AUGMENT_CHROMIUM", str(tmp_path / "mine"))
-    assert module.chromium() == str(tmp_path / "mine")
-    monkeypatch.setenv("VAE_AUGMENT_CHROMIUM", str(tmp_path / "missing"))
-    assert module.chromium() is None
 
 
 def test_without_a_chromium_tests_of_pages_are_skipped(monkeypatch):

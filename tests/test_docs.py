@@ -30,6 +30,7 @@ def tiny(monkeypatch, tmp_path):
             Image.effect_noise((9, 9), 40).save(tmp_path / "photos" / name / f"{k}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/tutorial.md"])
 def test_code_blocks_run(page, tiny, capsys):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

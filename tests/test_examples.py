@@ -16,6 +16,7 @@ from vae_augment import config
 from vae_augment.exceptions import DataWarning
 from vae_augment.mnist_sample import MNISTSample
 
+pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY_PRESET = (
     "import runpy, sys; from vae_augment import config;"

@@ -45,6 +45,7 @@ def test_a_process_ends_with_its_parent():
     parent.communicate()
 
 
+@pytest.mark.slow
 def test_workers_of_an_export_that_is_killed_write_no_more(with_bank, monkeypatch):
     encode = exporting.encode_pngs
     monkeypatch.setattr(exporting, "encode_pngs", lambda images: map(slowly, encode(images)))

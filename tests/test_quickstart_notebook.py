@@ -18,6 +18,7 @@ def outputs(notebook):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_it_runs_and_shows_what_it_is_kept_with(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))

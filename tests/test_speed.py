@@ -12,11 +12,9 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor as to_image
 
 from tests.benchmarks.speed import accelerator, training
-from tests.benchmarks.speed.measured import in_turns, ratio
 from tests.benchmarks.speed.page import SECTIONS, met, page
 from tests.benchmarks.speed.pool import Pooled
 from vae_augment.evaluation.arms import InMemory
-from vae_augment.fitting import training as trained
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -72,19 +70,6 @@ def test_a_pool_holds_images_of_the_right_classes_and_others_after_each_refresh(
         assert sum(replaced[-1]) == 20
     assert replaced[0] != replaced[1]
     assert torch.equal(pickle.loads(pickle.dumps(pool))[0][0], pool[0][0])
-
-
-def test_a_device_of_many_classes_at_once_trains_each_as_alone():
-    assert trained.CLASSES_AT_ONCE["cpu"] == 1
-    assert trained.CLASSES_AT_ONCE["cuda"] > 1
-
-
-def test_ways_take_turns_and_ratios_are_of_a_round():
-    order = []
-    taken = in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
-    assert order == ["a", "b"] * 3
-    assert [len(values) for values in taken.values()] == [2, 2]
-    assert ratio([2.0, 9.0, 4.0], [1.0, 3.0, 1.0]) == 3.0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import bz2
 import csv
 import json
 import pickle
+import re
 import struct
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +22,23 @@ from PIL import Image
 from scipy.io import savemat
 
 
-def save(path, shade=0, size=(9, 9)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (shade, shade, shade)).save(path)
+def save(root, pattern, size=(9, 9)):
+    """A black image at each path that a pattern like "{train,test}/cat/0.png" stands for."""
+    choices = [part.split(",") for part in re.split(r"[{}]", pattern)]
+    for parts in product(*choices):
+        path = root / "".join(parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size).save(path)
+
+
+def of_folders(pattern, *classes):
+    """A writer of class folders: each has a label of its own, in the order of `classes`."""
+
+    def write(root):
+        save(root, pattern)
+        return [*range(len(classes))], dict(enumerate(classes))
+
+    return write
 
 
 def lines(path, *rows):
@@ -72,18 +88,10 @@ def write_svhn(root):
 
 
 def write_gtsrb(root):
-    for k in (0, 1):
-        save(root / "gtsrb" / "GTSRB" / "Training" / f"0000{k}" / "0.ppm")
-        save(root / "gtsrb" / "GTSRB" / "Final_Test" / "Images" / f"{k}.ppm")
+    save(root, "gtsrb/GTSRB/Training/{00000,00001}/0.ppm")
+    save(root, "gtsrb/GTSRB/Final_Test/Images/{0,1}.ppm")
     lines(root / "gtsrb" / "GT-final_test.csv", "Filename;ClassId", "0.ppm;0", "1.ppm;1")
     return [0, 1], {0: "0", 1: "1"}
-
-
-def write_rendered_sst2(root):
-    for part in ("train", "test"):
-        for name in ("positive", "negative"):
-            save(root / "rendered-sst2" / part / name / "0.png")
-    return [0, 1], {0: "negative", 1: "positive"}
 
 
 def write_cifar10(root):
@@ -105,10 +113,7 @@ def write_stl10(root):
     return [1, 0], {0: "airplane", 1: "bird"}
 
 
-def write_eurosat(root):
-    for name in ("River", "Forest"):
-        save(root / "eurosat" / "2750" / name / "1.jpg")
-    return [0, 1], {0: "Forest", 1: "River"}
+write_eurosat = of_folders("eurosat/2750/{River,Forest}/1.jpg", "Forest", "River")
 
 
 def write_fer2013(root):
@@ -124,8 +129,7 @@ def write_fer2013(root):
 
 def write_flowers102(root):
     folder = root / "flowers-102"
-    for n in range(1, 7):
-        save(folder / "jpg" / f"image_{n:05d}.jpg")
+    save(folder, "jpg/image_0000{1,2,3,4,5,6}.jpg")
     savemat(folder / "setid.mat", {"trnid": [[1, 2]], "valid": [[3, 4]], "tstid": [[5, 6]]})
     savemat(folder / "imagelabels.mat", {"labels": [[102, 1] * 3]})
     named = hasattr(torchvision.datasets.Flowers102, "classes")
@@ -136,26 +140,22 @@ def write_food101(root):
     for part in ("train", "test"):
         of = {"waffles": [f"waffles/{part}"], "ramen": [f"ramen/{part}"]}
         lines(root / "food-101" / "meta" / f"{part}.json", json.dumps(of))
-        for name in of:
-            save(root / "food-101" / "images" / name / f"{part}.jpg")
+    save(root, "food-101/images/{waffles,ramen}/{train,test}.jpg")
     return [1, 0], {0: "ramen", 1: "waffles"}
 
 
 def write_oxford_pets(root):
     folder = root / "oxford-iiit-pet"
-    rows = ["Abyssinian_1 1 1 1", "american_bulldog_12 2 2 1"]
     for part in ("trainval", "test"):
-        lines(folder / "annotations" / f"{part}.txt", *rows)
-    for row in rows:
-        save(folder / "images" / f"{row.split()[0]}.jpg", size=(9, 12))
+        lines(folder / "annotations" / f"{part}.txt", "Abyssinian_1 1 1 1", "american_bulldog_12 2 2 1")
+    save(folder, "images/{Abyssinian_1,american_bulldog_12}.jpg", size=(9, 12))
     return [0, 1], {0: "Abyssinian", 1: "American Bulldog"}
 
 
 def write_dtd(root):
     for part in ("train", "test"):
         lines(root / "dtd" / "dtd" / "labels" / f"{part}1.txt", "zigzagged/0.jpg", "banded/0.jpg")
-    for name in ("zigzagged", "banded"):
-        save(root / "dtd" / "dtd" / "images" / name / "0.jpg")
+    save(root, "dtd/dtd/images/{zigzagged,banded}/0.jpg")
     return [1, 0], {0: "banded", 1: "zigzagged"}
 
 
@@ -164,37 +164,19 @@ def write_aircraft(root):
     lines(data / "variants.txt", "707-320", "A300 B4")
     for part in ("trainval", "test"):
         lines(data / f"images_variant_{part}.txt", "0000001 A300 B4", "0000002 707-320")
-    for n in (1, 2):
-        save(data / "images" / f"000000{n}.jpg")
+    save(data, "images/000000{1,2}.jpg")
     return [1, 0], {0: "707-320", 1: "A300 B4"}
 
 
 def write_cars(root):
     folder = root / "stanford_cars"
-    kind = [("fname", object), ("class", object)]
-    annotations = np.array([("1.jpg", 2), ("2.jpg", 1)], dtype=kind)
-    (folder / "devkit").mkdir(parents=True)
+    annotations = np.array([("1.jpg", 2), ("2.jpg", 1)], dtype=[("fname", object), ("class", object)])
+    save(folder, "{cars_train,cars_test}/{1,2}.jpg")
+    (folder / "devkit").mkdir()
     savemat(folder / "devkit" / "cars_meta.mat", {"class_names": np.array(["Acura TL 2012", "smart fortwo"], object)})
-    for name, images in (
-        ("devkit/cars_train_annos.mat", "cars_train"),
-        ("cars_test_annos_withlabels.mat", "cars_test"),
-    ):
+    for name in ("devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"):
         savemat(folder / name, {"annotations": annotations})
-        for n in (1, 2):
-            save(folder / images / f"{n}.jpg")
     return [1, 0], {0: "Acura TL 2012", 1: "smart fortwo"}
-
-
-def write_caltech101(root):
-    for name in ("BACKGROUND_Google", "ant", "yin_yang"):
-        save(root / "caltech101" / "101_ObjectCategories" / name / "image_0001.jpg")
-    return [0, 1], {0: "ant", 1: "yin_yang"}
-
-
-def write_caltech256(root):
-    for k, name in enumerate(("001.ak47", "002.flag"), 1):
-        save(root / "caltech256" / "256_ObjectCategories" / name / f"{k:03d}_0001.jpg")
-    return [0, 1], {0: "001.ak47", 1: "002.flag"}
 
 
 def write_lfw(root):
@@ -202,31 +184,23 @@ def write_lfw(root):
     lines(folder / "lfw-funneled.tgz")
     lines(folder / "lfw-names.txt", "Ada_L 1", "Bo_D 1")
     lines(folder / "people.txt", "2", "1", "Bo_D\t1", "1", "Ada_L\t1")
-    for name in ("Ada_L", "Bo_D"):
-        save(folder / "lfw_funneled" / name / f"{name}_0001.jpg")
+    save(folder, "lfw_funneled/Ada_L/Ada_L_0001.jpg")
+    save(folder, "lfw_funneled/Bo_D/Bo_D_0001.jpg")
     return [1, 0], {0: "Ada_L", 1: "Bo_D"}
-
-
-def write_country211(root):
-    for part in ("train", "test"):
-        for name in ("AD", "ZW"):
-            save(root / "country211" / part / name / "0.jpg")
-    return [0, 1], {0: "AD", 1: "ZW"}
 
 
 def write_clevr(root):
     folder = root / "clevr" / "CLEVR_v1.0"
+    scenes = [{"image_filename": f"{n}.png", "objects": [0] * n} for n in (10, 3)]
     for part in ("train", "val"):
-        scenes = [{"image_filename": f"{n}.png", "objects": [0] * n} for n in (10, 3)]
         lines(folder / "scenes" / f"CLEVR_{part}_scenes.json", json.dumps({"scenes": scenes}))
-        for n in (10, 3):
-            save(folder / "images" / part / f"{n}.png")
+    save(folder, "images/{train,val}/{10,3}.png")
     return [10, 3], {3: "3", 10: "10"}
 
 
 def write_sun397(root):
     lines(root / "SUN397" / "ClassName.txt", "/a/abbey", "/c/cabin/outdoor")
-    save(root / "SUN397" / "c" / "cabin" / "outdoor" / "sun_1.jpg")
+    save(root, "SUN397/c/cabin/outdoor/sun_1.jpg")
     return [1], {1: "cabin/outdoor"}
 
 
@@ -234,40 +208,15 @@ def write_places365(root):
     lines(root / "categories_places365.txt", "/a/airfield 0", "/b/barn 1")
     lines(root / "places365_train_standard.txt", "/b/barn/1.jpg 1", "/a/airfield/1.jpg 0")
     lines(root / "places365_val.txt", "1.jpg 1", "2.jpg 0")
-    for path in (
-        "data_256_standard/b/barn/1.jpg",
-        "data_256_standard/a/airfield/1.jpg",
-        "val_256/1.jpg",
-        "val_256/2.jpg",
-    ):
-        save(root / path)
+    save(root, "data_256_standard/{b/barn,a/airfield}/1.jpg")
+    save(root, "val_256/{1,2}.jpg")
     return [1, 0], {0: "/a/airfield", 1: "/b/barn"}
-
-
-def write_inaturalist(root):
-    names = [f"0000{n}_Animalia_Annelida_Clitellata_Haplotaxida_Lumbricidae_Lumbricus_{s}" for n, s in enumerate("ab")]
-    for version in ("2021_train_mini", "2021_valid"):
-        for name in names:
-            save(root / version / name / "0.jpg")
-    return [0, 1], dict(enumerate(names))
-
-
-def write_imagenette(root):
-    for part in ("train", "val"):
-        for wnid in ("n01440764", "n02102040"):
-            save(root / "imagenette2-160" / part / wnid / "0.jpeg")
-            (root / "imagenette2-160" / part / wnid / "0.jpeg").rename(
-                root / "imagenette2-160" / part / wnid / "0.JPEG"
-            )
-    return [0, 1], {0: "tench", 1: "English springer"}
 
 
 def write_imagenet(root):
     wnids = {"n02012849": ("crane",), "n03126707": ("crane",), "n01440764": ("tench", "Tinca tinca")}
     torch.save((wnids, []), root / "meta.bin")
-    for part in ("train", "val"):
-        for wnid in wnids:
-            save(root / part / wnid / "0.jpeg")
+    save(root, f"{{train,val}}/{{{','.join(wnids)}}}/0.jpeg")
     return [0, 1, 2], {0: "n01440764 tench", 1: "n02012849 crane", 2: "n03126707 crane"}
 
 
@@ -281,6 +230,7 @@ def write_pcam(root):
     return [1, 0], {0: "0", 1: "1"}
 
 
+WORMS = [f"0000{n}_Animalia_Annelida_Clitellata_Haplotaxida_Lumbricidae_Lumbricus_{s}" for n, s in enumerate("ab")]
 TINY = {
     "emnist-letters": write_emnist_letters,
     "qmnist": write_qmnist,
@@ -288,7 +238,7 @@ TINY = {
     "semeion": write_semeion,
     "svhn": write_svhn,
     "gtsrb": write_gtsrb,
-    "rendered-sst2": write_rendered_sst2,
+    "rendered-sst2": of_folders("rendered-sst2/{train,test}/{positive,negative}/0.png", "negative", "positive"),
     "cifar10": write_cifar10,
     "stl10": write_stl10,
     "eurosat": write_eurosat,
@@ -300,14 +250,20 @@ TINY = {
     "dtd": write_dtd,
     "fgvc-aircraft": write_aircraft,
     "stanford-cars": write_cars,
-    "caltech101": write_caltech101,
-    "caltech256": write_caltech256,
+    "caltech101": of_folders(
+        "caltech101/101_ObjectCategories/{BACKGROUND_Google,ant,yin_yang}/image_0001.jpg", "ant", "yin_yang"
+    ),
+    "caltech256": of_folders(
+        "caltech256/256_ObjectCategories/{001.ak47/001_0001,002.flag/002_0001}.jpg", "001.ak47", "002.flag"
+    ),
     "lfw-people": write_lfw,
-    "country211": write_country211,
+    "country211": of_folders("country211/{train,test}/{AD,ZW}/0.jpg", "AD", "ZW"),
     "clevr-count": write_clevr,
     "sun397": write_sun397,
     "places365": write_places365,
-    "inaturalist": write_inaturalist,
-    "imagenette-160": write_imagenette,
+    "inaturalist": of_folders(f"{{2021_train_mini,2021_valid}}/{{{','.join(WORMS)}}}/0.jpg", *WORMS),
+    "imagenette-160": of_folders(
+        "imagenette2-160/{train,val}/{n01440764,n02102040}/0.JPEG", "tench", "English springer"
+    ),
     "imagenet": write_imagenet,
 }

@@ -81,6 +81,19 @@ def test_scale_zero_with_detail_kept_gives_the_image_back(still):
     assert all(torch.equal(a, p) for a, p in zip(made, PIXELS, strict=True))
 
 
+@pytest.mark.parametrize("keep_detail", [False, True])
+def test_white_images_of_any_size_are_served(still, keep_detail):
+    """Resizing makes of white what is a little more than white."""
+    bank = still.with_policy(keep_detail=keep_detail)
+    whites = [torch.full((3, side, side + 5), 255, dtype=torch.uint8) for side in range(8, 60)]
+    white = Synthesis(bank, Source(Listed(whites)), torch.zeros(len(whites), dtype=torch.long))
+    items = torch.arange(len(whites))
+    made = white.items(items, draws_of(bank, *[JITTERED] * len(whites)), scale=0)
+    assert [image.shape for image, _ in made] == [image.shape for image in whites]
+    if keep_detail:
+        assert all(torch.equal(image, white) for (image, _), white in zip(made, whites, strict=True))
+
+
 def test_images_larger_than_the_banks_keep_their_detail_whatever_the_policy(still):
     made = made_of(still.with_policy(keep_detail=False), draws_of(still, *[JITTERED] * 4), scale=0)
     assert [torch.equal(a, p) for a, p in zip(made, PIXELS, strict=True)] == [False, True, True, False]

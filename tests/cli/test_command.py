@@ -14,7 +14,7 @@ from torchvision.datasets import ImageFolder
 
 from tests.commands import refused, run
 from tests.conftest import Shapes
-from vae_augment import VAEBank, __version__, fitting
+from vae_augment import VAEBank, __version__
 from vae_augment.cli import main
 from vae_augment.cli.encode import encode
 from vae_augment.cli.explore import DIRECTIONS, explore
@@ -52,12 +52,8 @@ def test_fit_names_its_bank_after_the_data_and_is_a_function_of_its_options(here
     assert run(command)[0] == 0
     first = Path("bars.safetensors").read_bytes(), Path("bars.png").read_bytes()
     bank = VAEBank.load("bars.safetensors")
-    assert (bank.latent_dim, bank.image_shape[1:], bank.config.sharing, bank.config.policy) == (
-        3,
-        (8, 8),
-        "none",
-        "none",
-    )
+    assert (bank.latent_dim, bank.image_shape[1:]) == (3, (8, 8))
+    assert (bank.config.sharing, bank.config.policy) == ("none", "none")
     assert ([info.images for info in bank.class_infos], bank.data["seed"]) == ([2, 2, 2], 4)
     assert run(command)[0] == 0
     assert (Path("bars.safetensors").read_bytes(), Path("bars.png").read_bytes()) == first
@@ -76,25 +72,16 @@ def test_fit_without_a_network_says_loudly_that_it_uses_the_sample(here):
     assert (bank.data["name"], bank.data["source"], bank.classes[0]) == ("mnist", "bundled sample", "0 - zero")
 
 
-def test_a_class_that_failed_is_named_and_exits_with_1(here, bank, monkeypatch):
+def test_a_class_that_failed_is_named_and_exits_with_1(here):
+    command = "fit --data bars --preset fast"
+    assert run(command)[0] == 0
+    bank = VAEBank.load("bars.safetensors")
     infos = list(bank.class_infos)
     infos[1] = replace(infos[1], status="failed", note="loss not finite at step 7")
-    failed = VAEBank(replace(bank.content, class_infos=tuple(infos)))
-    monkeypatch.setattr(fitting, "fit", lambda *arguments, **options: failed)
-    code, out, err = run("fit --data bars")
+    VAEBank(replace(bank.content, class_infos=tuple(infos))).save("bars.safetensors")
+    code, out, err = run(f"{command} --resume")  # which finds it done
     assert (code, err) == (1, "vae-augment: error: class 'down' failed: loss not finite at step 7.\n")
     assert "failed: loss not finite at step 7" in out
-    assert VAEBank.load("bars.safetensors").classes == bank.classes
-
-
-def test_work_that_fails_exits_with_1_and_one_line(here, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(VAEBank, "save", full)
-    code, out, err = run("fit --data bars")
-    assert (code, out) == (1, "")
-    assert err.splitlines() == ["vae-augment: error: [Errno 28] No space left on device"]
 
 
 def test_data_that_cannot_be_had_exits_with_1_and_one_line(here):
@@ -135,77 +122,51 @@ def test_info_says_what_a_bank_holds(with_bank, bank):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (
-            "fit --data nmist",
-            "unknown dataset 'nmist': did you mean mnist, qmnist or kmnist? Else name a folder of class folders",
-        ),
+        ("fit --data nmist", "unknown dataset 'nmist': did you mean mnist, qmnist or kmnist? Else name a folder of cl"),
         ("fit --data no/such/folder", "no folder at no/such/folder"),
         ("fit --data notes.txt", "got the file notes.txt"),
         ("fit --data empty", "empty must hold one folder of images per class"),
         ("fit --data mnist --root empty", "no MNIST in empty"),
-        ("fit --data mnist --root no/such/folder", "no MNIST in no/such/folder"),
         ("fit --data bars --out no/such/b.safetensors", "--out: no folder no/such"),
-        ("fit --data bars --out empty", "--out"),
-        ("fit --data bars --out b.png", "--out"),
+        ("fit --data bars --out empty", "--out must be a file, empty is a folder"),
+        ("fit --data bars --out b.png", "--out names the bank, for example mnist.safetensors; the .png beside it is"),
+        (
+            "fit --data bars --out sheet.safetensors",
+            "--out: the contact sheet sheet.png beside the bank must be a file",
+        ),
+        ("fit --data nmist --out sheet.safetensors", "--out: the contact sheet sheet.png beside the bank must be a f"),
         ("fit --data bars --device tpu9", "device must be 'auto' or one that torch can use here, got 'tpu9'"),
         ("generate none.safetensors --out new", "no bank at none.safetensors"),
-        ("generate notes.txt --out new", "notes.txt is not a bank"),
         ("generate bars.safetensors --out bars", "bars is not empty"),
         ("generate bars.safetensors --out notes.txt", "notes.txt must be a folder"),
         ("generate bars.safetensors --out new --method magic", "method must be one of 'exemplar', 'gaussian', 'prior'"),
         ("generate bars.safetensors --out new --count 5 --per-class 5", "give per_class or count, not both"),
-        ("generate bars.safetensors --out new --device tpu9", "tpu9"),
-        ("evaluate --data bars --arms none,mine", "an arm must be one of 'none', 'classical', "),
+        ("generate bars.safetensors --out new --device tpu9", "got 'tpu9'"),
+        ("evaluate --data bars --arms none,,ours", "an arm must be one of 'none', 'classical', "),
         ("evaluate --data nmist --json no/such/found.json", "--json: no folder no/such"),
-        ("evaluate --data nmist --plot no/such/found.png", "--plot: no folder no/such"),
         ("evaluate --data nmist --json empty", "--json must be a file, empty is a folder"),
         ("evaluate --data nmist --plot found.pdf", "--plot must end in .png, which it will hold, got found.pdf"),
         ("evaluate --data nmist --plot empty", "--plot must be a file, empty is a folder"),
         ("evaluate --data bars --test bars", "test must hold images that dataset does not, got 9 that are all in"),
-        (
-            "evaluate --data bars --test notes.txt",
-            "--test must be a folder of class folders, a file that ends in .csv, ",
-        ),
+        ("evaluate --data bars --test notes.txt", "--test must be a folder of class folders, a file that ends in .csv"),
+        ("evaluate --data bars --test usps --root empty", "no USPS in empty"),
         ("evaluate --data bars --bank none.safetensors", "no bank at none.safetensors"),
-        ("evaluate --data bars --test empty", "empty must hold one folder of images per class"),
         ("evaluate --data bars --per-class 3", "no image is left to test on"),
         ("evaluate --data bars --per-class 2 --sampling-strategy most", "most"),
-        ("evaluate --data bars --per-class 2 --device tpu9", "tpu9"),
-        ("evaluate --data no/such/folder", "no folder at no/such/folder"),
-        ("evaluate --data empty", "empty must hold one folder of images per class"),
-        ("evaluate --data mnist --root empty", "no MNIST in empty"),
-        ("evaluate --data bars --test no/such/folder", "no folder at no/such/folder"),
-        ("evaluate --data bars --test nmist", "unknown dataset 'nmist'"),
-        ("evaluate --data bars --test usps --root empty", "no USPS in empty"),
-        ("evaluate --data bars --bank notes.txt", "notes.txt is not a bank"),
-        ("evaluate --data bars --bank empty", "no bank at empty"),
-        ("evaluate --data bars --arms none,,ours", "an arm must be one of 'none', 'classical', "),
-        ("evaluate --data bars --json notes.txt/found.json", "--json: no folder notes.txt"),
-        ("info bars/down/4.png", "bars/down/4.png is not a bank"),
+        ("evaluate --data bars --per-class 2 --device tpu9", "got 'tpu9'"),
         ("info none.safetensors", "no bank at none.safetensors. `vae-augment fit` makes one"),
-        ("info notes.txt", "notes.txt is not a bank"),
+        ("info bars/down/4.png", "bars/down/4.png is not a bank"),
         ("info empty", "no bank at empty"),
     ],
 )
 def test_wrong_input_exits_with_2_and_one_line(with_bank, command, message):
+    Path("sheet.png").mkdir()
     assert message in refused(command)
 
 
-@pytest.mark.parametrize(
-    ("taken", "command", "message"),
-    [
-        ("bars.safetensors", "fit --data bars", "--out must be a file, bars.safetensors is a folder."),
-        ("bars.png", "fit --data bars", "--out: the contact sheet bars.png beside the bank must be a file, it is a "),
-        ("z.png", "fit --data nmist --out z.safetensors", "--out: the contact sheet z.png beside the bank must be a "),
-    ],
-)
-def test_a_folder_in_the_place_of_what_a_fit_writes_is_told_before_any_work(here, taken, command, message):
-    Path(taken).mkdir()
-    before = sorted(here.rglob("*"))
-    code, out, err = run(command)
-    assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert message in err
-    assert sorted(here.rglob("*")) == before
+def test_a_folder_in_the_place_of_the_bank_that_a_fit_would_name_is_told_before_any_work(here):
+    Path("bars.safetensors").mkdir()
+    assert "--out must be a file, bars.safetensors is a folder." in refused("fit --data bars")
 
 
 @pytest.mark.parametrize(
@@ -219,47 +180,20 @@ def test_a_folder_in_the_place_of_what_a_fit_writes_is_told_before_any_work(here
         ("fit --data bars --sharing all", "'--sharing': 'all' is not one of 'warm-start', 'none'"),
         ("fit --data bars --seed one", "'--seed': 'one' is not a valid integer"),
         ("fit --data bars --steps 5", "No such option '--steps'"),
-        ("generate bars.safetensors", "Missing option '--out'"),
         ("generate --out new", "Missing argument 'BANK'"),
         ("generate bars.safetensors --out new --count 0", "'--count': 0 is not in the range x>=1"),
-        ("evaluate", "Missing option '--data'"),
         ("evaluate --data bars --seeds 0", "'--seeds': 0 is not in the range x>=1"),
-        ("evaluate --data bars --steps 0", "'--steps': 0 is not in the range x>=1"),
-        ("evaluate --data bars --per-class 0", "'--per-class': 0 is not in the range x>=1"),
-        ("evaluate --data bars --preset huge", "'--preset': 'huge' is not one of 'fast', 'default', 'best'"),
-        ("evaluate --data bars --seed one", "'--seed': 'one' is not a valid integer"),
-        ("evaluate --data bars --folds 3", "No such option '--folds'"),
         ("evaluate --data bars --json", "Option '--json' requires an argument"),
-        ("info", "Missing argument 'BANK'"),
-        ("info -q", "Missing argument 'BANK'"),
         ("info bars.safetensors other", "Got unexpected extra argument (other)"),
-        ("info bars.safetensors --json", "No such option '--json'"),
-        ("doctor now", "Got unexpected extra argument (now)"),
-        ("doctor --yaml", "No such option '--yaml'"),
         ("doctor --json=yes", "Option '--json' does not take a value"),
         ("--loud info", "No such option '--loud'"),
         ("frobnicate", "No such command 'frobnicate'"),
     ],
 )
 def test_a_wrong_command_line_exits_with_2_and_one_line(with_bank, command, message):
-    code, out, err = run(command)
-    assert (code, out) == (2, "")
-    (line,) = err.splitlines()
-    assert line.startswith("vae-augment: error: ")
+    line = refused(command)
     assert message.replace("'", "") in line.replace("'", "")
     assert line.endswith("--help'.")
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda content: content[:-30], lambda content: b"hello"], ids=["cut off", "no image"]
-)
-def test_an_image_that_cannot_be_read_is_named(here, damage):
-    content = (here / "bars" / "down" / "4.png").read_bytes()
-    (here / "bars" / "down" / "4.png").write_bytes(damage(content))
-    code, out, err = run("fit --data bars")
-    assert (code, out) == (2, "")
-    (line,) = err.splitlines()
-    assert "4.png" in line
 
 
 def test_verbose_shows_the_traceback(here):
@@ -306,6 +240,7 @@ def test_what_help_says_without_importing_anything_is_so():
     assert f"[default: {FPS:g}]" in fps.help
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

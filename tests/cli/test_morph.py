@@ -119,87 +119,41 @@ def test_the_same_command_gives_the_same_bytes(with_bank):
 
 
 @pytest.mark.parametrize(
-    ("command", "message"),
+    ("arguments", "message"),
     [
-        ("morph none.safetensors 0 1 --out s.png", "no bank at none.safetensors"),
-        ("morph notes.txt 0 1 --out s.png", "notes.txt is not a bank"),
-        (
-            "morph bars.safetensors 0 7 --out s.png",
-            "B must be an image file or a class of the bank, got '7': there is no such file, and the bank has across, "
-            "down, slanted.",
-        ),
-        (
-            "morph bars.safetensors no/such.png 1 --out s.png",
-            "A must be an image file or a class of the bank, got 'no/",
-        ),
-        (
-            "morph bars.safetensors bars 1 --out s.png",
-            "A must be an image file or a class of the bank, bars is a folder",
-        ),
-        (
-            "morph bars.safetensors notes.txt 1 --out s.png",
-            "--class-a must say which class notes.txt is of: its folder",
-        ),
-        (
-            "morph bars.safetensors 0 notes.txt --class-b round --out s.png",
-            "--class-b must say which class notes.txt is of: got 'round'; the bank has across, down, slanted.",
-        ),
-        (
-            "morph bars.safetensors notes.txt 1 --class-a down --out s.png",
-            "A: cannot read notes.txt: it is no image of the formats",
-        ),
-        (
-            "morph bars.safetensors down 1 --class-a down --out s.png",
-            "A must be an image file or a class of the bank, ",
-        ),
-        (
-            "morph bars.safetensors 0 colour.png --class-b 1 --out s.png",
-            "B: images must have 1 channels as the bank's do, got 3",
-        ),
-        (
-            "morph bars.safetensors 0 large.png --class-b 1 --out s.png",
-            "B: images must be of the bank's size, 12x12",
-        ),
-        (
-            "morph bars.safetensors 0 tiny.png --class-b 1 --resize --out s.png",
-            "B: images must be at least 8x8 pixels, got 4x4",
-        ),
-        ("morph bars.safetensors 0 pipe --class-b 1 --out s.png", "it is no regular file"),
-        ("morph bars.safetensors 0 0 --out s.png", "A and B must be two images, got one twice; with --seed"),
-        (f"morph bars.safetensors {'n' * 300} 0 --out s.png", "File name too long"),
-        ("morph bars.safetensors 0 1 --out no/such/s.png", "--out: no folder no/such"),
-        ("morph bars.safetensors 0 1 --out empty", "--out must be a file, empty is a folder"),
-        ("morph bars.safetensors 0 1 --out s.gif", "--out is the strip, a PNG, got s.gif: name an animation's file by"),
-        ("morph bars.safetensors 0 1 --out s.jpg", "--out must end in .png, which it will hold, got s.jpg"),
-        (f"morph bars.safetensors {FILES} --out bars/down/4.png", "--out must be another file than B"),
-        ("morph bars.safetensors 0 1 --out bars.safetensors", "--out must be another file than BANK"),
-        ("morph bars.safetensors 0 1 --out s.png --animation s.mp4", "must end in .gif or .webp, got '.mp4'"),
-        ("morph bars.safetensors 0 1 --out s.png --animation no/s.gif", "--animation: no folder no"),
-        ("morph bars.safetensors 0 1 --out s --animation ./s", "must end in .gif or .webp, got ''"),
-        ("morph bars.safetensors 0 1 --out s.png --fps 5", "--fps and --ping-pong are of an animation"),
-        ("morph bars.safetensors 0 1 --out s.png --ping-pong", "--fps and --ping-pong are of an animation"),
+        ("0 7 --out s.png", "B must be an image file or a class of the bank, got '7': there is no such file, and the "),
+        ("0 7 --out s.png", "bank has across, down, slanted."),
+        ("no/such.png 1 --out s.png", "A must be an image file or a class of the bank, got 'no/"),
+        ("bars 1 --out s.png", "A must be an image file or a class of the bank, bars is a folder"),
+        ("notes.txt 1 --out s.png", "--class-a must say which class notes.txt is of: its folder"),
+        ("0 notes.txt --class-b round --out s.png", "which class notes.txt is of: got 'round'; the bank has across, "),
+        ("notes.txt 1 --class-a down --out s.png", "A: cannot read notes.txt: it is no image of the formats"),
+        ("down 1 --class-a down --out s.png", "A must be an image file or a class of the bank, "),
+        ("0 colour.png --class-b 1 --out s.png", "B: images must have 1 channels as the bank's do, got 3"),
+        ("0 large.png --class-b 1 --out s.png", "B: images must be of the bank's size, 12x12"),
+        ("0 tiny.png --class-b 1 --resize --out s.png", "B: images must be at least 8x8 pixels, got 4x4"),
+        ("0 pipe --class-b 1 --out s.png", "it is no regular file"),
+        ("0 0 --out s.png", "A and B must be two images, got one twice; with --seed"),
+        (f"{'n' * 300} 0 --out s.png", "File name too long"),
+        ("0 1 --out no/such/s.png", "--out: no folder no/such"),
+        ("0 1 --out empty", "--out must be a file, empty is a folder"),
+        ("0 1 --out s.gif", "--out is the strip, a PNG, got s.gif: name an animation's file by"),
+        ("0 1 --out s.jpg", "--out must end in .png, which it will hold, got s.jpg"),
+        (f"{FILES} --out bars/down/4.png", "--out must be another file than B"),
+        ("0 1 --out bars.safetensors", "--out must be another file than BANK"),
+        ("0 1 --out s.png --animation s.mp4", "must end in .gif or .webp, got '.mp4'"),
+        ("0 1 --out s.png --animation no/s.gif", "--animation: no folder no"),
+        ("0 1 --out s.png --fps 5", "--fps and --ping-pong are of an animation"),
+        ("0 1", "Missing option '--out'"),
+        ("0 1 --out s.png --frames 1", "'--frames': 1 is not in the range 2<=x<=240"),
+        ("0 1 --out s.png --frames 241", "'--frames': 241 is not in the range 2<=x<=240"),
+        ("0 1 --out s.png --path round", "'--path': 'round' is not one of 'linear', 'spherical'"),
+        ("0 1 --out s.png --animation s.gif --fps 51", "'--fps': 51.0 is not in the range 1<=x<=50"),
     ],
 )
-def test_wrong_input_exits_with_2_and_one_line_and_writes_nothing(with_bank, command, message):
+def test_wrong_input_exits_with_2_and_one_line_and_writes_nothing(with_bank, arguments, message):
     Image.new("RGB", (12, 12)).save("colour.png")
     Image.new("L", (40, 40)).save("large.png")
     Image.new("L", (4, 4)).save("tiny.png")
     os.mkfifo("pipe")
-    assert message in refused(command)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("", "Missing option '--out'"),
-        ("--out s.png --frames 1", "'--frames': 1 is not in the range 2<=x<=240"),
-        ("--out s.png --frames 241", "'--frames': 241 is not in the range 2<=x<=240"),
-        ("--out s.png --path round", "'--path': 'round' is not one of 'linear', 'spherical'"),
-        ("--out s.png --animation s.gif --fps 51", "'--fps': 51.0 is not in the range 1<=x<=50"),
-        ("--out s.png --seed one", "'--seed': 'one' is not a valid integer"),
-    ],
-)
-def test_a_wrong_command_line_exits_with_2_and_one_line(with_bank, options, message):
-    code, out, err = run(f"morph bars.safetensors 0 1 {options}")
-    assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert message in err
+    assert message.replace("'", "") in refused(f"morph bars.safetensors {arguments}").replace("'", "")

@@ -1,3 +1,5 @@
+import io
+import sys
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 from tests.commands import run
 from tests.conftest import CONFIG
 from vae_augment import VAEBank, fit
-from vae_augment.fitting import stages
 from vae_augment.printable import one_line, printable, shortened
 
 
@@ -69,13 +70,16 @@ def test_the_table_of_classes_stays_readable(bank, here):
     assert [line.split()[0] for line in out.splitlines() if line.startswith(("x", "猫"))] == list(names.values())
 
 
-def test_the_progress_bar_is_told_names_escaped_and_short(shapes, monkeypatch):
-    told = []
-    monkeypatch.setattr(stages.tqdm, "set_description", lambda bar, text: told.append(text))
+def test_the_progress_bar_shows_names_escaped_and_short(shapes, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     shapes.classes = ("a\x1b[2J", "b\n" * 40, "c")
-    fit(shapes, config=CONFIG, progress=False)
-    assert r"a\x1b[2J" in told
-    assert r"b\nb\nb\nb…b\nb\nb\nb\n" in told
+    fit(shapes, config=CONFIG)
+    assert r"a\x1b[2J" in terminal.getvalue()
+    assert r"b\nb\nb\nb…b\nb\nb\nb\n" in terminal.getvalue()
 
 
 def test_a_banks_names_and_notes_are_printed_escaped(bank, here):

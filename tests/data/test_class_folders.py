@@ -20,8 +20,8 @@ TINY = FitConfig(steps=2, latent_dim=2, width=8, policy="none")
 
 def draw(path, shade=0, mode="RGB", size=(9, 9)):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", size, shade).convert(mode).save(path)
-    return path
+    deep = Image.fromarray(np.full(size[::-1], 257 * shade, np.uint16))
+    (deep if mode == "I;16" else Image.new("L", size, shade).convert(mode)).save(path)
 
 
 @pytest.fixture
@@ -66,12 +66,7 @@ def test_a_bank_of_our_dataset_is_the_bank_of_an_image_folder(pets):
 )  # fmt: skip
 def test_a_folder_has_one_mode(tmp_path, modes, mode):
     for k in range(4):
-        path = tmp_path / "pets" / f"{k % 2}" / f"{k}.png"
-        if modes[k % len(modes)] == "I;16":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((9, 9), 9000 * k, np.uint16)).save(path)
-        else:
-            draw(path, 60 * k, modes[k % len(modes)])
+        draw(tmp_path / "pets" / f"{k % 2}" / f"{k}.png", 60 * k, modes[k % len(modes)])
     dataset = open_data(tmp_path / "pets").dataset
     assert {image.mode for image, _ in dataset} == {mode + "A" * bool({"LA", "RGBA"} & set(modes))}
 
@@ -88,10 +83,8 @@ def test_a_bank_of_a_grey_folder_serves_an_image_folder_of_colours(tmp_path):
 def test_sixteen_bits_after_eight_keep_their_scale(tmp_path):
     draw(tmp_path / "a" / "0.png", 128, "L")
     for k in range(1, 4):
-        (tmp_path / "b").mkdir(exist_ok=True)
-        Image.fromarray(np.full((9, 9), 128 * 257, np.uint16)).save(tmp_path / "b" / f"{k}.png")
-    dataset = open_data(tmp_path).dataset
-    source = Source(dataset)
+        draw(tmp_path / "b" / f"{k}.png", 128, "I;16")
+    source = Source(open_data(tmp_path).dataset)
     first, last = (source.pixels(i, source.raw(i).image) for i in (0, 3))
     assert torch.equal(first, last)
 
@@ -133,9 +126,7 @@ def test_links_in_a_circle_or_to_nothing_are_problems(pets):
     assert "cat/again of class 'cat': a link to a folder that it lies in" in found
     assert "dog/gone.png of class 'dog': a link to nothing" in found
     assert "dog/self.png of class 'dog': a link to nothing" in found
-    with pytest.raises(
-        ValueError, match=r"[0-9]+ of .*pets cannot be used: .*emu: a link to nothing; .*--on-error skip"
-    ):
+    with pytest.raises(ValueError, match=r"[0-9]+ of .*pets cannot be used: .*emu: a link to noth.*--on-error skip"):
         open_data(pets)
     assert len(open_data(pets, on_error="skip").dataset) < 40
 
@@ -178,12 +169,9 @@ def test_class_folders_may_have_any_name(tmp_path, names):
     assert VAEBank.load(tmp_path / "bank.safetensors").classes == tuple(sorted(names))
 
 
-@pytest.mark.parametrize("name", [b"\xff", b"caf\xe9"])
-def test_names_that_are_no_text_are_said_to_be_so_or_served(tmp_path, name):
-    for k, folder in enumerate((name, b"dog")):
-        place = os.path.join(os.fsencode(tmp_path), b"pets", folder)
-        os.makedirs(place)
-        Image.new("L", (9, 9), 99 * k).save(os.fsdecode(os.path.join(place, b"0.png")))
+def test_names_that_are_no_text_are_said_to_be_so(tmp_path):
+    for folder in (b"caf\xe9", b"dog"):
+        draw(tmp_path / "pets" / os.fsdecode(folder) / "0.png")
     with pytest.raises(ValueError, match=r"class folders must have names in UTF-8, got b.*\. Rename it\."):
         open_data(tmp_path / "pets")
 
@@ -191,22 +179,11 @@ def test_names_that_are_no_text_are_said_to_be_so_or_served(tmp_path, name):
 # ---- images that cannot be used ----
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "the file is empty"),
-        (b"hello", "it is no image of the formats"),
-        (b"P5 99999 99999 255\n", "it has more pixels than max_pixels"),
-    ],
-)
-@pytest.mark.parametrize("place", ["cat/0.png", "dog/9.png"])
-def test_an_image_that_cannot_be_used_is_named_with_its_class(pets, place, content, reason):
-    (pets / place).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"cannot read .*{place}.*: {reason}"):
+@pytest.mark.parametrize(("place", "told"), [("cat/0.png", "cat/0.png"), ("dog/9.png", "dog/9.png of class 'dog'")])
+def test_an_image_that_cannot_be_used_is_named_with_its_class(pets, place, told):
+    (pets / place).write_bytes(b"hello")
+    with pytest.raises(ValueError, match=rf"cannot read .*{told}.*: it is no image of the formats"):
         fit(open_data(pets).dataset, config=TINY)
-    if place == "dog/9.png":
-        with pytest.raises(ValueError, match=r"cannot read .*dog/9\.png of class 'dog': "):
-            fit(open_data(pets).dataset, config=TINY)
 
 
 def test_max_pixels_is_that_of_open_data(pets):
@@ -214,15 +191,17 @@ def test_max_pixels_is_that_of_open_data(pets):
         fit(open_data(pets, max_pixels=80).dataset, config=TINY)
 
 
-@pytest.mark.parametrize("max_pixels", [0, -1, 178_956_971])
-def test_max_pixels_has_a_range(pets, max_pixels):
-    with pytest.raises(ValueError, match=r"max_pixels must be in 1\.\.178,956,970, got "):
-        open_data(pets, max_pixels=max_pixels)
-
-
-def test_on_error_is_one_of_two(pets):
-    with pytest.raises(ValueError, match=r"on_error must be one of 'fail', 'skip', got 'warn'\."):
-        open_data(pets, on_error="warn")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_pixels": 0}, r"max_pixels must be in 1\.\.178,956,970, got 0"),
+        ({"max_pixels": 178_956_971}, r"max_pixels must be in 1\.\.178,956,970, got 178,?956,?971"),
+        ({"on_error": "warn"}, r"on_error must be one of 'fail', 'skip', got 'warn'\."),
+    ],
+)
+def test_other_options_are_refused(pets, options, message):
+    with pytest.raises(ValueError, match=message):
+        open_data(pets, **options)
 
 
 def test_images_of_several_sizes_are_fitted_at_the_most_common(pets):

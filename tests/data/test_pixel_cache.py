@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
+import os
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,50 +29,47 @@ def folder_of(path, sizes):
     return ImageFolder(path)
 
 
-def test_an_image_is_known_once_it_was_put_in():
+def test_an_image_is_known_once_it_was_put_in_and_given_out_in_copies():
     pixels, image = Pixels(3, (7, 5)), noise((7, 5))
     assert pixels.get(1) is None
     pixels.put(1, image)
     assert (pixels.get(1).mode, pixels.get(1).size) == ("RGB", (7, 5))
+    pixels.get(1).putpixel((0, 0), (1, 2, 3))
     assert np.array_equal(np.array(pixels.get(1)), np.array(image))
     assert pixels.get(0) is None
 
 
-def test_what_is_given_out_can_be_changed_without_changing_what_is_kept():
+def test_images_unlike_most_are_not_kept_and_none_where_there_is_no_room(lowered):
     pixels = Pixels(1, (7, 5))
-    pixels.put(0, noise((7, 5)))
-    pixels.get(0).putpixel((0, 0), (1, 2, 3))
-    assert np.array_equal(np.array(pixels.get(0)), np.array(noise((7, 5))))
-
-
-@pytest.mark.parametrize("image", [noise((5, 7)), noise((7, 5)).convert("L")], ids=["other size", "other mode"])
-def test_images_unlike_most_are_not_kept(image):
-    pixels = Pixels(1, (7, 5))
-    pixels.put(0, image)
-    assert pixels.get(0) is None
-
-
-def test_where_there_is_no_room_nothing_is_kept(monkeypatch):
-    monkeypatch.setattr(pixel_cache, "MOST_PIXELS", 3 * 7 * 5 - 1)
+    for image in (noise((5, 7)), noise((7, 5)).convert("L")):
+        pixels.put(0, image)
+        assert pixels.get(0) is None
+    lowered(pixel_cache, "MOST_PIXELS", 3 * 7 * 5 - 1)
     pixels = Pixels(1, (7, 5))
     pixels.put(0, noise((7, 5)))
     assert pixels.get(0) is None
 
 
 def test_room_is_a_quarter_of_what_is_free(monkeypatch):
-    monkeypatch.setattr(pixel_cache, "_free", lambda: 400)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=100, f_frsize=4))
     assert [room(size, 1_000) for size in (100, 101)] == [True, False]
     assert not room(100, 99)
 
 
+def put_elsewhere(pixels, image):
+    """Into place 0, by a process of its own."""
+    process = multiprocessing.get_context("fork").Process(target=pixels.put, args=(0, image))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda pixels: pickle.loads(pickle.dumps(pixels))])
-def test_a_copy_is_in_shared_memory_too(copied):
-    pixels = Pixels(1, (7, 5))
-    pixels.put(0, noise((7, 5)))
+def test_what_any_process_puts_into_a_copy_is_known_to_all(copied):
+    pixels = copied(Pixels(1, (7, 5)))
+    put_elsewhere(pixels, noise((7, 5)))
+    assert np.array_equal(np.array(pixels.get(0)), np.array(noise((7, 5))))
     assert np.array_equal(np.array(copied(pixels).get(0)), np.array(noise((7, 5))))
-    assert copied(pixels)._images.is_shared()
-    assert copied(pixels)._known.is_shared()
-    assert copied(pixels)._profile.is_shared()
 
 
 def opened_with(tmp_path, size=(7, 5), **more):
@@ -104,14 +104,11 @@ def test_an_image_whose_exif_cannot_be_read_is_given_all_the_same(tmp_path, exif
 
 
 def test_an_image_keeps_its_colour_profile_where_the_process_knows_it(tmp_path):
-    pixels, elsewhere = Pixels(2, (7, 5)), Pixels(2, (7, 5))
-    image = opened_with(tmp_path, icc_profile=b"of a camera")
-    pixels.put(0, image)
-    assert pixels.get(0).info["icc_profile"] == b"of a camera"
-    elsewhere.__dict__.update({**pixels.__dict__, "_profiles": elsewhere._profiles})  # another worker
-    assert elsewhere.get(0) is None
-    elsewhere.put(1, image)
-    assert elsewhere.get(0).info["icc_profile"] == b"of a camera"
+    pixels, image = Pixels(2, (7, 5)), opened_with(tmp_path, icc_profile=b"of a camera")
+    put_elsewhere(pixels, image)
+    assert pixels.get(0) is None
+    pixels.put(1, image)
+    assert [pixels.get(place).info["icc_profile"] for place in (0, 1)] == [b"of a camera"] * 2
 
 
 def test_whole_items_of_kept_pixels_are_the_folders_own(tmp_path, monkeypatch):

@@ -45,7 +45,3 @@ def test_any_names_stand_in_the_title_and_do_not_widen_it(name, count):
     strip, plain = (pixels(strip_png(frames_of(count), *names)) for names in ((name, name + "x"), ("a", "b")))
     assert strip.shape == plain.shape
     assert (strip[:TOP, -MARGIN:] == 255).all()
-
-
-def test_the_same_frames_give_the_same_bytes():
-    assert strip_png(frames_of(20), "a", "b") == strip_png(frames_of(20), "a", "b")

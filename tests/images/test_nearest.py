@@ -25,9 +25,9 @@ def test_the_nearest_are_those_that_brute_force_finds(images):
     torch.testing.assert_close(found.distances, wanted.values[:, :4].float())
 
 
-def test_images_are_searched_in_parts_with_the_same_result(images, monkeypatch):
+def test_images_are_searched_in_parts_with_the_same_result(images, lowered):
     whole = nearest(images[:7], images[7:], count=4)
-    monkeypatch.setattr(module, "CHUNK", 5 * 90)
+    lowered(module, "CHUNK", 5 * 90)
     parts = nearest(images[:7], images[7:], count=4)
     assert torch.equal(parts.items, whole.items)
     torch.testing.assert_close(parts.distances, whole.distances)

@@ -44,12 +44,9 @@ def drawn(stats, count, method, temperature=1.0, row=0):
 # ---- statistics ----
 
 
-def test_covariance_is_the_unbiased_one():
+def test_covariance_is_the_unbiased_one_and_zero_of_one_code():
     means = codes(20)
     torch.testing.assert_close(covariance(means), torch.cov(means.T))
-
-
-def test_the_covariance_of_one_code_is_zero():
     assert not covariance(codes(1)).any()
 
 
@@ -115,12 +112,8 @@ def test_exemplars_are_a_subsample_in_order():
     assert torch.equal(first, first.sort().values)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-
-
-def test_no_exemplars_can_be_asked_for():
-    stats = describe(codes(10), None, 0, gen())
-    assert stats.exemplars.shape == (1, 0, L)
-    assert stats.counts.tolist() == [0]
+    none = describe(means, None, 0, gen())
+    assert (none.exemplars.shape, none.counts.tolist()) == ((1, 0, 1), [0])
 
 
 def test_dimensions_that_vary_are_active():
@@ -170,14 +163,9 @@ def test_at_temperature_0_exemplar_repeats_training_codes():
     assert len(nearest.indices.unique()) == 10
 
 
-def test_at_temperature_0_gaussian_gives_the_mean():
-    torch.testing.assert_close(
-        drawn(stats_of(codes(10)), 4, "gaussian", temperature=0.0), codes(10).mean(0).expand(4, L)
-    )
-
-
-def test_exemplar_turns_into_gaussian_as_the_temperature_rises():
+def test_gaussian_gives_the_mean_at_temperature_0_and_exemplar_turns_into_it_as_that_rises():
     stats = stats_of(codes(10))
+    torch.testing.assert_close(drawn(stats, 4, "gaussian", temperature=0.0), codes(10).mean(0).expand(4, L))
     torch.testing.assert_close(drawn(stats, 9, "exemplar", 50.0), drawn(stats, 9, "gaussian"))
 
 

@@ -27,19 +27,16 @@ def bands(sheet):
     return [pixels[TOP + row * (TILE + GAP) :][:TILE] for row in range(count)]
 
 
-@pytest.mark.parametrize("classes", [["across"], ["down", "slanted"], ["across", "down", "slanted"]])
+@pytest.mark.parametrize("classes", [["across"], ["across", "down", "slanted"]])
 def test_a_sheet_has_a_row_a_class_and_four_kinds_of_images(bank, data, classes):
     sheet = contact_sheet(bank.subset(classes), data)
     assert sheet.mode == "RGB"
     assert sheet.height == TOP + len(classes) * (TILE + GAP) + MARGIN
     assert sheet.width > 4 * COLUMNS * (TILE + GAP)
+    assert len({band.tobytes() for band in bands(sheet)}) == len(classes)
     for band in bands(sheet):
         blocks = np.split(band[:, band.shape[1] - 4 * (COLUMNS * (TILE + GAP) + MARGIN) :], 4, axis=1)
         assert [len(np.unique(block)) > 2 for block in blocks] == [True] * 4
-
-
-def test_the_rows_of_a_sheet_differ(bank, data):
-    assert len({band.tobytes() for band in bands(contact_sheet(bank, data))}) == 3
 
 
 def test_real_images_are_shown_as_they_are(bank, data):
@@ -102,11 +99,9 @@ def test_what_a_font_cannot_draw_is_escaped_and_what_is_too_long_left_out_in_the
     assert drawable(name, font()) == drawn
 
 
-def test_classes_of_few_images_and_long_names_are_shown(bank, shapes):
-    infos = tuple(replace(info, name=f"{info.name} ü 图 " * 20) for info in bank.class_infos)
-    named = VAEBank(replace(bank.content, class_infos=infos))
+def test_classes_of_few_images_are_shown(bank, shapes):
     few = load_images(Source(Subset(shapes, [0, 10, 11, 20])), bank.image_shape)
-    assert len(bands(contact_sheet(named, few))) == 3
+    assert len(bands(contact_sheet(bank, few))) == 3
 
 
 def test_what_is_shown_does_not_depend_on_the_threads():

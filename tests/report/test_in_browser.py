@@ -120,9 +120,9 @@ def test_pointing_at_a_code_shows_its_image(opened, report, data):  # noqa: F811
     assert opened.locator("#hover").is_hidden()
 
 
-def test_codes_of_classes_that_the_page_cannot_decode(page, data, monkeypatch, tmp_path):  # noqa: F811
+def test_codes_of_classes_that_the_page_cannot_decode(page, data, lowered, tmp_path):  # noqa: F811
     bank = fit_once()
-    monkeypatch.setattr(report_page, "DECODER_BYTES", report_page.payload_bytes(bank, [0]))
+    lowered(report_page, "DECODER_BYTES", report_page.payload_bytes(bank, [0]))
     (tmp_path / "few.html").write_text(report_html(bank, data=data), encoding="utf-8")
     page.goto((tmp_path / "few.html").as_uri())
     page.locator("#points").focus()

@@ -27,6 +27,7 @@ from tests.recording import record
 from tests.test_examples import EXAMPLES, TINY_PRESET
 from vae_augment import VAEAugmentedDataset, fit
 
+pytestmark = pytest.mark.slow
 MIXED = {"p_generate": 0.3, "p_jitter": 0.3}
 SEEDED = {**MIXED, "seed": 1}
 FORK_AND_SPAWN = pytest.mark.parametrize("start_method", ["fork", "spawn"], indirect=True)
@@ -377,17 +378,12 @@ def as_list(items):
     return items
 
 
-def shapes_of(datasets, transformed=lambda dataset: dataset):
-    """Shapes as a `datasets.Dataset` of PIL images and class labels."""
+def shapes_of(datasets, transformed=lambda dataset: dataset, *, kind=None, labels=None):
+    """Shapes as a `datasets.Dataset` of PIL images and class labels, or of plain values as labels."""
     shapes = Shapes()
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "label": datasets.ClassLabel(names=list(Shapes.classes)),
-            "id": datasets.Value("int64"),
-        }
-    )
-    columns = {"image": [image for image, _ in shapes], "label": shapes.targets, "id": list(range(100, 130))}
+    label = datasets.Value(kind) if kind else datasets.ClassLabel(names=list(Shapes.classes))
+    features = datasets.Features({"image": datasets.Image(), "label": label, "id": datasets.Value("int64")})
+    columns = {"image": [image for image, _ in shapes], "label": labels or shapes.targets, "id": list(range(100, 130))}
     return transformed(datasets.Dataset.from_dict(columns, features=features))
 
 
@@ -485,20 +481,13 @@ def test_a_bank_fitted_on_dicts_has_the_class_labels_names(record_property):
         assert bank.image_shape == (1, 12, 12)
 
 
-def of_column(datasets, kind, labels):
-    """Shapes as a `datasets.Dataset` whose labels are plain values."""
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value(kind)})
-    columns = {"image": [image for image, _ in Shapes()], "label": labels}
-    return datasets.Dataset.from_dict(columns, features=features)
-
-
 @pytest.mark.parametrize(
     ("kind", "names"),
     [("string", ["cat", "ant", "bee"]), ("bool", [True, False, True]), ("float32", [4.0, 2.0, 7.0])],
 )
 def test_columns_of_plain_values_are_labels(kind, names):
     labels = [names[target] for target in Shapes().targets]
-    base = of_column(imported("datasets"), kind, labels)
+    base = shapes_of(imported("datasets"), kind=kind, labels=labels)
     bank = fit(base, config=CONFIG, progress=False)
     wanted = sorted(set(names))
     assert bank.classes == tuple(f"{name:g}" if kind == "float32" else str(name) for name in wanted)
@@ -512,7 +501,7 @@ def test_columns_of_plain_values_are_labels(kind, names):
 @pytest.mark.parametrize("kind", ["string", "int64", "bool"])
 def test_a_column_that_lacks_labels_is_refused(kind):
     value = {"string": "cat", "int64": 3, "bool": True}[kind]
-    base = of_column(imported("datasets"), kind, [value] * 28 + [None] * 2)
+    base = shapes_of(imported("datasets"), kind=kind, labels=[value] * 28 + [None] * 2)
     with pytest.raises(ValueError, match="labels must be one an item, got none for 2 of 30 items: item 28, item 29"):
         VAEAugmentedDataset(base)
     assert fit(base.select(range(28)), config=CONFIG, progress=False).classes == (str(value),)

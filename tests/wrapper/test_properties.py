@@ -22,7 +22,9 @@ from torchvision.transforms import v2
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEAugmentedDataset, fit
 from vae_augment.exceptions import DataWarning
+from vae_augment.wrapper.sampling_strategy import wanted_totals
 
+pytestmark = pytest.mark.slow
 ALL_GENERATED, ALL_JITTERED = {"p_generate": 1.0, "p_jitter": 0.0}, {"p_generate": 0.0, "p_jitter": 1.0}
 MIXED, ALL_REAL = {"p_generate": 0.4, "p_jitter": 0.3}, {"p_generate": 0.0, "p_jitter": 0.0}
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -124,13 +126,13 @@ class Plain:
     """Items as they are held, `inside` called on their images in a way that nobody can see from without."""
 
     def __init__(self, items, inside=None):
-        self.items, self._inside = items, inside
+        self.items, self.inside = items, inside
 
     def __len__(self):
         return len(self.items)
 
     def image(self, image):
-        return image if self._inside is None else self._inside(image)
+        return image if self.inside is None else self.inside(image)
 
     def __getitem__(self, index):
         item = self.items[index]
@@ -508,9 +510,7 @@ def test_with_a_random_transform_that_cannot_be_set_aside_items_are_what_it_retu
     "change", [lambda image: torch.randint_like(image, 256), v2.RandomHorizontalFlip()], ids=["noise", "flips"]
 )
 def test_a_random_transform_that_cannot_be_set_aside_is_said(banks, change, seed):
-    items = [
-        (torch.from_numpy(array)[None], label) for array, label in zip(Shapes().data, Shapes().targets, strict=True)
-    ]
+    items = list(zip(torch.from_numpy(Shapes().data)[:, None], Shapes().targets, strict=True))
     torch.manual_seed(seed)
     with pytest.warns(DataWarning, match="cannot be set aside"):
         VAEAugmentedDataset(Plain(items, inside=change), banks["grey"], **MIXED)
@@ -605,26 +605,6 @@ def unbalanced(counts):
     return Subset(Shapes(), chosen), labels
 
 
-def wanted_counts(strategy, counts):
-    """What imbalanced-learn makes of a strategy, for labels that occur."""
-    have = {label: count for label, count in enumerate(counts) if count}
-    most, least = max(have.values()), min(have.values())
-    rarest = next(label for label in have if have[label] == least)
-    if callable(strategy):
-        strategy = strategy(np.repeat(np.arange(len(counts)), counts))
-    if isinstance(strategy, dict):
-        return {**have, **strategy}
-    raised = {
-        "minority": [rarest],
-        "not minority": [label for label in have if label != rarest],
-        "not majority": list(have),
-        "auto": list(have),
-        "all": list(have),
-        None: [],
-    }[strategy]
-    return {label: most if label in raised else count for label, count in have.items()}
-
-
 def twice(labels):
     return {int(label): 2 * int(count) for label, count in zip(*np.unique(labels, return_counts=True), strict=True)}
 
@@ -646,7 +626,8 @@ def test_what_it_says_of_itself_is_what_it_serves(banks, counts, strategy, more,
     served = [label for _, label, _ in items]
     names = Shapes.classes
     assert len(items) == len(ds) == len(ds.targets) == len(ds.is_synthetic)
-    assert Counter(served) == wanted_counts(strategy, counts)
+    have, wanted = Counter(labels), wanted_totals(strategy, torch.tensor(labels)) if strategy is not None else {}
+    assert Counter(served) == {**have, **wanted}
     assert ds.targets.tolist() == served
     assert served[: len(base)] == labels
     assert ds.is_synthetic.tolist() == [i >= len(base) for i in range(len(ds))]

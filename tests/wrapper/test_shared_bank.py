@@ -9,6 +9,7 @@ from tests.benchmarks.memory import measure
 LIMIT = 1.2  # of the bank's own size
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="proportional set sizes are Linux's")
 @pytest.mark.timeout(400)  # of five processes, each with a torch of its own
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])

@@ -1,4 +1,4 @@
-"""VAEBank: what it holds, its file, its policy, and how it is matched with a dataset."""
+"""VAEBank: what it holds, its file, its policy, how it is matched with a dataset, and how items are made with it."""
 
 from vae_augment.bank.bank import VAEBank
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from vae_augment.bank.packed_weights import Stored
-from vae_augment.images.tensors import resize, to_float, to_uint8
+from vae_augment.images.tensors import as_float, resize, to_uint8
 from vae_augment.model.devices import block_of, single_thread
 from vae_augment.model.vae import VAE, Params
 
@@ -63,7 +63,7 @@ class Models:
         logvar = torch.empty_like(mean)
         for params, items in self._by_model(rows, block or block_of(self.device)):
             some = images[items.to(images.device)].to(self.device)
-            x = resize(to_float(some), self.vae.image_shape[1:])  # [b, C, H, W]
+            x = resize(as_float(some), self.vae.image_shape[1:])  # [b, C, H, W]
             m, v = self.vae.encode(params, _padded(x, block)[None])  # [1, b, L] each
             mean[items], logvar[items] = m[0, : len(items)], v[0, : len(items)]
         return mean, logvar
@@ -81,7 +81,7 @@ class Models:
         """Squared differences of uint8 or float images [B, C, H, W] from what z decodes to, summed: float64 [B]."""
         errors = torch.empty(len(z), dtype=torch.float64, device=z.device)
         for params, items in self._by_model(rows, block_of(z.device)):
-            x = to_float(images[items.to(images.device)].to(z.device))
+            x = as_float(images[items.to(images.device)].to(z.device))
             errors[items] = (x - self.vae.decode(params, z[items][None])[0]).square().sum((1, 2, 3)).double()
         return errors
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vae_augment.images.moves import Moves
-from vae_augment.images.tensors import match_channels, resize, to_float, to_uint8
+from vae_augment.images.tensors import as_float, match_channels, resize, to_uint8
 
 if TYPE_CHECKING:
     from vae_augment.bank.bank import VAEBank
@@ -43,7 +43,9 @@ def jitter(
     Returns:
         [B, C, H, W], bytes or float32 that is not clipped.
     """
-    z = bank.models.encode(match_channels(images, bank.image_shape[0]), rows)[0]  # [B, L]
+    channels = bank.image_shape[0]
+    seen = images if images.shape[1] == channels else match_channels(as_float(images), channels)  # [B, c, H, W]
+    z = bank.models.encode(seen, rows)[0]  # [B, L]
     z_moved = moved(bank, z, rows, noise, scale)  # [B, L]
     made = bank.models.decode(z_moved, rows)  # [B, c, h, w]
     keeps = keeps_detail(bank, (images.shape[2], images.shape[3]), keep_detail)
@@ -106,11 +108,11 @@ def finished(
             return moves.apply(_like_channels(resize(made, size), originals), uniform)
         if made.shape[2] > size[0] or made.shape[3] > size[1]:
             made = resize(made, size)  # a smaller one need not be made as large first: moving does that
-        return moves.apply(to_float(originals), uniform, difference=_difference_for(originals, made))
+        return moves.apply(as_float(originals), uniform, difference=_difference_for(originals, made))
     made = made.contiguous(memory_format=torch.channels_last)  # as most images are stored
     if originals.dtype != torch.uint8 or tuple(made.shape[2:]) == size:
         made = resize(made, size)
-        return to_float(originals) + _difference_for(originals, made) if keeps else _like_channels(made, originals)
+        return as_float(originals) + _difference_for(originals, made) if keeps else _like_channels(made, originals)
     if not keeps:
         return _like_channels(resize(to_uint8(made), size), originals)
     # Brightening and darkening apart, both as bytes, which take a fifth of the time to resize.
@@ -128,6 +130,6 @@ def _like_channels(made: Tensor, originals: Tensor) -> Tensor:
     have, wanted = made.shape[1], originals.shape[1]
     matched = match_channels(made, wanted)
     if wanted in WITH_ALPHA and have not in WITH_ALPHA:
-        alpha = originals[:, -1:] if matched.dtype == originals.dtype else to_float(originals[:, -1:])
+        alpha = originals[:, -1:] if matched.dtype == originals.dtype else as_float(originals[:, -1:])
         matched = torch.cat([matched[:, :-1], alpha], dim=1)
     return matched

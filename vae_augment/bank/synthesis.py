@@ -82,7 +82,7 @@ class Synthesis:
     def _read(self, items: Tensor, jittered: Tensor, known: Tensor) -> tuple[list[Sample], Tensor]:
         """The raw sample of each item, its pixels read only where they matter; and which items keep their detail."""
         to_encode = dict(zip(jittered.tolist(), known[:, 0].isnan().tolist(), strict=True))
-        samples, keeps = [], torch.zeros(len(items), dtype=torch.bool)
+        samples, keeps = [], [False] * len(items)
         for place, item in enumerate(items.tolist()):
             # Of a generated item, and of one decoded anew from a known code, the size and kind alone are needed.
             needed = place in to_encode and (to_encode[place] or self.bank.policy.keep_detail)
@@ -91,7 +91,7 @@ class Synthesis:
                 keeps[place] = True
                 sample = sample if needed else self.source.raw(item)
             samples.append(sample)
-        return samples, keeps
+        return samples, torch.tensor(keeps)
 
     def _encode(self, items: Tensor, samples: list[Sample], codes: Tensor) -> Tensor:
         """The codes [J, L] with those that are NaN worked out, and kept for the next time."""

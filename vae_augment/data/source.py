@@ -113,8 +113,10 @@ class Source:
 
     def _at(self, index: int) -> tuple[RawDataset, int]:
         """The dataset that holds item `index`, and the item's index there."""
-        owner = 0 if self._parts.owner is None else int(self._parts.owner[index])
-        return self.datasets[owner], int(self._parts.place[index])
+        datasets, owner, place, composed = self._parts
+        if not composed:
+            return datasets[0], index
+        return datasets[0 if owner is None else owner[index]], int(place[index])
 
     def _own_labels(self) -> Any:
         """The labels that the datasets have themselves, [N]."""
@@ -153,18 +155,22 @@ class Source:
 
     def raw(self, index: int) -> Sample:
         """Item `index` before any transform. ValueError if it cannot be read."""
-        return self._read(index)
+        dataset, place = self._at(index)
+        try:
+            return dataset.raw(place)
+        except (OSError, UnreadableImageError) as error:
+            raise self._unreadable(index, error) from error
 
     def blank(self, index: int) -> Sample:
         """`raw`, but for pixels that may be blank where reading them takes long."""
-        return self._read(index, blank=True)
-
-    def _read(self, index: int, *, blank: bool = False) -> Sample:
         dataset, place = self._at(index)
         try:
-            return dataset.blank(place) if blank else dataset.raw(place)
+            return dataset.blank(place)
         except (OSError, UnreadableImageError) as error:
-            raise ValueError(f"cannot read {self._of_class(index)}: {error}") from error
+            raise self._unreadable(index, error) from error
+
+    def _unreadable(self, index: int, error: Exception) -> ValueError:
+        return ValueError(f"cannot read {self._of_class(index)}: {error}")
 
     def _of_class(self, index: int) -> str:
         """What to call an item in a message: its file, and its class as soon as that is known."""

@@ -10,7 +10,7 @@ from torch import Tensor
 def to_float(images: Tensor) -> Tensor:
     """uint8, or float in [0, 1], to float32 in [0, 1]. Raises TypeError or ValueError for anything else."""
     if images.dtype == torch.uint8:
-        return images.float().div_(255)
+        return as_float(images)
     if not images.is_floating_point():
         raise TypeError(f"images must be uint8 or float in [0, 1], got {images.dtype}.")
     images = images.float()
@@ -18,6 +18,11 @@ def to_float(images: Tensor) -> Tensor:
         low, high = images.min().item(), images.max().item()
         raise ValueError(f"float images must be in [0, 1], got values from {low:g} to {high:g}.")
     return images
+
+
+def as_float(images: Tensor) -> Tensor:
+    """uint8 to float32 in [0, 1]; float images as they are, unchecked, since resizing overshoots [0, 1] a little."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""VAEAugmentedDataset: which items become synthetic, and how a batch of them is made."""
+"""VAEAugmentedDataset: which of a dataset's items become synthetic, and where its bank comes from."""
 
 from vae_augment.wrapper.dataset import VAEAugmentedDataset
 
