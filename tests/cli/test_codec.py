@@ -36,7 +36,7 @@ def test_encoding_and_decoding_gives_what_reconstructing_gives(with_bank, ending
     assert (code, err) == (0, "")
     size = Path(f"my l.{ending}").stat().st_size
     first, *_ = out.splitlines()
-    assert first == f"9 images encoded to my l.{ending}: {size:,} bytes, {size / 9:.1f} an image. Next:"
+    assert first == f"9 images encoded to my l.{ending}: {size:,} bytes, {size / 9:.1f} per image. Next:"
     following = next(line for line in out.splitlines() if line.startswith("    vae-augment decode"))
     code, out, err = run(following.replace("vae-augment", ""))
     assert (code, out, err) == (0, "9 images of 3 classes written to my l-decoded.\n", "")
@@ -64,7 +64,7 @@ def test_images_of_another_size_where_they_are_asked_for(with_bank):
             assert image.size == (12, 12)
 
 
-@pytest.mark.filterwarnings("default:1 problems")
+@pytest.mark.filterwarnings("default:1 problem")
 def test_what_cannot_be_read_may_be_left_out(with_bank):
     Path("bars/down/broken.png").write_bytes(b"hello")
     code, _, err = run(ENCODE)
@@ -145,7 +145,7 @@ RECONSTRUCT, ANOTHER = "reconstruct bars.safetensors --data bars", "encode bars.
             f"{ANOTHER} --out bars.safetensors --overwrite",
             "--out must be another file than BANK, got bars",
         ),
-        (f"{ANOTHER} --out bars/x.parquet --overwrite", "bars/x.parquet may be some of the data"),
+        (f"{ANOTHER} --out bars/x.parquet --overwrite", "bars/x.parquet may be part of the data"),
         (f"{ANOTHER} --out l.parquet --dtype int4", "'int4' is not one of"),
         ("decode none.safetensors l.safetensors --out new", "no bank at none.safetensors"),
         (

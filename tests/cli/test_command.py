@@ -231,7 +231,7 @@ def test_what_help_says_without_importing_anything_is_so():
 
     frames, fps = option(morph, "frames"), option(morph, "fps")
     assert option(encode, "dtype").type.choices == tuple(DTYPES)
-    assert ",".join(PARTS) in option(explore, "only").help
+    assert ", ".join(PARTS) in option(explore, "only").help
     assert option(explore, "classes").default == str(CLASSES)
     assert list(DIRECTIONS["both"]) == list(pictures.DIRECTIONS)
     assert option(morph, "path").type.choices == tuple(PATHS)

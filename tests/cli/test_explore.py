@@ -31,7 +31,7 @@ def test_explore_with_data(with_bank):
 def test_some_parts_classes_and_directions(with_bank):
     assert run("explore bars.safetensors --out both --only traversals --classes 1")[0] == 0
     code, out, _ = run("explore bars.safetensors --out one --only traversals --classes 1 --directions principal")
-    assert (code, out) == (0, "1 files written to one.\n")
+    assert (code, out) == (0, "1 file written to one.\n")
     with Image.open("both/traversals-across.png") as both, Image.open("one/traversals-across.png") as one:
         assert both.width > one.width + 200
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from tests.commands import run
 from vae_augment.cli import main
-from vae_augment.cli.messages import add_options
+from vae_augment.cli.messages import add_options, counted
 from vae_augment.exceptions import DataWarning
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -98,6 +98,21 @@ def test_all_is_as_it_was_after_a_command():
 def test_each_command_takes_the_options(options):
     for name in main.commands:
         assert run(f"{name} {options} --help")[0] == 0
+
+
+def test_the_list_of_commands_shows_whole_descriptions():
+    listed = CliRunner().invoke(main, ["--help"], env={"COLUMNS": "80"}).stdout.partition("Commands:\n")[2]
+    lines = [line for line in listed.splitlines() if line.split()[0] != "say"]
+    assert [line.split()[0] for line in lines] == sorted(main.commands.keys() - {"say"})
+    assert all(line.endswith(".") and "..." not in line for line in lines)
+
+
+def test_a_number_is_written_with_its_noun():
+    assert [counted(1, "class"), counted(2, "class"), counted(2000, "image")] == [
+        "1 class",
+        "2 classes",
+        "2,000 images",
+    ]
 
 
 def test_a_line_is_not_written_into_a_progress_bar(monkeypatch):

@@ -105,7 +105,7 @@ def test_classes_without_a_common_start_are_said_to_be_cross_faded(here):
     fit(Shapes(), config=config, progress=False).save("apart.safetensors")
     code, out, _ = run("morph apart.safetensors 0 1 --out s.png")
     assert code == 0
-    assert out.startswith("These classes were not tuned from one start: their pictures are cross-faded.\n16 frames")
+    assert out.startswith("These classes were not tuned from one warm start: their pixels are cross-faded.\n16 frames")
     assert "cross-faded" not in run("morph apart.safetensors 0 0 --seed 1 --out s.png")[1]
 
 

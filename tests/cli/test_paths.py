@@ -71,7 +71,7 @@ def test_a_bank_does_not_replace_the_data(here, command):
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
     code, out, err = run(command)
     assert (code, out) == (2, "")
-    assert "is some of the data, and would be replaced. Name another file." in err
+    assert "is part of the data, and would be replaced. Name another file." in err
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
 

@@ -42,13 +42,14 @@ def test_versions_are_those_installed():
     assert not {"pytest", "ruff", "scikit-image"} & set(found)
 
 
-def test_what_is_not_installed_is_told_and_another_distribution_goes_by_its_name(monkeypatch):
-    there = {"torch": "2.6.0", "opencv-python": "4.9.0.80", "albumentations": "2.0.8", "albumentationsx": "2.1.0"}
+def test_what_is_not_installed_is_told_and_albumentationsx_if_it_is(monkeypatch):
+    there = {"torch": "2.6.0", "albumentations": "2.0.8", "albumentationsx": "2.1.0"}
     monkeypatch.setattr(packages, "installed_version", there.get)
     found = installed()
     assert {name: version for name, version in found.items() if version} == there
-    assert "opencv-python-headless" not in found
     assert (found["numpy"], found["pyarrow"]) == (None, None)
+    monkeypatch.setattr(packages, "installed_version", lambda name: None)
+    assert "albumentationsx" not in installed()
 
 
 # ---- torch ----
@@ -61,7 +62,6 @@ def test_torch_says_what_it_uses(monkeypatch):
     assert (found["error"], found["device_error"]) == ("", "")
     assert (found["threads"], facts["omp_num_threads"]) == (torch.get_num_threads(), "3")
     assert found["chosen"] == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert isinstance(found["bfloat16"], bool)
     assert len(found["devices"]) == torch.cuda.device_count()
     assert 1 <= facts["cores"] <= (os.cpu_count() or 1)
 
@@ -88,7 +88,7 @@ def test_a_torch_that_does_not_load_is_told_in_one_line(broken):
     found = examine()["torch"]
     assert found["error"].startswith("OSError: libcudart.so.13: cannot open shared object file: No such file")
     assert len(found["error"]) <= 300
-    assert (found["threads"], found["bfloat16"]) == (None, None)
+    assert found["threads"] is None
 
 
 def test_a_device_that_cannot_be_used_is_told(monkeypatch):
@@ -126,19 +126,18 @@ def test_what_torch_warns_of_is_told_once_and_not_what_is_for_developers(monkeyp
 
 
 def test_the_cache_is_told_and_not_made(tmp_path):
-    assert examine()["cache"] == {"path": str(tmp_path / "cache"), "bytes": 0, "banks": 0, "writable": True}
+    assert examine()["cache"] == {"path": str(tmp_path / "cache"), "banks": 0, "writable": True}
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_of_banks_is_counted(tmp_path):
+def test_banks_in_the_cache_are_counted():
     banks = writing.cache_folder() / "banks"
     banks.mkdir(parents=True)
-    for name, size in (("a.safetensors", 70), ("b.safetensors", 30), (".c.tmp", 5)):
-        (banks / name).write_bytes(b"x" * size)
-    (banks / "gone").symlink_to(tmp_path / "nothing")
+    for name in ("a.safetensors", "b.safetensors", ".c.tmp"):
+        (banks / name).touch()
     before = sorted(banks.iterdir())
     found = examine()["cache"]
-    assert (found["bytes"] - (banks / "gone").lstat().st_size, found["banks"], found["writable"]) == (105, 2, True)
+    assert (found["banks"], found["writable"]) == (2, True)
     assert sorted(banks.iterdir()) == before
 
 

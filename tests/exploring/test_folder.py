@@ -107,9 +107,7 @@ def test_the_command_overwrites_its_own(with_bank):
     first = contents("made")
     code, _, err = run(COMMAND)
     assert code == 2
-    assert (
-        "made is not empty: name another folder, or empty it first (or replace what was explored: --overwrite)" in err
-    )
+    assert "made is not empty: name another folder, or empty it first (or replace the exploration: --overwrite)" in err
     Path("made/notes.txt").write_text("mine")
     assert run("explore bars.safetensors --out made --only dimensions --overwrite")[0] == 0
     assert sorted(contents("made")) == ["dimensions.csv", CONTENTS, "notes.txt"]

@@ -67,7 +67,7 @@ def test_a_file_in_the_place_of_an_image_is_neither_taken_for_it_nor_replaced(wi
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--per-class 2", "made is not empty: name another folder, or empty it first (or go on with it: --resume)"),
+        ("--per-class 2", "made is not empty: name another folder, or empty it first (or continue it: --resume)"),
         ("--per-class 2 --seed 3 --resume", "made holds images of seed 0, not 3: to resume, give the same bank and"),
         ("--per-class 2 --method prior --resume", "made holds images of method "),
         ("--per-class 2 --resume --overwrite", "give resume or overwrite, not both"),

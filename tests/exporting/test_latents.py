@@ -164,7 +164,7 @@ def test_a_table_of_many_rows_comes_back(tmp_path, monkeypatch):
         ({"mean": torch.zeros(10, 4).double()}, "mean must be float32 .N, L., got torch.float64"),
         ({"mean": torch.zeros(0, 4)}, "mean must be float32"),
         ({"logvar": torch.zeros(10, 5)}, "logvar must be as mean, got torch.float32 .10, 5."),
-        ({"labels": torch.zeros(9, dtype=torch.long)}, "there must be 10 labels .int64. and names, one an image"),
+        ({"labels": torch.zeros(9, dtype=torch.long)}, "there must be 10 labels .int64. and names, one per image"),
         ({"labels": torch.zeros(10)}, "there must be 10 labels"),
         ({"names": ("a",)}, "there must be 10 labels"),
         ({"labels": torch.full((10,), 9)}, r"labels must be among the classes' \[0, 1, 2\], got 9"),

@@ -31,7 +31,7 @@ def test_overwriting_removes_an_earlier_export_and_nothing_else(made):
 def test_without_the_option_an_export_is_left(made):
     code, out, err = run(RECONSTRUCT)
     assert (code, out) == (2, "")
-    assert "made is not empty: name another folder, or empty it first (or have it removed first: --overwrite)" in err
+    assert "made is not empty: name another folder, or empty it first (or remove it first: --overwrite)" in err
     assert contents("made") == made
 
 
@@ -64,7 +64,7 @@ def test_one_that_was_ended_is_overwritten(made):
 
 def test_exports_of_either_kind_are_taken_for_such(made):
     code, _, err = run("generate bars.safetensors --out made --per-class 1")
-    assert (code, "(or have it removed first: --overwrite)" in err) == (2, True)
+    assert (code, "(or remove it first: --overwrite)" in err) == (2, True)
     code, _, err = run("generate bars.safetensors --out made --per-class 1 --resume")
     assert (code, "made holds images of method 'reconstruction', not" in err) == (2, True)
     assert contents("made") == made

@@ -51,7 +51,7 @@ def test_so_does_that_of_a_file(here, file):
     check_reproduction(f"--data {file}", f"{file} --seed")
 
 
-@pytest.mark.filterwarnings("ignore:1 problems")
+@pytest.mark.filterwarnings("ignore:1 problem")
 def test_what_was_left_out_is_left_out_again(here):
     (here / "bars" / "down" / "broken.png").write_bytes(b"no image")
     code, _, err = run("fit --data bars --on-error skip --out first.safetensors")

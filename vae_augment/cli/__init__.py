@@ -30,7 +30,7 @@ from vae_augment.printable import one_line
 
 
 class _OneLineErrors(click.Group):
-    """A command whose errors are one line: exit code 2 for what the user can mend, 1 for work that failed."""
+    """A command whose errors are one line: exit code 2 for input that the user can fix, 1 for work that failed."""
 
     @in_lines()
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
@@ -54,19 +54,15 @@ class _OneLineErrors(click.Group):
         except Exception as error:  # the command line's edge: everything ends in a message and a code
             if shows_more():
                 raise
-            _fail(str(error) or type(error).__name__, INPUT_WRONG if _is_of_input(error) else WORK_FAILED)
+            no_path = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+            wrong = no_path or isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
+            _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong else WORK_FAILED)
         else:
             sys.exit(code if isinstance(code, int) else 0)
 
 
-def _is_of_input(error: Exception) -> bool:
-    """Whether the user can mend it: a value, or a path that is none."""
-    no_path = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
-    return no_path or isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
-
-
 def _prepare_streams() -> None:
-    """Closed ones are as if they led nowhere, and what one cannot encode is written escaped."""
+    """Send what is written to closed streams nowhere, and escape characters that a stream cannot encode."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -1,9 +1,8 @@
-"""The data that a command reads beside a bank."""
+"""The data that a command reads for a bank."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,16 +19,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-@dataclass(frozen=True)
-class BankData:
-    """What was opened, and its raw images and labels numbered as the bank does."""
-
-    opened: OpenedData
-    source: Source
-
-
 def bank_data_options(*, required: bool = True, per_class: int | None = None) -> Callable[[Command], Command]:
-    """--data and what belongs to it, --part, --per-class (as many as said here, if it is not given) and --resize."""
+    """Add `data_options`, --part, --per-class, which is `per_class` if it is not given, and --resize."""
 
     def decorate(command: Command) -> Command:
         options = (
@@ -62,8 +53,11 @@ def open_bank_data(
     per_class: int | None,
     resize: bool,
     seed: int = 0,
-) -> BankData:
-    """Open what the options of `bank_data_options` name, for a bank. Raises as `open_data` and `source_for`."""
+) -> tuple[OpenedData, Source]:
+    """Open the data that `bank_data_options` name: as it is, and as raw images with the bank's labels.
+
+    Raises as `open_data` and `source_for` do.
+    """
     from vae_augment.bank.matching import source_for
     from vae_augment.data import open_data, subsample
 
@@ -71,4 +65,4 @@ def open_bank_data(
     if on_error == "skip":
         opened = without_problems(opened, bank.config)[0]
     dataset: Any = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
-    return BankData(opened, source_for(bank, dataset, resize=resize))
+    return opened, source_for(bank, dataset, resize=resize)

@@ -1,4 +1,4 @@
-"""The options that say which data, shared by the commands that read some."""
+"""Options that name the data, for all commands that read some."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = "A torchvision name such as mnist; class folders; or a .csv, .npz, .npy o
 
 
 def data_options(command: Command, *, required: bool = True) -> Command:
-    """--data, --root, --download-timeout, --on-error and --max-pixels."""
+    """Add --data, --root, --download-timeout, --on-error and --max-pixels."""
     options = (
         click.option("--data", required=required, metavar="NAME|PATH", help=DATA),
         click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset."),
@@ -25,7 +25,7 @@ def data_options(command: Command, *, required: bool = True) -> Command:
             default=300.0,
             show_default=True,
             metavar="SECONDS",
-            help="For the whole download.",
+            help="Limit of the whole download.",
         ),
         click.option(
             "--on-error",
@@ -40,7 +40,7 @@ def data_options(command: Command, *, required: bool = True) -> Command:
             default=MAX_PIXELS,
             show_default=True,
             metavar="N",
-            help="The largest image file that is decoded.",
+            help="Pixels of the largest image file that is decoded.",
         ),
     )
     for option in reversed(options):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
 
 
@@ -13,7 +14,9 @@ from vae_augment.cli.paths import check_folder
 @click.argument("bank", type=click.Path(path_type=Path))
 @click.argument("latents", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
-@click.option("--other-bank", is_flag=True, help="Decode though another bank encoded them, for example of a subset.")
+@click.option(
+    "--other-bank", is_flag=True, help="Decode latents of another bank, for example of a subset of its classes."
+)
 @click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
 def decode(bank: Path, latents: Path, out: Path, other_bank: bool, overwrite: bool) -> None:
     """Write the images of a latent file to OUT/<class>/<name>.png."""
@@ -27,4 +30,5 @@ def decode(bank: Path, latents: Path, out: Path, other_bank: bool, overwrite: bo
     loaded, read = VAEBank.load(bank), Latents.load(latents)
     with tqdm(total=len(read), unit="image", disable=None) as bar:
         done = decode_to_folder(loaded, read, out, other_bank=other_bank, overwrite=overwrite, on_images=bar.update)
-    click.echo(f"{done.total} images of {sum(map(bool, done.counts.values()))} classes written to {done.folder}.")
+    images, classes = counted(done.total, "image"), counted(sum(map(bool, done.counts.values())), "class")
+    click.echo(f"{images} of {classes} written to {done.folder}.")

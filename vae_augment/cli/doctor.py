@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from vae_augment.cli.exit_codes import WORK_FAILED
+from vae_augment.cli.messages import counted
 
 COLOURS = {"error": "red", "warning": "yellow", "note": None}
-BFLOAT16 = {None: "not known", True: "larger images are trained in it", False: "not used"}
 
 
 @click.command()
@@ -42,31 +42,22 @@ def doctor(as_json: bool) -> None:
 
 
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The name of each thing, and what is said of it."""
+    """Names and facts, a row each."""
     torch, cache = facts["torch"], facts["cache"]
+    known = torch["threads"] is not None
     yield from (("Python", facts["python"]), ("platform", facts["platform"]))
     yield from ((name, version or "not installed") for name, version in facts["versions"].items())
-    yield "", ""
     built = f"torch is built for CUDA {torch['cuda']}" if torch["cuda"] else "torch is built without CUDA"
-    known = torch["threads"] is not None
-    yield "device", f"{torch['chosen'] or 'not usable'}; {built}" if known else "not known"
-    yield from (("", f"cuda:{i}: {each['name']}, {_size(each['memory'])}") for i, each in enumerate(torch["devices"]))
-    yield "bfloat16", BFLOAT16[torch["bfloat16"]]
+    yield from (("", ""), ("device", f"{torch['chosen'] or 'not usable'}; {built}" if known else "not known"))
+    yield from (
+        ("", f"cuda:{i}: {each['name']}, {each['memory'] / 1e9:.1f} GB") for i, each in enumerate(torch["devices"])
+    )
     omp = "is not set" if facts["omp_num_threads"] is None else f"= {facts['omp_num_threads']}"
     threads = torch["threads"] if known else "not known"
     yield "threads", f"{threads} in torch, {facts['cores']} cores, OMP_NUM_THREADS {omp}"
     if facts["shared_memory"] is not None:
-        yield "shared memory", f"{_size(facts['shared_memory'])} free"
-    banks, writable = cache["banks"], "can be written" if cache["writable"] else "cannot be written"
-    yield "cache", f"{cache['path']}: {banks} bank{'s' * (banks != 1)}, {_size(cache['bytes'])}, {writable}"
+        yield "shared memory", f"{facts['shared_memory'] / 1e9:.1f} GB free"
+    writable = "can be written" if cache["writable"] else "cannot be written"
+    yield "cache", f"{cache['path']}: {counted(cache['banks'], 'bank')}, {writable}"
     for i, (place, there) in enumerate((facts["data"] or {"not known": True}).items()):
         yield "" if i else "data", place if there else f"{place} (not there)"
-
-
-def _size(count: float) -> str:
-    """Bytes in the unit that suits."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

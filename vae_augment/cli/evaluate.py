@@ -15,14 +15,18 @@ from vae_augment.config import CHOICES, FitConfig
 
 @click.command()
 @data_options
-@click.option("--test", metavar="NAME|PATH", help="Measure on its test part. [default: some of --data, held out]")
-@click.option("--bank", type=click.Path(path_type=Path), help="Fitted on --data already. [default: fit one a seed]")
-@click.option("--per-class", type=click.IntRange(min=1), help="Train on this many images of each class.")
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often to repeat it.")
-@click.option("--arms", default="none,classical,ours,ours+classical", show_default=True, help="What to compare.")
-@click.option("--steps", type=click.IntRange(min=1), help="Of each classifier's training. [default: ten epochs]")
+@click.option(
+    "--test", metavar="NAME|PATH", help="Measure on the test part of this data. [default: held-out images of --data]"
+)
+@click.option("--bank", type=click.Path(path_type=Path), help="Bank fitted on --data. [default: fit one per seed]")
+@click.option("--per-class", type=click.IntRange(min=1), help="Train on at most this many images of each class.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of repetitions.")
+@click.option(
+    "--arms", default="none,classical,ours,ours+classical", show_default=True, help="Training sets to compare."
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps of each classifier. [default: ten epochs]")
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
-@click.option("--sampling-strategy", help="The wrapper's, for example 'not majority'.")
+@click.option("--sampling-strategy", help="As of VAEAugmentedDataset, for example 'not majority'.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures here.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the differences into this PNG.")
 @click.option("--device", default="auto", show_default=True)
@@ -41,7 +45,10 @@ def evaluate(
     plot: Path | None,
     **options: Any,
 ) -> None:
-    """Train classifiers with and without augmentation, and say whether it helps on images held out."""
+    """Measure whether augmentation helps on held-out images.
+
+    Classifiers are trained with and without it.
+    """
     for option, path in (("--json", json_file), ("--plot", plot)):
         if path is not None:
             check_file(option, path, stream=True)

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
+from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
 
 DIRECTIONS = {"both": ("axes", "principal"), "axes": ("axes",), "principal": ("principal",)}
 
 
 def _number(context: click.Context, option: click.Parameter, given: str) -> int | None:
-    """A whole number of at least 1; None for "all"."""
+    """Parse a whole number of at least 1, or "all", which is None."""
     return None if given == "all" else click.IntRange(min=1)(given, option, context)
 
 
@@ -25,7 +26,7 @@ def _number(context: click.Context, option: click.Parameter, given: str) -> int 
 @click.option(
     "--only",
     metavar="PARTS",
-    help="Some of traversals,map,manifold,plane,nearest,dimensions. [default: all that can be made]",
+    help="Some of traversals, map, manifold, plane, nearest, dimensions. [default: all that can be made]",
 )
 @click.option(
     "--classes",
@@ -33,7 +34,7 @@ def _number(context: click.Context, option: click.Parameter, given: str) -> int 
     metavar="N|all",
     default="20",
     show_default=True,
-    help="How many classes pictures show, from the first.",
+    help="Number of classes in pictures, from the first.",
 )
 @click.option("--directions", type=click.Choice(tuple(DIRECTIONS)), default="both", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier exploration in OUT, and nothing else.")
@@ -49,9 +50,10 @@ def explore(
     seed: int,
     **options: Any,
 ) -> None:
-    """Show what a bank's latent spaces hold: traversals, maps, planes, nearest training images, a table.
+    """Draw and tabulate what a bank's latent spaces hold.
 
-    --data is what the bank was fitted on. Nearest training images and KL divergences need it.
+    Traversals, maps, planes, nearest training images and a table of dimensions. --data names the data that the bank
+    was fitted on; nearest training images and KL divergences need it.
     """
     check_folder("--out", out)
     from tqdm import tqdm
@@ -67,22 +69,14 @@ def explore(
     parts = None if only is None else [part.strip() for part in only.split(",")]
     chosen: dict[str, Any] = {"only": parts, "classes": classes, "directions": DIRECTIONS[directions]}
     plan = planned(loaded, images=data is not None, **chosen)
-    with filling(out):  # refused before data is read, if it is
+    with filling(out):  # a folder that is refused is refused before data is read
         check(out, plan.files(loaded), overwrite=overwrite)
     images = None
     if data is not None:
-        opened = open_bank_data(loaded, data=data, seed=seed, **options)
-        images = load_images(opened.source, loaded.image_shape)
+        images = load_images(open_bank_data(loaded, data=data, seed=seed, **options)[1], loaded.image_shape)
     with tqdm(total=len(plan.files(loaded)), unit="file", disable=None) as bar:
-        done = run(
-            loaded,
-            out,
-            data=images,
-            seed=seed,
-            overwrite=overwrite,
-            on_file=lambda name: bar.update(),
-            **chosen,
-        )
-    click.echo(f"{len(done.files)} files written to {done.folder}.")
+        chosen |= {"data": images, "seed": seed, "overwrite": overwrite}
+        done = run(loaded, out, on_file=lambda name: bar.update(), **chosen)
+    click.echo(f"{counted(len(done.files), 'file')} written to {done.folder}.")
     if data is None and parts is None:
         click.echo("With --data also: nearest training images and KL divergences.")

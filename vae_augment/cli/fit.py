@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +14,7 @@ from vae_augment.cli.check import report, without_problems
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
-from vae_augment.cli.paths import check_apart, check_file, check_folder, check_not_data, quoted
+from vae_augment.cli.paths import check_apart, check_file, check_folder, check_not_data
 from vae_augment.config import CHOICES, RANGES, FitConfig
 from vae_augment.printable import printable, shortened
 
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     "--image-size", type=click.IntRange(*RANGES["image_size"]), help="Longer side in pixels of the bank's images."
 )
 @click.option("--sharing", type=click.Choice(CHOICES["sharing"]), default="warm-start", show_default=True)
-@click.option("--no-policy", is_flag=True, help="A bank that augments only where the wrapper is told to.")
+@click.option("--no-policy", is_flag=True, help="Choose no policy: the wrapper augments only where it is told to.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--tensorboard", type=click.Path(path_type=Path), help="Log the losses into this folder meanwhile.")
-@click.option("--resume", is_flag=True, help="Go on with the same fit where it was ended, if it was.")
-@click.option("--check", is_flag=True, help="Open every image, say what there is and what is wrong, and fit nothing.")
+@click.option("--tensorboard", type=click.Path(path_type=Path), help="Folder for logs of the losses.")
+@click.option("--resume", is_flag=True, help="Continue the same fit where it was ended, if it was.")
+@click.option("--check", is_flag=True, help="Only open every image, and say what there is and what is wrong.")
 def fit(
     data: str,
     root: Path | None,
@@ -46,38 +47,32 @@ def fit(
     max_pixels: int,
     out: Path | None,
     per_class: int | None,
-    preset: str,
-    latent_dim: int | None,
-    image_size: int | None,
-    sharing: str,
     no_policy: bool,
     device: str,
     seed: int,
     tensorboard: Path | None,
     resume: bool,
     check: bool,
+    **chosen: Any,
 ) -> None:
-    """Fit one VAE per class and write a bank, and a contact sheet beside it."""
+    """Fit one VAE per class; write a bank and its contact sheet."""
     started = time.perf_counter()
-    config = FitConfig(
-        preset=preset,
-        latent_dim=latent_dim,
-        image_size=image_size,
-        sharing=sharing,
-        policy="none" if no_policy else "auto",
-    )
-    from vae_augment.data import SAMPLE_SOURCE, open_data
+    config = FitConfig(policy="none" if no_policy else "auto", **chosen)
+    from vae_augment.data import SAMPLE_SOURCE, examine, open_data
 
     if tensorboard is not None:
         check_folder("--tensorboard", tensorboard)
     if out is not None:
         _check_out(out, tensorboard)
     elif not check:
-        check_folder("--out", Path())  # the default's, whose name the data has
-    passed_over = "skip" if check else on_error
-    opened = open_data(data, root=root, timeout=download_timeout, on_error=passed_over, max_pixels=max_pixels)
+        check_folder("--out", Path())  # where the default is, which is named after the data
+    on_bad = "skip" if check else on_error
+    opened = open_data(data, root=root, timeout=download_timeout, on_error=on_bad, max_pixels=max_pixels)
     if check:
-        _check(opened, config, on_error)
+        found = examine(opened, config)
+        click.echo(report(found))
+        if found.shape is None or (found.problems and on_error == "fail"):
+            sys.exit(INPUT_WRONG)  # as a fit would
         return
     if out is None:
         out = Path(f"{opened.name}.safetensors")
@@ -92,9 +87,8 @@ def fit(
         click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
     seconds = time.perf_counter() - started
     click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
-    click.echo(
-        f"    vae-augment generate {quoted(out)} --out {quoted(out.with_suffix(''))}-generated --per-class 500\n"
-    )
+    then = ["vae-augment", "generate", str(out), "--out", f"{out.with_suffix('')}-generated", "--per-class", "500"]
+    click.echo(f"    {shlex.join(then)}\n")
     failed = [info for info in bank.class_infos if info.status == "failed"]
     for info in failed:
         click.echo(f"vae-augment: error: class '{shortened(info.name)}' failed: {printable(info.note)}.", err=True)
@@ -103,7 +97,7 @@ def fit(
 
 
 def _check_out(out: Path, tensorboard: Path | None) -> None:
-    """Raise, before any work is done, if a bank and its sheet cannot be written there, apart from the log."""
+    """Raise, before any work is done, if the bank, its sheet and the log cannot be written to paths of their own."""
     check_file("--out", out)
     if out.suffix == ".png":
         raise ValueError(
@@ -115,16 +109,6 @@ def _check_out(out: Path, tensorboard: Path | None) -> None:
         raise ValueError(
             f"--out: the contact sheet {sheet} beside the bank must be a file, it is a folder. Name another bank."
         )
-
-
-def _check(opened: OpenedData, config: FitConfig, on_error: str) -> None:
-    """Say what there is, and end with a code that tells whether a fit would fail."""
-    from vae_augment.data import examine
-
-    found = examine(opened, config)
-    click.echo(report(found))
-    if found.shape is None or (found.problems and on_error == "fail"):
-        sys.exit(INPUT_WRONG)
 
 
 def _fit_and_write(
@@ -156,28 +140,23 @@ def _fit_and_write(
     if bank is None:
         if not resume:
             discard(unfinished)
-        bank = fit_bank(
-            dataset, config=config, device=device, seed=seed, checkpoint=unfinished, tensorboard=tensorboard
-        )
-        name = opened.name.encode(errors="backslashreplace").decode()  # of a file, whose name may be no Unicode
-        bank = bank.with_data(name=name, source=opened.source, key=key)
-        if left_out:
-            bank = bank.with_data(skipped=left_out)
-        if per_class is not None:
-            bank = bank.with_data(per_class=per_class)
-        if opened.ending:
-            bank = bank.with_data(ending=opened.ending)
+        options: dict[str, Any] = {"device": device, "checkpoint": unfinished, "tensorboard": tensorboard}
+        bank = fit_bank(dataset, config=config, seed=seed, **options)
+        name = opened.name.encode(errors="backslashreplace").decode()  # a file's name may be no Unicode
+        known = {"skipped": left_out, "per_class": per_class, "ending": opened.ending}
+        given = {entry: value for entry, value in known.items() if value}
+        bank = bank.with_data(name=name, source=opened.source, key=key, **given)
         bank.save(out)
     shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
     drawn = contact_sheet_png(bank, shown, seed=seed)
-    if not sheet.is_file() or sheet.read_bytes() != drawn:  # what is done already stays untouched
+    if not sheet.is_file() or sheet.read_bytes() != drawn:  # a finished file stays untouched
         atomic_write(sheet, drawn)
     discard(unfinished)
     return bank
 
 
 def _finished(out: Path, key: str) -> VAEBank | None:
-    """The bank of this very fit, if it is there."""
+    """The bank at a path, if it is of the fit of this key; else None."""
     from vae_augment.bank import VAEBank
 
     try:

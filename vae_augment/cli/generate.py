@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from vae_augment.cli.messages import counted
 
 
 @click.command()
 @click.argument("bank", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
 @click.option("--per-class", type=click.IntRange(min=1), help="Images of each class. [default: 500]")
-@click.option("--count", type=click.IntRange(min=1), help="Instead, images in all, split evenly.")
+@click.option("--count", type=click.IntRange(min=1), help="Images in all instead, split evenly.")
 @click.option("--method", help="exemplar, gaussian or prior. [default: the bank's policy]")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--workers", type=click.IntRange(min=0), help="Processes. [default: one a core, for many images]")
-@click.option("--resume", is_flag=True, help="Go on where it was ended; whole files are kept.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes. [default: one per core for many images]")
+@click.option("--resume", is_flag=True, help="Continue an export that was ended; whole files are kept.")
 @click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
 @click.option("--device", default="cpu", show_default=True, help="PNGs take longer to encode than to draw.")
 def generate(
@@ -23,14 +26,13 @@ def generate(
     out: Path,
     per_class: int | None,
     count: int | None,
-    method: str | None,
-    seed: int,
-    workers: int | None,
-    resume: bool,
-    overwrite: bool,
     device: str,
+    **options: Any,
 ) -> None:
-    """Write generated images to OUT/<class>/<number>.png, with a manifest."""
+    """Write generated images to OUT/<class>/<number>.png.
+
+    OUT/manifest.json says how many there are of each class, and how they were drawn.
+    """
     from tqdm import tqdm
 
     from vae_augment.bank import VAEBank
@@ -40,16 +42,5 @@ def generate(
     loaded = VAEBank.load(bank, device=choose_device(device))
     total = sum(counts_per_class(len(loaded.classes), per_class=per_class, count=count))
     with tqdm(total=total, unit="image", disable=None) as bar:
-        done = export(
-            loaded,
-            out,
-            per_class=per_class,
-            count=count,
-            method=method,
-            seed=seed,
-            workers=workers,
-            resume=resume,
-            overwrite=overwrite,
-            on_images=bar.update,
-        )
-    click.echo(f"{done.total} images of {len(done.counts)} classes written to {done.folder}.")
+        done = export(loaded, out, per_class=per_class, count=count, on_images=bar.update, **options)
+    click.echo(f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}.")

@@ -30,7 +30,7 @@ def info(bank: Path) -> None:
     click.echo(
         f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"
     )
-    click.echo(f"again     {printable(reproduction(loaded))}")
+    click.echo(f"command   {printable(reproduction(loaded))}")
     click.echo(
         f"policy    p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}, "
         f"keep_detail {policy.keep_detail}, method {policy.method}, moves {policy.moves}: {printable(policy.origin)}\n"
@@ -50,20 +50,13 @@ def _quality(figures: dict[str, Any]) -> str:
 
 
 def class_table(bank: VAEBank) -> str:
-    """A row per class: images, steps, reconstruction, KL, active dimensions, status."""
+    """A table of classes: images, steps, reconstruction error, KL divergence, active dimensions, status."""
     from tabulate import tabulate
 
-    rows = [
-        (
-            shortened(i.name),
-            i.images,
-            i.steps,
-            f"{i.rmse:.4f}",
-            f"{i.kl:.1f}",
-            i.active,
-            i.status + (f": {printable(i.note)}" * bool(i.note)),
-        )
-        for i in bank.class_infos
-    ]
+    rows = []
+    for each in bank.class_infos:
+        status = f"{each.status}: {printable(each.note)}" if each.note else each.status
+        figures = f"{each.rmse:.4f}", f"{each.kl:.1f}", each.active
+        rows.append((shortened(each.name), each.images, each.steps, *figures, status))
     headers = ("class", "images", "steps", "RMSE (train)", "KL (nats)", "active dims", "status")
     return tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * 5, "left"))

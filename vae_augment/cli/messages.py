@@ -1,4 +1,4 @@
-"""What a command says on standard error besides errors: log and warnings, a line each; more by -v, less by -q."""
+"""Log and warnings of a command on standard error, a line each; more of them by -v, fewer by -q."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOG = logging.getLogger("vae_augment")
 
 @contextmanager
 def in_lines() -> Iterator[None]:
-    """While a command runs, its log and its warnings are lines on standard error; afterwards all is as it was."""
+    """Write log and warnings as lines on standard error while a command runs; afterwards all is as it was."""
     level, handler = LOG.level, _Echo()
     LOG.addHandler(handler)
     LOG.setLevel(logging.WARNING)
@@ -34,8 +34,13 @@ def in_lines() -> Iterator[None]:
 
 
 def shows_more() -> bool:
-    """Whether -v was given."""
+    """Tell if -v was given."""
     return LOG.isEnabledFor(logging.INFO)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun: "1 class", "2,000 images"."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def add_options(command: click.Command) -> None:
@@ -45,27 +50,23 @@ def add_options(command: click.Command) -> None:
             ["-v", "--verbose"],
             count=True,
             expose_value=False,
-            callback=_be_verbose,
+            callback=_set_level,
             help="Say what is done, and show tracebacks; -vv for more.",
         ),
         click.Option(
             ["-q", "--quiet"],
             is_flag=True,
             expose_value=False,
-            callback=_be_quiet,
+            callback=_set_level,
             help="Show no warnings, only errors.",
         ),
     ]
 
 
-def _be_verbose(context: click.Context, option: click.Parameter, count: int) -> None:
-    if count:
-        LOG.setLevel(logging.INFO if count == 1 else logging.DEBUG)
-
-
-def _be_quiet(context: click.Context, option: click.Parameter, given: bool) -> None:
+def _set_level(context: click.Context, option: click.Parameter, given: int) -> None:
+    """Set the level that -v, -vv or -q asks for; `given` is how often."""
     if given:
-        LOG.setLevel(logging.ERROR)
+        LOG.setLevel(logging.ERROR if option.name == "quiet" else logging.INFO if given == 1 else logging.DEBUG)
 
 
 class _Echo(logging.Handler):
@@ -84,7 +85,7 @@ def _show_warning(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    """In place of `warnings.showwarning`: which warnings there are is still told by -W and PYTHONWARNINGS."""
+    """Replace `warnings.showwarning`; -W and PYTHONWARNINGS still decide which warnings are given."""
     if not LOG.isEnabledFor(logging.WARNING):
         return
     if not issubclass(category, VAEAugmentWarning):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from vae_augment.bank import VAEBank
 
-LABEL = re.compile(r"-?[0-9]{1,19}")
 LISTED = 20  # classes in an error
 
 
@@ -30,12 +28,12 @@ LISTED = 20  # classes in an error
 @click.option("--animation", type=click.Path(path_type=Path), help="The frames as a .gif or .webp, too.")
 @click.option("--frames", type=click.IntRange(2, 240), default=16, show_default=True)
 @click.option("--path", type=click.Choice(("linear", "spherical")), default="linear", show_default=True)
-@click.option("--class-a", metavar="CLASS", help="Of the image file A. [default: its folder's name]")
-@click.option("--class-b", metavar="CLASS", help="Of the image file B. [default: its folder's name]")
+@click.option("--class-a", metavar="CLASS", help="Class of the image file A. [default: its folder's name]")
+@click.option("--class-b", metavar="CLASS", help="Class of the image file B. [default: its folder's name]")
 @click.option("--resize", is_flag=True, help="Take images of another size than the bank's data.")
-@click.option("--fps", type=click.FloatRange(1, 50), help="Frames a second of the animation. [default: 12]")
-@click.option("--ping-pong", is_flag=True, help="The animation goes there and back.")
-@click.option("--seed", type=int, help="Draw a new image of a class that A or B names, not its mean.")
+@click.option("--fps", type=click.FloatRange(1, 50), help="Frames per second of the animation. [default: 12]")
+@click.option("--ping-pong", is_flag=True, help="Play the animation forward and back.")
+@click.option("--seed", type=int, help="Draw a new image of a class A or B, instead of its mean.")
 def morph(
     bank: Path,
     a: str,
@@ -51,7 +49,10 @@ def morph(
     ping_pong: bool,
     seed: int | None,
 ) -> None:
-    """Draw a smooth path from A to B, each an image file or a class of the bank, by its name or its label."""
+    """Draw a smooth path from A to B as a strip of frames.
+
+    A and B are each an image file, or a class of the bank by its name or its label.
+    """
     _check_outputs(out, animation, fps, ping_pong)
     check_apart({"--out": out, "--animation": animation}, {"BANK": bank, "A": a, "B": b})
     check_png("--out", out)
@@ -63,7 +64,7 @@ def morph(
     from vae_augment.model.devices import single_thread
 
     loaded = VAEBank.load(bank)
-    with single_thread():  # the same bytes on any number of them
+    with single_thread():  # the same bytes on any number of threads
         label_a, z_a = _end(loaded, "A", a, class_a, resize, seed)
         label_b, z_b = _end(loaded, "B", b, class_b, resize, seed)
         if label_a == label_b and bool((z_a == z_b).all()):
@@ -76,13 +77,13 @@ def morph(
     for target, content in written.items():
         atomic_write(target, content)
     if not shares_start(loaded, label_a, label_b):
-        click.echo("These classes were not tuned from one start: their pictures are cross-faded.")
+        click.echo("These classes were not tuned from one warm start: their pixels are cross-faded.")
     there = " and ".join(map(str, written))
     click.echo(f"{frames} frames from {shortened(names[0])} to {shortened(names[1])} written to {there}.")
 
 
 def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_pong: bool) -> None:
-    """Raise, before any work is done, if what is asked for cannot be written."""
+    """Raise, before any work is done, if the strip or the animation cannot be written."""
     check_file("--out", out, stream=True)
     if animation is None and (fps is not None or ping_pong):
         raise ValueError("--fps and --ping-pong are of an animation: name its file by --animation.")
@@ -97,7 +98,9 @@ def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_po
 
 
 def _end(bank: VAEBank, side: str, given: str, named: str | None, resize: bool, seed: int | None) -> tuple[int, Tensor]:
-    """The class's label and the code [L] of what A or B is: a class, or an image file, perhaps with its class named."""
+    """Label and latent code [L] of an end of the path: a class, or an image file, whose class may be `named`."""
+    from vae_augment.bank.matching import namings
+
     label = _label(bank, given) if named is None else None
     if label is not None:
         return label, _code_of_class(bank, side, label, seed)
@@ -109,7 +112,9 @@ def _end(bank: VAEBank, side: str, given: str, named: str | None, resize: bool, 
         )
     if file.is_dir():
         raise ValueError(f"{side} must be an image file or a class of the bank, {given} is a folder.")
-    label = _label_of_folder(bank, file) if named is None else _label(bank, named)
+    folder = Path(os.path.abspath(file)).parent.name  # a class's name, or its folder's in an export
+    of_folder = next((labels[folder] for labels in namings(bank) if folder in labels), None)
+    label = of_folder if named is None else _label(bank, named)
     if label is None:
         what = "its folder has no class's name" if named is None else f"got {named!r}"
         raise ValueError(f"--class-{side.lower()} must say which class {given} is of: {what}; {_known(bank)}.")
@@ -117,28 +122,18 @@ def _end(bank: VAEBank, side: str, given: str, named: str | None, resize: bool, 
 
 
 def _known(bank: VAEBank) -> str:
-    """What classes there are, for an error."""
+    """The bank's classes, for an error."""
     more = ", ..." * (len(bank.classes) > LISTED)
     return f"the bank has {', '.join(map(shortened, bank.classes[:LISTED]))}{more}"
 
 
 def _label(bank: VAEBank, text: str) -> int | None:
-    """Of the class that a text names, or whose label it is; None if there is none."""
-    if text in bank.class_to_idx:
-        return bank.class_to_idx[text]
-    return int(text) if LABEL.fullmatch(text) and int(text) in bank.row_of else None
-
-
-def _label_of_folder(bank: VAEBank, file: Path) -> int | None:
-    """Of the class that the folder of a file is named after, as `generate` names folders or by its own name."""
-    from vae_augment.bank.matching import namings
-
-    folder = Path(os.path.abspath(file)).parent.name
-    return next((labels[folder] for labels in namings(bank) if folder in labels), None)
+    """The label of the class that a text names, or that it is; None if there is none."""
+    return bank.class_to_idx.get(text, {str(label): label for label in bank.row_of}.get(text))
 
 
 def _code_of_class(bank: VAEBank, side: str, label: int, seed: int | None) -> Tensor:
-    """The mean of the codes of a class's images, which decodes to its clearest picture; or a new one."""
+    """The mean code [L] of a class, which decodes to its clearest image; with a seed, a newly drawn one."""
     import torch
 
     from vae_augment.seeding import generator
@@ -152,7 +147,7 @@ def _code_of_class(bank: VAEBank, side: str, label: int, seed: int | None) -> Te
 
 
 def _code_of_file(bank: VAEBank, side: str, file: Path, label: int, resize: bool) -> Tensor:
-    """The posterior mean of an image file, which is read as those of a dataset are."""
+    """The posterior mean [L] of an image file, which is read as the files of a dataset are."""
     import torch
 
     from vae_augment.bank.matching import source_for

@@ -1,9 +1,8 @@
-"""Paths that command lines name."""
+"""Checks of the paths on a command line."""
 
 from __future__ import annotations
 
 import errno
-import shlex
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,9 +15,9 @@ def check_file(option: str, path: Path, *, stream: bool = False) -> None:
     """Raise, before any work is done, if no file can be written to the path that an option names.
 
     Args:
-        option: its name.
+        option: the option's name.
         path: the file, or a link to it.
-        stream: whether it may be a device or a pipe, such as /dev/stdout.
+        stream: True: it may be a device or a pipe, such as /dev/stdout.
     """
     try:
         target = path.resolve()
@@ -38,13 +37,13 @@ def check_file(option: str, path: Path, *, stream: bool = False) -> None:
 
 
 def check_png(option: str, path: Path) -> None:
-    """Raise ValueError if a file that will hold a PNG is named otherwise; no ending will do, as of /dev/stdout."""
+    """Raise ValueError if the name of a PNG file ends otherwise; it may have no ending, as /dev/stdout has none."""
     if path.suffix.lower() not in ("", ".png"):
         raise ValueError(f"{option} must end in .png, which it will hold, got {path}.")
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """Raise, before any work is done, if no file can be written into a folder, or into one that is made for it."""
+    """Raise, before any work is done, if a folder, or one that must be made, cannot be written into."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise FileExistsError(f"{option}: {there} must be a folder, it is a file.")
@@ -56,11 +55,11 @@ def check_folder(option: str, folder: Path) -> None:
 
 
 def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | str | None]) -> None:
-    """Raise ValueError if what is written would replace what is read, or something else that is written.
+    """Raise ValueError if an output would replace an input or another output.
 
     Args:
-        outputs: the path of each option that names a file to be written; None: it is not given.
-        inputs: likewise of files that are read.
+        outputs: paths of files to be written, by option; None: not given.
+        inputs: paths of files to be read, by option; None: not given.
     """
     taken = {Path(path).resolve(): option for option, path in inputs.items() if path is not None}
     for option, path in outputs.items():
@@ -72,13 +71,8 @@ def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | 
 
 
 def check_not_data(written: Iterable[Path], data: str, dataset: object) -> None:
-    """Raise ValueError if one of the files to be written, by --out, is a file of the data that is read."""
+    """Raise ValueError if a file that --out writes is a file of the data."""
     files = [Path(data), *(Path(file) for file, _ in getattr(dataset, "samples", ()))]
     for path in filter(Path.is_file, written):
         if any(file.name == path.name and file.is_file() and file.samefile(path) for file in files):
-            raise ValueError(f"--out: {path} is some of the data, and would be replaced. Name another file.")
-
-
-def quoted(path: Path) -> str:
-    """A path as a shell takes it."""
-    return shlex.quote(str(path))
+            raise ValueError(f"--out: {path} is part of the data, and would be replaced. Name another file.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
+from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
 from vae_augment.printable import shortened
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
 @click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
 def reconstruct(bank: Path, out: Path, overwrite: bool, **data: Any) -> None:
-    """Write each image as the bank sees it to OUT/<class>/<name>.png, and say how near it is.
+    """Write reconstructed images, and print their errors.
 
-    An image is encoded to its posterior mean and decoded. RMSE is of pixels in 0..1 at the bank's size, PSNR that of
-    the same error.
+    Each image is encoded to its posterior mean and decoded, to OUT/<class>/<name>.png. RMSE is of pixels in 0..1 at
+    the bank's size, and PSNR is of that RMSE.
     """
     check_folder("--out", out)
     from tqdm import tqdm
@@ -33,15 +34,16 @@ def reconstruct(bank: Path, out: Path, overwrite: bool, **data: Any) -> None:
     from vae_augment.exporting.codec import reconstruct_to_folder
 
     loaded = VAEBank.load(bank)
-    source = open_bank_data(loaded, **data).source
+    source = open_bank_data(loaded, **data)[1]
     with tqdm(total=len(source), unit="image", disable=None) as bar:
         done = reconstruct_to_folder(loaded, source, out, overwrite=overwrite, on_images=bar.update)
     click.echo(_table(done))
-    click.echo(f"\n{done.whole.images} images of {len(done.classes)} classes written to {done.folder}.")
+    images, classes = counted(done.whole.images, "image"), counted(len(done.classes), "class")
+    click.echo(f"\n{images} of {classes} written to {done.folder}.")
 
 
 def _table(done: Reconstruction) -> str:
-    """A row a class, and one of all."""
+    """A row per class, and one for all images."""
     from tabulate import tabulate
 
     rows = [

@@ -20,20 +20,16 @@ PER_CLASS = 200  # images read: more than the page shows
 @click.argument("bank", type=click.Path(path_type=Path))
 @bank_data_options(required=False, per_class=PER_CLASS)
 @click.option(
-    "--evaluation", type=click.Path(path_type=Path), help="What `evaluate --json` wrote, to show its verdict."
+    "--evaluation", type=click.Path(path_type=Path), help="File of `evaluate --json`, whose verdict is shown."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The page. [default: BANK with .html]")
+@click.option("--out", type=click.Path(path_type=Path), help="File of the page. [default: BANK with .html]")
 @click.option("--seed", type=int, default=0, show_default=True)
-def report(
-    bank: Path,
-    data: str | None,
-    evaluation: Path | None,
-    out: Path | None,
-    seed: int,
-    **options: Any,
-) -> None:
-    """Write one HTML file that shows what a bank has learned; it opens from disk and loads nothing."""
-    out = bank.parent / f"{bank.stem}.html" if out is None else out  # of a path without a name, too
+def report(bank: Path, data: str | None, evaluation: Path | None, out: Path | None, seed: int, **options: Any) -> None:
+    """Write one HTML page that shows what a bank has learned.
+
+    It opens from disk and loads nothing.
+    """
+    out = bank.parent / f"{bank.stem}.html" if out is None else out  # with_suffix refuses a path without a name
     check_file("--out", out)
     check_apart({"--out": out}, {"BANK": bank, "--data": data, "--evaluation": evaluation})
     from vae_augment.bank import VAEBank
@@ -45,16 +41,16 @@ def report(
     found = None if evaluation is None else _evaluation(evaluation)
     images = None
     if data is not None:
-        opened = open_bank_data(loaded, data=data, seed=seed, **options)
-        check_not_data([out], data, opened.opened.dataset)
-        images = load_images(opened.source, loaded.image_shape)
+        opened, source = open_bank_data(loaded, data=data, seed=seed, **options)
+        check_not_data([out], data, opened.dataset)
+        images = load_images(source, loaded.image_shape)
     page = report_html(loaded, data=images, evaluation=found, seed=seed).encode()
     atomic_write(out, page)
     click.echo(f"{out} written, {len(page) / 1e6:.1f} MB.")
 
 
 def _evaluation(path: Path) -> Evaluation:
-    """Raises FileNotFoundError or ValueError if there is none at the path."""
+    """Read an evaluation. Raises FileNotFoundError or ValueError if there is none at the path."""
     from vae_augment.evaluation.result import Evaluation
     from vae_augment.files.untrusted_json import MAX_BYTES
 

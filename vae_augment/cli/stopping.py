@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command within two seconds, and it says how to go on."""
+"""End of a command within two seconds of Ctrl-C or SIGTERM, with the command line that resumes it."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ import click
 from vae_augment.cli.exit_codes import WORK_FAILED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE = 1.0  # seconds, in which a command must have come to its end by itself
-WORKERS_END = 0.3  # seconds in all, in which workers must have come to theirs
+GRACE = 1.0  # seconds that a command has to end by itself
+WORKERS_END = 0.3  # seconds that all its workers have to end
 RESUMED = ("fit", "generate")  # commands that have --resume
 
 
 @contextmanager
 def stopped_by_signals(resume: str) -> Iterator[None]:
-    """End the process when a signal comes meanwhile, and say its name and `resume`.
+    """End the process when a signal comes meanwhile, and print the signal's name and `resume`.
 
-    KeyboardInterrupt gives the command time to put away what it has begun. Nothing that it writes is ever half-written
-    under its own name, so it can be ended anywhere when that time is over.
+    KeyboardInterrupt gives the command time to clean up. When that time is over it can be ended anywhere: files have
+    their own names only when they are whole.
     """
-    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield
         return
     owner, timers = os.getpid(), list[threading.Timer]()
 
     def stop(number: int, frame: Any) -> None:
-        if os.getpid() != owner:  # a worker, which its parent ends
+        if os.getpid() != owner:  # a worker: its parent ends it
             if number == signal.SIGTERM:
                 os._exit(WORK_FAILED)
             return
         for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)  # a second one ends it at once
+            signal.signal(each, signal.SIG_DFL)  # a second signal ends the process at once
         message = f"stopped by {signal.Signals(number).name}.{resume}"
-        timers.append(threading.Timer(GRACE, _end_now, [message]))  # somebody may swallow the exception, or take long
+        timers.append(threading.Timer(GRACE, _end_now, [message]))  # the exception may be swallowed, or take long
         timers[0].daemon = True
         timers[0].start()
         raise KeyboardInterrupt
@@ -48,7 +48,7 @@ def stopped_by_signals(resume: str) -> Iterator[None]:
     before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
         yield
-    except click.Abort:  # what click makes of KeyboardInterrupt
+    except click.Abort:  # click's name for KeyboardInterrupt
         for timer in timers:
             timer.cancel()
             _end_now(*timer.args)
@@ -59,13 +59,13 @@ def stopped_by_signals(resume: str) -> Iterator[None]:
 
 
 def _end_now(message: str) -> NoReturn:
-    """From any thread, without waiting for anything: taking down an interpreter with torch is more than a second."""
+    """End the process from any thread at once: an interpreter with torch takes more than a second to shut down."""
     import multiprocessing
 
     workers = multiprocessing.active_children()
     for worker in workers:
         worker.terminate()
-    for worker in workers:  # none goes on beside a command that resumes
+    for worker in workers:  # none may write beside the command that resumes
         worker.join(WORKERS_END / len(workers))
         worker.kill()
     os.write(2, f"\nvae-augment: error: {message}\n".encode())
@@ -73,12 +73,12 @@ def _end_now(message: str) -> NoReturn:
 
 
 def how_to_resume(arguments: Sequence[str]) -> str:
-    """The command line that goes on where one was ended, in a sentence; "" for commands that have nothing to resume."""
+    """A sentence with the command line that resumes this one; "" for commands that cannot be resumed."""
     at = next((place for place, argument in enumerate(arguments) if not argument.startswith("-")), None)
     if at is None or arguments[at] not in RESUMED:
         return ""
-    end = arguments.index("--", at) if "--" in arguments[at:] else len(arguments)  # of the options
-    if "--check" in arguments[at:end]:  # which keeps nothing
+    end = arguments.index("--", at) if "--" in arguments[at:] else len(arguments)  # end of the options
+    if "--check" in arguments[at:end]:  # it keeps nothing
         return ""
     options = [argument for argument in arguments[:end] if argument not in ("--resume", "--overwrite")]
     again = [*options, "--resume", *arguments[end:]]

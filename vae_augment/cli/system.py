@@ -17,29 +17,24 @@ from vae_augment.files.writing import cache_folder, check_writable
 from vae_augment.printable import one_line
 from vae_augment.transforms import requirement as packages
 
-EXTRAS = ("compat", "parquet", "tensorboard")  # those that are not for developers
-SAME_AS = {  # distributions of the same modules
-    "opencv-python-headless": ("opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
-    "albumentations": ("albumentationsx",),
-}
+EXTRAS = ("compat", "parquet", "tensorboard")  # the extras for users
 SHARED_MEMORY = Path("/dev/shm")
 LEAST_SHARED_MEMORY = 512 * 2**20  # bytes: an ImageFolder's pixels take half of it
 SEVERITIES = ERROR, WARNING, NOTE = "error", "warning", "note"  # does not work; may not; is slower than it could be
-TORCH = {
+TORCH: dict[str, Any] = {
     "error": "",  # why torch or torchvision cannot be imported
-    "said": (),  # warnings that they gave
+    "said": (),  # their warnings
     "cuda": None,  # the version that torch is built for
     "threads": None,  # None: not even torch is imported
-    "devices": (),  # name and bytes of memory of each of CUDA
+    "devices": (),  # name and bytes of memory of each CUDA device
     "places": (),  # folders where datasets are looked for by name
     "chosen": None,  # the device that "auto" stands for
     "device_error": "",  # why it cannot be used
-    "bfloat16": None,  # True: larger images are trained in it there
 }
 
 
 class Problem(NamedTuple):
-    """What is wrong, with a package, "device", "threads", "cache" or "shared memory", how badly, and what to do."""
+    """A problem with a package, "device", "threads", "cache" or "shared memory", and what to do about it."""
 
     subject: str
     severity: str
@@ -48,8 +43,12 @@ class Problem(NamedTuple):
 
 
 def examine() -> dict[str, Any]:
-    """Look at the machine that this runs on, and change nothing on it."""
-    torch = _examine_torch()
+    """Facts about this machine, which is left as it is."""
+    torch, folder, writable = _examine_torch(), cache_folder(), False
+    banks = sum(name.endswith(".safetensors") for *_, names in os.walk(folder) for name in names)
+    with suppress(OSError):
+        check_writable(folder)
+        writable = True
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -58,71 +57,45 @@ def examine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "nvidia": shutil.which("nvidia-smi") is not None,
-        "cache": _examine_folder(cache_folder()),
+        "cache": {"path": str(folder), "banks": banks, "writable": writable},
         "data": {place: Path(place).is_dir() for place in torch["places"]},
         "shared_memory": shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None,
     }
 
 
 def installed() -> dict[str, str | None]:
-    """The version of each package that is used, or may be; another distribution of it goes by its own name."""
-    found: dict[str, str | None] = {}
-    for name in packages.requirements(*EXTRAS):
-        versions = {other: packages.installed_version(other) for other in (name, *SAME_AS.get(name, ()))}
-        there: dict[str, str | None] = {other: version for other, version in versions.items() if version}
-        found |= there or {name: None}
-    return found
+    """The version of each package that is used, or may be; of albumentationsx, which is in the way, if it is there."""
+    names = [*packages.requirements(*EXTRAS), "albumentationsx"]
+    found = {name: packages.installed_version(name) for name in names}
+    return {name: version for name, version in found.items() if version or name != "albumentationsx"}
 
 
 def _examine_torch() -> dict[str, Any]:
-    """The entries of `TORCH`, as far as it gets where something is broken."""
+    """Entries of `TORCH`; where something is broken, those behind it keep their values there."""
     found = dict(TORCH)
-    with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", UserWarning)  # the others are for developers
+    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as given:
         try:
-            _ask_torch(found)
+            torch = import_module("torch")
+            found |= {"cuda": torch.version.cuda, "threads": torch.get_num_threads()}
+            import_module("torchvision")
+            from vae_augment.data import places
+            from vae_augment.model.devices import choose_device
+
+            properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+            found["devices"] = [{"name": each.name, "memory": each.total_memory} for each in properties]
+            found["places"] = list(map(str, places()))
+            try:
+                found["chosen"] = choose_device("auto").type
+            except ValueError as error:
+                found["device_error"] = str(error)
         except Exception as error:  # whatever a broken installation raises
-            found["error"] = _sentence(f"{type(error).__name__}: {error}")
-    return {**found, "said": list(dict.fromkeys(_sentence(str(warning.message)) for warning in given))}
-
-
-def _sentence(text: str) -> str:
-    return one_line(text, 300).rstrip(".")  # a full stop is put behind it
-
-
-def _ask_torch(found: dict[str, Any]) -> None:
-    torch = import_module("torch")
-    found |= {"cuda": torch.version.cuda, "threads": torch.get_num_threads()}
-    import_module("torchvision")
-    from vae_augment.data import places
-    from vae_augment.model.devices import choose_device, computes_bfloat16
-
-    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    found["devices"] = [{"name": each.name, "memory": each.total_memory} for each in properties]
-    found["places"] = list(map(str, places()))
-    try:
-        device = choose_device("auto")
-        found |= {"chosen": device.type, "bfloat16": computes_bfloat16(device)}
-    except ValueError as error:
-        found["device_error"] = str(error)
-
-
-def _examine_folder(folder: Path) -> dict[str, Any]:
-    files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
-    size, writable = 0, False
-    for file in files:
-        with suppress(OSError):  # another process may remove some
-            size += file.lstat().st_size
-    with suppress(OSError):
-        check_writable(folder)
-        writable = True
-    banks = sum(file.suffix == ".safetensors" for file in files)
-    return {"path": str(folder), "bytes": size, "banks": banks, "writable": writable}
+            found["error"] = one_line(f"{type(error).__name__}: {error}", 300).rstrip(".")
+    said = [str(warning.message) for warning in given if issubclass(warning.category, UserWarning)]
+    return {**found, "said": list(dict.fromkeys(one_line(text, 300).rstrip(".") for text in said))}
 
 
 def diagnose(facts: dict[str, Any]) -> list[Problem]:
-    """All that is wrong, the worst first."""
+    """All problems, the worst first."""
     found = [*_of_packages(facts["versions"]), *_of_torch(facts), *_of_resources(facts)]
     return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
 
@@ -130,13 +103,11 @@ def diagnose(facts: dict[str, Any]) -> list[Problem]:
 def _of_packages(versions: dict[str, str | None]) -> Iterator[Problem]:
     needed = packages.requirements()
     for name, requirement in needed.items():
-        there = {other: versions.get(other) for other in (name, *SAME_AS.get(name, ())) if versions.get(other)}
-        for other, version in (there or {name: None}).items():
-            wanted = packages.with_versions(requirement, other)
-            if name == "albumentations" or (version and packages.is_met(requirement, version)):
-                continue  # albumentations: only the adapter needs it
-            text = f"{other} is {version}, and {wanted} is needed." if version else f"{name} is not installed."
-            yield Problem(other, ERROR, text, f'pip install "{wanted}"')
+        version, wanted = versions.get(name), packages.with_versions(requirement)
+        if name == "albumentations" or (version and packages.is_met(requirement, version)):
+            continue  # albumentations: only the adapter needs it
+        text = f"{name} is {version}, and {wanted} is needed." if version else f"{name} is not installed."
+        yield Problem(name, ERROR, text, f'pip install "{wanted}"')
     if not needed:
         text = "vae-augment is not installed: which packages it needs is not known."
         yield Problem("vae-augment", WARNING, text, "Install the folder that it runs from: pip install FOLDER")
@@ -148,9 +119,8 @@ def _of_packages(versions: dict[str, str | None]) -> Iterator[Problem]:
 def _of_torch(facts: dict[str, Any]) -> Iterator[Problem]:
     torch, versions = facts["torch"], facts["versions"]
     if torch["error"] and versions.get("torch") and versions.get("torchvision"):
-        name, beside = (
-            ("torch", "") if torch["threads"] is None else ("torchvision", f" beside torch {versions['torch']}")
-        )
+        name = "torch" if torch["threads"] is None else "torchvision"
+        beside = f" beside torch {versions['torch']}" if name == "torchvision" else ""
         text = f"{name} {versions[name]} does not import{beside}: {torch['error']}."
         fix = "pip install --upgrade --force-reinstall torch torchvision"
         yield Problem(name, ERROR, text, f"Install two that were built for each other, from one index: {fix}")
@@ -160,10 +130,9 @@ def _of_torch(facts: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("device", ERROR, torch["device_error"], "Free or repair the device, or give device='cpu'.")
     if facts["nvidia"] and torch["threads"] and not torch["error"] and not torch["devices"]:
         text = "torch sees no CUDA device, though there is an NVIDIA driver: all is done on the CPU."
-        fix = "See what nvidia-smi prints, and CUDA_VISIBLE_DEVICES."
-        if torch["cuda"] is None:
-            fix = "This torch is built without CUDA; https://pytorch.org/get-started names others."
-        yield Problem("device", NOTE, text, fix)
+        without = "This torch is built without CUDA; https://pytorch.org/get-started names others."
+        seen = "See what nvidia-smi prints, and CUDA_VISIBLE_DEVICES."
+        yield Problem("device", NOTE, text, seen if torch["cuda"] else without)
 
 
 def _of_resources(facts: dict[str, Any]) -> Iterator[Problem]:

@@ -1,1 +1,1 @@
-"""What latent spaces hold: traversals, maps and morphs."""
+"""Contents of latent spaces: traversals, maps and morphs."""

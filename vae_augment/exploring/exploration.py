@@ -1,4 +1,4 @@
-"""explore: pictures and tables of what a bank's latent spaces hold, in a folder."""
+"""explore: a folder of pictures and tables of a bank's latent spaces."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from vae_augment.data.loading import FitData
 from vae_augment.exploring.folder import check, write
 from vae_augment.exploring.latent_space import Dimension, dimensions, kl_of_dimensions
 from vae_augment.exploring.map_pictures import maps_png
-from vae_augment.exploring.maps import latent_maps
+from vae_augment.exploring.maps import METHODS, latent_maps
 from vae_augment.exploring.pictures import DIRECTIONS, manifold_png, nearest_png, plane_png, traversals_png
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.folders import filling
 from vae_augment.seeding import check_seed
 
 PARTS = ("traversals", "map", "manifold", "plane", "nearest", "dimensions")
-CLASSES = 20  # that pictures show by default
-METHODS = {"pca": "PCA", "tsne": "t-SNE"}
+CLASSES = 20  # in pictures, by default
 
 File = tuple[str, bytes]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be explored, checked against the bank. `planned` makes one.
+    """Parts to be explored, checked against the bank by `planned`.
 
     Args:
         parts: some of `PARTS`.
-        rows: the classes that pictures show.
+        rows: the classes in pictures.
         directions: of traversals.
     """
 
@@ -43,24 +42,24 @@ class Plan:
     directions: tuple[str, ...]
 
     def files(self, bank: VAEBank) -> list[str]:
-        """Names of what is written."""
+        """Names of the files to be written."""
         names = {"map": ["map.png", "map.csv"], "dimensions": ["dimensions.csv"]}
         if "traversals" in self.parts:
             names["traversals"] = self.traversals(bank)
         return [name for part in self.parts for name in names.get(part, [f"{part}.png"])]
 
     def traversals(self, bank: VAEBank) -> list[str]:
-        """Names of the pictures of each class."""
+        """Names of the pictures of traversals, one per class."""
         names = folder_names(bank.classes)
         return [f"traversals-{names[row]}.png" for row in self.rows]
 
 
 @dataclass(frozen=True)
 class Exploration:
-    """What was written.
+    """Files that were written.
 
     Args:
-        folder: where to.
+        folder: the folder that holds them.
         files: their names.
     """
 
@@ -80,7 +79,7 @@ def explore(
     overwrite: bool = False,
     on_file: Callable[[str], object] = lambda name: None,
 ) -> Exploration:
-    """Write pictures and tables of what a bank's latent spaces hold. The same arguments give the same bytes.
+    """Write pictures and tables of a bank's latent spaces. The same arguments give the same bytes.
 
     Example:
         >>> explore(bank, "explored", only=["traversals", "map"]).files
@@ -89,18 +88,18 @@ def explore(
     Args:
         bank: a fitted bank.
         out: the folder, made if need be; it must be empty.
-        data: the images that the bank was fitted on, at its size: for the map, nearest training images and KL
+        data: the images that the bank was fitted on, at its size, for the map, nearest training images and KL
             divergences. None: the map is of the codes that the bank keeps, and the others are left out.
         only: some of `PARTS`; None: all that can be made. A manifold is of two latent dimensions, a plane of two or
             more.
-        classes: how many classes pictures show, from the first; None: all. Map and table are of all.
+        classes: number of classes in pictures, from the first; None: all. Map and table show all.
         directions: of traversals: "axes", "principal" or both.
         seed: of the choice of images, of the draws and of t-SNE.
         overwrite: replace an earlier exploration, and nothing else.
-        on_file: called with each file's name as soon as it is made; they are written at the end.
+        on_file: called with the name of each file when its content is made; all are written at the end.
 
     Raises:
-        ValueError: an option out of range; or a part that needs images, codes or other latent dimensions.
+        ValueError: an option is out of range; or a part needs images, codes or other latent dimensions.
         FileExistsError: the folder holds something else, is a file, or is being filled by another process.
     """
     check_seed(seed)
@@ -130,7 +129,7 @@ def planned(
     classes: int | None = CLASSES,
     directions: Sequence[str] = DIRECTIONS,
 ) -> Plan:
-    """What `explore` would make, with or without images. Raises ValueError if it cannot."""
+    """The plan of an exploration, with or without images. Raises ValueError if it cannot be made."""
     for name, given, known in (("only", only, PARTS), ("directions", directions, DIRECTIONS)):
         odd = [part for part in given or () if part not in known]
         if odd or (given is not None and not given):
@@ -157,7 +156,7 @@ def planned(
 
 
 def _made(bank: VAEBank, data: FitData | None, plan: Plan, seed: int) -> Iterator[File]:
-    """Names and contents of files, as they are made."""
+    """Names and contents of files, one after the other."""
     rows = plan.rows
     for part in plan.parts:
         if part == "traversals":
@@ -178,7 +177,7 @@ def _made(bank: VAEBank, data: FitData | None, plan: Plan, seed: int) -> Iterato
 
 
 def _map(bank: VAEBank, data: FitData | None, seed: int) -> Iterator[File]:
-    """In one latent space where there is one: of images, that of the VAE that all classes began from."""
+    """The map as a picture and as a table, in one latent space if there are images and a warm start."""
     codes, shared, maps = latent_maps(bank, data, seed=seed)
     space = "all in the latent space that classes began from" if shared else "each class in its own VAE's latent space"
     titles = {f"{METHODS[method]}, {space}": points for method, points in maps.items()}
@@ -205,7 +204,7 @@ def _dimensions(bank: VAEBank, data: FitData | None, seed: int) -> bytes:
 
 
 def _written(value: float) -> str:
-    """Whole numbers and flags as they are; nothing for what is not known."""
+    """A number or a flag as text; "" for NaN."""
     if isinstance(value, int):
         return str(int(value))
     return "" if math.isnan(value) else f"{value:.6g}"

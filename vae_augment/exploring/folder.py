@@ -1,4 +1,4 @@
-"""The folder of an exploration: files that are all written at the end, and exploration.json, which lists them."""
+"""The folder of an exploration: its files, written at the end, and exploration.json, which lists them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from vae_augment.files.writing import atomic_write, sweep
 
 CONTENTS = "exploration.json"
 EXPLORATION = Kind("exploration", (CONTENTS,))
-# What an exploration writes beside it. A file of another name is never removed, whatever the contents say.
+# Files of an exploration. A file of another name is never removed, whatever exploration.json lists.
 WRITTEN = re.compile(r"(traversals-.+|map|manifold|plane|nearest)\.png|(map|dimensions)\.csv", re.DOTALL)
 
 
 def check(folder: Path, names: Collection[str], *, overwrite: bool) -> None:
-    """Raise FileExistsError, before any work is done, if files of some names are not to be written into a folder."""
+    """Raise FileExistsError, before any work is done, if these files may not be written into a folder."""
     sweep(folder, [*names, CONTENTS])
     listed = read_json(folder / CONTENTS, _checked)
     earlier = None if listed is None else {"": {CONTENTS, *listed}}
-    hint = "" if listed is None else " (or replace what was explored: --overwrite)"
+    hint = "" if listed is None else " (or replace the exploration: --overwrite)"
     wanted = {"": frozenset([CONTENTS, *names])}
     check_folder(folder, EXPLORATION, earlier, wanted, replaces=overwrite, hint=hint)
 
 
 def write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
-    """Write files of an exploration in place of those of an earlier one, and what it is of; `check` has been passed.
+    """Replace the files of an earlier exploration, and write what `about` says; call `check` first.
 
-    If this is ended, what is written so far is known for an exploration's, and can be overwritten.
+    If this is ended, the files written so far are listed, and can be overwritten.
     """
     earlier = set(read_json(folder / CONTENTS, _checked) or ())
     write_json(folder / CONTENTS, {**about, "files": sorted(earlier | set(files))})
@@ -41,7 +41,7 @@ def write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) ->
 
 
 def _checked(read: Any) -> list[str]:
-    """Names of the files that an exploration lists. Raises ValueError, or TypeError or KeyError, for anything else."""
+    """The files that exploration.json lists. Raises ValueError, TypeError or KeyError for anything else."""
     files = read["files"]
     if not (isinstance(files, list) and all(is_safe(name) and WRITTEN.fullmatch(name) for name in files)):
         raise ValueError("no files of an exploration")

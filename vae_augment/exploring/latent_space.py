@@ -1,6 +1,6 @@
-"""What a bank's latent spaces hold: directions and what they change, planes, images nearest to new ones.
+"""Contents of a bank's latent spaces: directions and their effects, planes, images nearest to generated ones.
 
-Numbers only: `vae_augment.exploring.exploration` draws them. A class is named by its row, its position in
+Numbers only: `vae_augment.exploring.exploration` draws them. A class is given by its row, the position in
 `bank.classes`. All results are on the CPU, and the same on any number of threads.
 
 Shapes: D directions, S steps, N codes, K classes, C H W image, L latent.
@@ -23,18 +23,18 @@ from vae_augment.model.vae import kl_per_dim
 from vae_augment.seeding import draw_items, generator
 
 STEPS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # of a traversal, in standard deviations
-KL_IMAGES = 1000  # of a class at most, that a KL divergence is the mean over
-REAL_IMAGES = 200  # of a class at most, that distances among training images are the median over
+KL_IMAGES = 1000  # per class at most, for a mean KL divergence
+REAL_IMAGES = 200  # per class at most, for the median distance among training images
 
 
 class Directions(NamedTuple):
     """Directions of a class's latent space.
 
     Args:
-        names: of each of the D: "z3" for an axis, "PC1" for a principal direction.
-        vectors: float32 [D, L], of length 1.
-        variances: float32 [D], of the class's codes along each.
-        shares: float32 [D], of the class's whole variance.
+        names: D names: "z3" for an axis, "PC1" for a principal direction.
+        vectors: float32 [D, L], unit vectors.
+        variances: float32 [D], variances of the class's codes along them.
+        shares: float32 [D], shares of the class's total variance.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class Directions(NamedTuple):
 
 
 def active_directions(bank: VAEBank, row: int, count: int | None = None) -> Directions:
-    """The axes of a class's latent space along which its codes vary most, the most first.
+    """Axes of a class's latent space, by decreasing variance of its codes.
 
     Example:
         >>> active_directions(bank, 0, 5).names
@@ -55,17 +55,17 @@ def active_directions(bank: VAEBank, row: int, count: int | None = None) -> Dire
         row: the class.
         count: how many at most; None: all.
     """
-    variances = _covariance(bank, row).diagonal().float()
+    variances = bank.content.stats.cov[row].double().diagonal().float()
     order = variances.argsort(descending=True, stable=True)[:count]
     names = tuple(f"z{axis}" for axis in order.tolist())
     return Directions(names, torch.eye(bank.latent_dim)[order], variances[order], _shares(variances)[order])
 
 
 def principal_directions(bank: VAEBank, row: int, count: int | None = None) -> Directions:
-    """Eigenvectors of the covariance of a class's codes, that of the largest variance first.
+    """Eigenvectors of the covariance of a class's codes, by decreasing variance.
 
-    A VAE's axes need not mean anything: its prior is the same in all directions. These are at least those in which the
-    codes differ most. The largest component of each is positive.
+    A VAE's axes need not mean anything, because its prior is the same in all directions; in these directions the codes
+    differ most. The largest component of each is positive.
 
     Args:
         bank: a fitted bank.
@@ -73,7 +73,7 @@ def principal_directions(bank: VAEBank, row: int, count: int | None = None) -> D
         count: how many at most; None: all.
     """
     with single_thread():
-        values, vectors = torch.linalg.eigh(_covariance(bank, row))
+        values, vectors = torch.linalg.eigh(bank.content.stats.cov[row].double())
     variances, vectors = values.flip(0).clamp_min(0).float(), vectors.flip(1).T
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     names = tuple(f"PC{place + 1}" for place in range(bank.latent_dim))[:count]
@@ -88,10 +88,10 @@ def traversal(bank: VAEBank, row: int, directions: Directions, steps: tuple[floa
 
 
 def manifold(bank: VAEBank, row: int, side: int) -> Tensor:
-    """Latents [side, side, L] that are spread as the prior of two latent dimensions is; float32.
+    """Latents [side, side, L] spread as the prior of two latent dimensions; float32.
 
-    As in figure 4 of Kingma and Welling (2014): quantiles of N(0, 1) along both axes, the first from left to right, the
-    second from bottom to top.
+    As in figure 4 of Kingma and Welling (2014): quantiles of N(0, 1), along the first axis from left to right, along
+    the second from bottom to top.
 
     Raises:
         ValueError: the bank has another number of latent dimensions.
@@ -104,8 +104,7 @@ def manifold(bank: VAEBank, row: int, side: int) -> Tensor:
 def plane(bank: VAEBank, row: int, side: int) -> Tensor:
     """Latents [side, side, L] in the plane of a class's two leading principal directions, around its mean; float32.
 
-    Spread as the class's codes are in that plane, if they are normal: quantiles as in `manifold`, in standard
-    deviations of each direction.
+    Spread as normal codes in that plane: quantiles as in `manifold`, in standard deviations of each direction.
 
     Raises:
         ValueError: the bank has a single latent dimension.
@@ -126,7 +125,7 @@ def decoded(bank: VAEBank, row: int, latents: Tensor) -> Tensor:
 
 
 def change(bank: VAEBank, row: int, directions: Directions) -> Tensor:
-    """How much of an image each direction changes: float32 [D].
+    """Change of a class's images along each direction: float32 [D].
 
     The mean absolute difference of pixels, in 0..1, between one standard deviation below a class's mean and one above.
     """
@@ -138,7 +137,7 @@ def change(bank: VAEBank, row: int, directions: Directions) -> Tensor:
 def kl_of_dimensions(bank: VAEBank, data: FitData, *, seed: int = 0) -> Tensor:
     """Mean KL divergence [K, L] of the posterior from the prior in each dimension, in nats; NaN without images.
 
-    Of up to 1,000 images of each class, chosen by `seed`.
+    The mean is over up to 1,000 images of each class, chosen by `seed`.
     """
     found = torch.full((len(bank.classes), bank.latent_dim), torch.nan)
     for row, chosen in enumerate(chosen_of(bank, data.labels, KL_IMAGES, seed, "kl")):
@@ -148,16 +147,16 @@ def kl_of_dimensions(bank: VAEBank, data: FitData, *, seed: int = 0) -> Tensor:
 
 
 class Dimension(NamedTuple):
-    """What an axis of a class's latent space does.
+    """An axis of a class's latent space.
 
     Args:
         dimension: its number, from 0.
-        variance: of the class's codes along it.
-        share: of the class's whole variance.
-        active: whether the variance is more than 0.01 (Burda et al. 2016).
-        kl: mean divergence of the posterior from the prior in it, in nats; NaN where no images are given.
-        kl_share: of the divergence in all dimensions; likewise.
-        change: of pixels, see `change`.
+        variance: variance of the class's codes along it.
+        share: its share of the class's total variance.
+        active: True if the variance is more than 0.01 (Burda et al. 2016).
+        kl: mean KL divergence of the posterior from the prior in it, in nats; NaN where no images are given.
+        kl_share: its share of the divergence in all dimensions; NaN where no images are given.
+        change: change of pixels along it (see the function `change`).
     """
 
     dimension: int
@@ -172,22 +171,21 @@ class Dimension(NamedTuple):
 def dimensions(bank: VAEBank, row: int, kl: Tensor | None = None) -> list[Dimension]:
     """The axes of a class's latent space, the most active first; `kl` is a row [L] of `kl_of_dimensions`."""
     axes = active_directions(bank, row)
-    kl = torch.full((bank.latent_dim,), torch.nan) if kl is None else kl
-    kl = kl[axes.vectors.argmax(1)]
-    columns = (axes.variances, axes.shares, axes.variances > ACTIVE_VARIANCE, kl, _shares(kl), change(bank, row, axes))
-    numbers = axes.vectors.argmax(1).tolist()
-    return [Dimension(*row) for row in zip(numbers, *(column.tolist() for column in columns), strict=True)]
+    numbers, active = axes.vectors.argmax(1), axes.variances > ACTIVE_VARIANCE
+    kl = torch.full((bank.latent_dim,), torch.nan) if kl is None else kl[numbers]
+    columns = (numbers, axes.variances, axes.shares, active, kl, _shares(kl), change(bank, row, axes))
+    return [Dimension(*line) for line in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 class Copies(NamedTuple):
-    """Generated images of a class and the training images nearest to them. Items are positions in the data.
+    """Generated images of a class and the training images nearest to them, as positions in the data.
 
     Args:
         images: uint8 [N, C, H, W], generated.
         in_pixels: the nearest by their pixels, in 0..1.
         in_latents: the nearest by their codes; generated images are encoded as real ones are.
-        real_in_pixels: median distance of training images to their nearest other one: what is usual.
-        real_in_latents: the same of their codes.
+        real_in_pixels: median distance of training images to their nearest other one, in pixels.
+        real_in_latents: the same distance in codes.
     """
 
     images: Tensor
@@ -198,15 +196,15 @@ class Copies(NamedTuple):
 
 
 def copies(bank: VAEBank, data: FitData, row: int, *, images: int = 3, neighbours: int = 3, seed: int = 0) -> Copies:
-    """Does a bank copy? Generated images of a class, each beside the images of its class that are nearest to it.
+    """Find the training images nearest to generated ones of a class, to see if a bank copies.
 
     Args:
         bank: a fitted bank.
-        data: the images that it was fitted on, with one of the class at least.
+        data: the images that it was fitted on, at least one of them of the class.
         row: the class.
         images: how many to generate, by the bank's policy.
-        neighbours: how many to find of each; fewer where there are not as many.
-        seed: of the draws, and of the up to 10,000 images that are searched.
+        neighbours: how many to find for each; fewer where there are fewer.
+        seed: of the draws, and of the choice of up to 10,000 images that are searched.
     """
     label = bank.class_infos[row].label
     random = generator(seed, "copies", label)
@@ -222,16 +220,12 @@ def copies(bank: VAEBank, data: FitData, row: int, *, images: int = 3, neighbour
     return Copies(made, pixels, latents, *(distances.median().item() for distances in usual))
 
 
-def _covariance(bank: VAEBank, row: int) -> Tensor:
-    return bank.content.stats.cov[row].double()
-
-
 def _shares(variances: Tensor) -> Tensor:
     return variances / variances.sum().clamp_min(torch.finfo(variances.dtype).tiny)
 
 
 def _grid(side: int) -> Tensor:
-    """Standard normal quantiles [side, side, 2] of the middles of equal cells: x grows to the right, y upward."""
+    """Standard normal quantiles [side, side, 2] at the middles of equal cells: x grows to the right, y upward."""
     quantiles = torch.special.ndtri((torch.arange(side, dtype=torch.float64) + 0.5) / side).float()
     y, x = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
     return torch.stack([x, y], dim=2)

@@ -15,23 +15,23 @@ from vae_augment.images.tiles import TEXT, drawable, font
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FONT = "DejaVu Sans"  # which `drawable` measures
-LIGHT = 140  # of 255, from which letters on a colour are black
-LINE = 1.65  # from a name to the next, in heights of letters
+FONT = "DejaVu Sans"  # the font that `drawable` measures
+LIGHT = 140  # luminance, of 255, from which letters on a colour are black
+LINE = 1.65  # distance of two names, in heights of letters
 NAME_WIDTH = 90  # pixels of a class name
 INCHES, INCHES_OF_MANY, DPI, COLUMNS = 5.5, 9.0, 110, 2
-MANY = 25  # classes, of which maps are larger and names are written smaller, and stay where they belong
+MANY = 25  # classes; maps of more are larger, and their names smaller and not moved apart
 
 
 def maps_png(names: Sequence[str], rows: Tensor, maps: Mapping[str, Tensor]) -> bytes:
     """Maps side by side, two in a line, as a PNG file's content.
 
     Args:
-        names: of the classes.
+        names: names of the classes.
         rows: int64 [N], the class of each point.
-        maps: points [N, 2] by the title of their map.
+        maps: points [N, 2], by the title of the map.
     """
-    from matplotlib.figure import Figure  # without pyplot, so that no window system is asked for
+    from matplotlib.figure import Figure  # without pyplot, which asks for a window system
 
     lines, inches = -(-len(maps) // COLUMNS), INCHES if len(names) <= MANY else INCHES_OF_MANY
     figure = Figure(figsize=(inches * min(COLUMNS, len(maps)), inches * lines), dpi=DPI, layout="constrained")
@@ -46,7 +46,7 @@ def maps_png(names: Sequence[str], rows: Tensor, maps: Mapping[str, Tensor]) -> 
 
 def _draw(axes: Axes, names: Sequence[str], rows: Tensor, points: Tensor) -> None:
     colours = class_colours(len(names))
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))  # so that no class covers another
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))  # so that no class covers the others
     x, y = points[order].T.tolist()
     size = 40 / max(1.0, (len(rows) / 100) ** 0.5)
     axes.scatter(x, y, size, c=[colours[row] for row in rows[order].tolist()], alpha=0.7, linewidths=0)
@@ -60,12 +60,12 @@ def _draw(axes: Axes, names: Sequence[str], rows: Tensor, points: Tensor) -> Non
 
 
 def _name(axes: Axes, names: Sequence[str], centres: Mapping[int, Tensor]) -> None:
-    """Write each class's name at its centre, in its colour; of few, moved up or down to where it covers no other."""
+    """Write each class's name at its centre, in its colour; of few classes, moved up or down to cover no other name."""
     letters, points = font(), 6.0 if len(names) > MANY else 8.0
-    scale = points * DPI / 72 / TEXT  # of what is written to what `letters` measures
+    scale = points * DPI / 72 / TEXT  # ratio of the written size to the one that `letters` measures
     axes.apply_aspect()
     colours = class_colours(len(names))
-    taken: list[tuple[float, float, float]] = []  # x and y of a middle, half the width
+    taken: list[tuple[float, float, float]] = []  # x and y of the middle, half the width
     for row, middle in sorted(centres.items(), key=lambda item: item[1].tolist()[::-1]):
         text, colour = drawable(names[row], letters, NAME_WIDTH), colours[row]
         x, y = axes.transData.transform(middle.tolist())
@@ -89,7 +89,7 @@ def _name(axes: Axes, names: Sequence[str], centres: Mapping[int, Tensor]) -> No
 
 
 def _free(x: float, y: float, half: float, height: float, taken: Sequence[tuple[float, float, float]]) -> float:
-    """The y nearest to the wanted one where a name covers none of those that are written already."""
+    """The y nearest to the wanted one at which a name covers none that is written."""
     near = [at for middle, at, width in taken if abs(middle - x) < width + half]
     wanted = [y, *(at + height for at in near), *(at - height for at in near)]
     fits = [place for place in wanted if all(abs(place - at) >= height - 1e-6 for at in near)]
@@ -102,6 +102,6 @@ def _is_light(colour: str) -> bool:
 
 
 def centre(points: Tensor) -> Tensor:
-    """The point [2] of [N, 2] that is nearest to their medians: where two groups are far apart, it lies in one."""
+    """The point [2] of points [N, 2] nearest to their medians: it lies in a group where there are two far apart."""
     medians = points.median(0).values
     return points[(points - medians).square().sum(1).argmin()]

@@ -14,20 +14,20 @@ from vae_augment.data.loading import FitData
 from vae_augment.model.devices import single_thread
 from vae_augment.seeding import draw_items, generator
 
-PERPLEXITY = 30.0  # of t-SNE, and of few points a third of their number
+PERPLEXITY = 30.0  # of t-SNE; a third of the number of points where they are few
 LEAST_FOR_TSNE = 5  # points
 MOST_POINTS = 1_500  # of a map
-METHODS = ("pca", "tsne")
-SEEDS = 2**32  # that t-SNE takes, from 0
+METHODS = {"pca": "PCA", "tsne": "t-SNE"}
+SEEDS = 2**32  # t-SNE takes seeds below
 
 
 class Codes(NamedTuple):
-    """Codes of images: means of their posteriors.
+    """Posterior means of images.
 
     Args:
         latents: float32 [N, L].
         rows: int64 [N], the class of each.
-        items: int64 [N], the position of each one's image in the data; None for codes that the bank keeps.
+        items: int64 [N], the position of each image in the data; None for codes that the bank keeps.
     """
 
     latents: Tensor
@@ -39,8 +39,8 @@ class LatentMaps(NamedTuple):
     """Maps of the same codes.
 
     Args:
-        codes: what the points stand for.
-        shared: whether they are placed by one VAE, that of the warm start; else each class by its own.
+        codes: the codes of the points.
+        shared: True: all points are placed by the VAE of the warm start; False: each class by its own VAE.
         points: float32 [N, 2], by method.
     """
 
@@ -68,15 +68,15 @@ def latent_maps(bank: VAEBank, data: FitData | None = None, *, seed: int = 0) ->
 
 
 def codes_of(bank: VAEBank, data: FitData | None = None, *, most: int | None = None, seed: int = 0) -> Codes:
-    """Codes of the training images that a bank keeps, or of other images; class by class.
+    """Codes of images, or those of training images that a bank keeps, class by class.
 
-    Each class has a VAE of its own. With a warm start they share their beginning, and their latent spaces are alike
-    but not the same; with sharing="none" they have nothing in common.
+    Each class has a VAE of its own. With a warm start their latent spaces are alike but not the same; with
+    sharing="none" they have nothing in common.
 
     Args:
         bank: a fitted bank.
         data: images of the bank's size; None: the codes that the bank keeps.
-        most: codes of each class at most, chosen by `seed`; None: all.
+        most: number of codes of each class at most, chosen by `seed`; None: all.
         seed: of the choice.
 
     Raises:
@@ -99,9 +99,9 @@ def codes_of(bank: VAEBank, data: FitData | None = None, *, most: int | None = N
 
 @torch.no_grad()
 def start_codes(bank: VAEBank, images: Tensor) -> Tensor:
-    """Posterior means [N, L] of uint8 images [N, C, H, W] of any class under the VAE that all classes began from.
+    """Posterior means [N, L] of uint8 images [N, C, H, W] of any class under the VAE of the warm start.
 
-    They lie in one latent space, so that a map of them tells how classes lie beside each other.
+    They lie in one latent space, so that a map of them shows how classes lie to each other.
 
     Raises:
         ValueError: the bank was fitted without a warm start.
@@ -119,8 +119,8 @@ def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor
 
     Args:
         latents: one a row.
-        method: "pca", or "tsne" (van der Maaten and Hinton 2008), which keeps neighbours together and says nothing by
-            the distance, size or density of groups. It begins with PCA, which it is of fewer than 5 points.
+        method: "pca", or "tsne" (van der Maaten and Hinton 2008), which keeps neighbours together; distances, sizes and
+            densities of groups mean nothing. It begins with PCA, and is PCA for fewer than 5 points.
         seed: of t-SNE.
 
     Raises:
@@ -145,13 +145,13 @@ def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor
 
 @torch.no_grad()
 def posterior(bank: VAEBank, images: Tensor, row: int) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance [N, L] of images [N, C, H, W] of a class, on the CPU; the same on any number of threads."""
+    """Posterior mean and log-variance [N, L] of images [N, C, H, W] of a class, on the CPU, by one thread."""
     with single_thread():
         mean, logvar = bank.models.encode(images, torch.full((len(images),), row, device=bank.device))
     return mean.cpu(), logvar.cpu()
 
 
 def chosen_of(bank: VAEBank, labels: Tensor, most: int | None, seed: int, stream: str) -> list[Tensor]:
-    """Positions of each class's items among labels [N], in order, `most` at most."""
+    """Positions of each class's items among labels [N], in order, at most `most` of them."""
     classes = [info.label for info in bank.class_infos]
     return [draw_items(labels, label, generator(seed, stream, label), most).sort().values for label in classes]

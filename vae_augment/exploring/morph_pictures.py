@@ -6,23 +6,22 @@ import io
 import math
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from vae_augment.images.tiles import GAP, NAME_WIDTH, Block, drawable, enlarged, font, png, side_by_side
 
-ACROSS = 16  # tiles in a row at most
-STRIP_TILE = 64  # smallest side of a tile of a strip, in pixels
-
-SIDE = 128  # smallest side, in pixels
+ACROSS = 16  # tiles in a row of a strip at most
+STRIP_TILE = 64  # pixels of a tile's side at least
+SIDE = 128  # pixels of an animation's side at least
 FORMATS: dict[str, dict[str, Any]] = {".gif": {}, ".webp": {"lossless": True, "quality": 100}}
-MOST_FPS = 50  # viewers take a GIF's frame of less than two hundredths of a second for one of ten
+MOST_FPS = 50  # viewers show a GIF's frame of less than two hundredths of a second for ten
 FPS = 12.0
-COLOURS = 256
 
 
 def check_animation(suffix: str, fps: float = FPS) -> None:
-    """Raise ValueError if `animation` would."""
+    """Raise ValueError if `animation` does not take these options."""
     if suffix not in FORMATS:
         raise ValueError(f"an animation's file must end in {' or '.join(FORMATS)}, got {suffix!r}.")
     if not 1 <= fps <= MOST_FPS:
@@ -30,18 +29,18 @@ def check_animation(suffix: str, fps: float = FPS) -> None:
 
 
 def animation(frames: Tensor, suffix: str, *, fps: float = FPS, ping_pong: bool = False) -> bytes:
-    """Frames one after the other, again and again, as a file's content.
+    """A looping animation as a file's content.
 
-    A GIF has 256 colours, the same in all frames: grey frames lose nothing by that. A WebP loses nothing.
+    A GIF has 256 colours, the same in all frames, which is lossless for grey frames. A WebP is lossless.
 
     Args:
         frames: [T, C, H, W], uint8 or float in [0, 1]; small ones are enlarged.
         suffix: ".gif" or ".webp".
-        fps: frames a second, 1 to 50; a GIF shows each for whole hundredths of a second.
-        ping_pong: go back to the first frame, instead of jumping there.
+        fps: frames per second, 1 to 50; a GIF shows each for whole hundredths of a second.
+        ping_pong: play back to the first frame instead of jumping to it.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: an option is out of range.
     """
     check_animation(suffix, fps)
     longer = max(frames.shape[2:])
@@ -59,22 +58,18 @@ def animation(frames: Tensor, suffix: str, *, fps: float = FPS, ping_pong: bool 
 
 
 def _of_one_palette(images: list[Image.Image]) -> list[Image.Image]:
-    """Images in the same colours, chosen for all of them together: palettes of their own would flicker."""
-    width, height = images[0].size
-    column = Image.new("RGB", (width, height * len(images)))
-    for place, image in enumerate(images):
-        column.paste(image, (0, place * height))
-    palette = column.quantize(COLOURS, kmeans=1)
+    """Images with one palette for all: palettes of their own would flicker."""
+    palette = Image.fromarray(np.concatenate(list(map(np.asarray, images)))).quantize(256, kmeans=1)
     return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
 
 
 def strip_png(frames: Tensor, name_a: str, name_b: str) -> bytes:
-    """Frames in rows of equal length, but perhaps for the last, under a title, as a PNG file's content.
+    """Frames in rows under a title, as a PNG file's content.
 
     Args:
         frames: [T, C, H, W], uint8 or float in [0, 1].
-        name_a: what the first frame shows.
-        name_b: what the last shows.
+        name_a: the class of the first frame.
+        name_b: the class of the last frame.
     """
     tile = max(STRIP_TILE, *frames.shape[2:])
     across = math.ceil(len(frames) / math.ceil(len(frames) / ACROSS))

@@ -12,8 +12,8 @@ from vae_augment.bank import VAEBank
 from vae_augment.images.tensors import to_uint8
 
 LEAST_FRAMES, MOST_FRAMES = 2, 240
-BLOCK = 16  # frames a pass: each has weights of its own
-LEAST_SINE = 1e-4  # of the angle between two codes that span a plane
+BLOCK = 16  # frames per pass: each has weights of its own
+LEAST_SINE = 1e-4  # of an angle between codes; below it they are taken for collinear
 
 
 @torch.no_grad()
@@ -27,25 +27,25 @@ def morph(
     frames: int = 16,
     path: str = "linear",
 ) -> Tensor:
-    """Frames that lead from the reconstruction of one image to that of another: uint8 [T, C, H, W].
+    """Frames from the reconstruction of one image to that of another: uint8 [T, C, H, W].
 
     Within a class, its VAE decodes a path between the posterior means of both images. Across two classes the weights
-    change too, from those of the one to those of the other: `morph_codes` says how.
+    change too (see `morph_codes`).
 
     Example:
         >>> strip = morph(bank, three, eight, 3, 8)  # uint8 [16, 1, 28, 28]
 
     Args:
         bank: a fitted bank.
-        image_a: [C, H, W], uint8 or float in [0, 1]; of another height and width than the bank's it is resized.
-        image_b: likewise.
+        image_a: [C, H, W], uint8 or float in [0, 1]; resized to the bank's height and width.
+        image_b: [C, H, W], as `image_a`.
         label_a: the class of `image_a`.
-        label_b: that of `image_b`; None: the same.
-        frames: T, 2 to 240. The first and the last are the reconstructions of both images.
+        label_b: the class of `image_b`; None: the same.
+        frames: T, 2 to 240. The first and the last are the reconstructions.
         path: "linear" or "spherical", see `morph_codes`.
 
     Raises:
-        ValueError: an option out of range, an unknown label, or images that do not fit the bank.
+        ValueError: an option is out of range, a label is unknown, or an image does not fit the bank.
     """
     ends = ((image_a, label_a), (image_b, label_a if label_b is None else label_b))
     for name, (image, _) in zip(("image_a", "image_b"), ends, strict=True):
@@ -66,25 +66,24 @@ def morph_codes(
     frames: int = 16,
     path: str = "linear",
 ) -> Tensor:
-    """`morph` from one code to another: uint8 [T, C, H, W].
+    """Frames from one code to another: uint8 [T, C, H, W].
 
-    Where two classes were tuned from one start, each is a difference from its weights: one difference is faded out and
-    the other in while the code moves, so that every frame is one decoded image. Where classes have no start in common
-    (`shares_start`), a code of the one means nothing to the other, and the pixels of both ends are cross-faded.
+    Classes tuned from one warm start are differences from its weights: one difference is faded out and the other in
+    while the code moves, so that every frame is one decoded image. Where classes have no start in common
+    (`shares_start`), a code of one means nothing to the other, and the pixels of both ends are cross-faded.
 
     Args:
         bank: a fitted bank.
-        z_a: [L], decoded by the class of `label_a`.
-        z_b: [L], decoded by that of `label_b`.
-        label_a: a class of the bank.
-        label_b: likewise; None: the same.
+        z_a: [L], decoded by the class `label_a`.
+        z_b: [L], decoded by the class `label_b`.
+        label_a: label of a class of the bank.
+        label_b: label of a class of the bank; None: `label_a`.
         frames: T, 2 to 240.
-        path: "linear" is the straight line. "spherical" turns around the class's mean code, which itself moves from
-            that of the one class to that of the other: White (2016), "Sampling Generative Networks", around the centre
-            that codes of these classes lie about.
+        path: "linear" is the straight line. "spherical" is an arc (White 2016, "Sampling Generative Networks")
+            around the class's mean code, which itself moves from the one class's to the other's.
 
     Raises:
-        ValueError: an option out of range, an unknown label, or a code of another length.
+        ValueError: an option is out of range, a label is unknown, or a code has another length.
     """
     label_b = label_a if label_b is None else label_b
     if not isinstance(frames, Integral) or not LEAST_FRAMES <= frames <= MOST_FRAMES:
@@ -104,14 +103,14 @@ def morph_codes(
 
 
 def shares_start(bank: VAEBank, label_a: int, label_b: int) -> bool:
-    """Whether the weights of two classes lead into each other: they are one class, or were tuned from one start."""
+    """Tell if two classes have weights that can be blended: they are one class, or were tuned from one warm start."""
     row_a, row_b = bank.row_of[label_a], bank.row_of[label_b]
     weights = bank.content.weights
     return row_a == row_b or (weights.tuned and bool(weights.base[row_a] == weights.base[row_b]))
 
 
 def _decoded(bank: VAEBank, row_a: int, row_b: int, z: Tensor, t: Tensor) -> Tensor:
-    """Images [T, C, H, W] of codes [T, L] by weights that lead from one class to another as t [T] goes from 0 to 1."""
+    """Images [T, C, H, W] of codes [T, L] by weights that blend one class into another as t [T] goes from 0 to 1."""
     if row_a == row_b:
         return bank.models.decode(z, torch.full((len(z),), row_a, device=bank.device))
     a, b = (bank.content.weights.params([row], "decoder.") for row in (row_a, row_b))
@@ -128,7 +127,7 @@ def _linear(z_a: Tensor, z_b: Tensor, means: Tensor, t: Tensor) -> Tensor:
 
 
 def _spherical(z_a: Tensor, z_b: Tensor, means: Tensor, t: Tensor) -> Tensor:
-    """Around a centre that moves in a straight line; codes in a line with it are interpolated in one, too."""
+    """Codes on an arc around a centre that moves in a straight line; codes collinear with it are on a line."""
     a, b = z_a - means[0], z_b - means[1]
     angle = torch.atan2((a * b.norm() - b * a.norm()).norm(), (a * b.norm() + b * a.norm()).norm()) * 2  # 0..pi
     centre, sine = _linear(means[0], means[1], means, t), angle.sin()

@@ -1,4 +1,4 @@
-"""Pictures of what a bank's latent spaces hold: traversals, planes, and training images beside generated ones."""
+"""Pictures of a bank's latent spaces: traversals, planes, and training images beside generated ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from vae_augment.bank import VAEBank
 from vae_augment.data.loading import FitData
 from vae_augment.exploring.latent_space import (
     STEPS,
-    Directions,
     active_directions,
     copies,
     decoded,
@@ -26,23 +25,23 @@ from vae_augment.images.tensors import to_uint8
 from vae_augment.images.tiles import TILE, Block, drawable, font, png, side_by_side
 
 DIRECTIONS = ("axes", "principal")
-ROWS = 8  # directions of a kind
+ROWS = 8  # directions of each kind
 LEAST_TILE, LARGEST_TILE = 24, 64  # pixels
 SIDES = range(5, 13, 2)  # images along a side of a plane
 PLANES = 5  # in a row
-PIXELS = 1_200_000  # of all planes of grey images, of colours half of it: about a megabyte as a file
+PIXELS = 1_200_000  # of a grey picture, half as many in colour: about a megabyte as a file
 GENERATED = NEIGHBOURS = 3
 
 
 def traversals_png(bank: VAEBank, row: int, directions: Sequence[str] = DIRECTIONS) -> bytes:
-    """What a class's VAE decodes along its most active axes and leading principal directions, as a PNG file's content.
+    """Decoded images along a class's most active axes and leading principal directions, as a PNG file's content.
 
     Args:
         bank: a fitted bank.
         row: the class.
-        directions: "axes", "principal" or both.
+        directions: some of `DIRECTIONS`.
     """
-    blocks = []
+    heads, blocks = [f"{step:+g}".replace("-", "\N{MINUS SIGN}") if step else "mean" for step in STEPS], []
     for kind in directions:
         if kind == "axes":
             found = active_directions(bank, row, ROWS)
@@ -53,17 +52,12 @@ def traversals_png(bank: VAEBank, row: int, directions: Sequence[str] = DIRECTIO
             title = "principal directions: share of variance"
             values = [f"{share:.0%}" for share in found.shares.tolist()]
         labels = [f"{name}   {value}" for name, value in zip(found.names, values, strict=True)]
-        blocks.append(_traversal(bank, row, found, title, labels))
+        images = to_uint8(decoded(bank, row, traversal(bank, row, found)))
+        blocks.append(Block(title, images.unbind(0), labels, heads))
     name = drawable(bank.classes[row], font())
     return _png(
         bank, side_by_side(blocks, _tile_of(bank), title=f"{name}, in standard deviations from the mean of its codes")
     )
-
-
-def _traversal(bank: VAEBank, row: int, found: Directions, title: str, labels: list[str]) -> Block:
-    heads = [f"{step:+g}".replace("-", "\N{MINUS SIGN}") if step else "mean" for step in STEPS]
-    images = to_uint8(decoded(bank, row, traversal(bank, row, found)))
-    return Block(title, images.unbind(0), labels, heads)
 
 
 def manifold_png(bank: VAEBank, rows: Sequence[int]) -> bytes:
@@ -79,9 +73,9 @@ def plane_png(bank: VAEBank, rows: Sequence[int]) -> bytes:
 
 
 def _planes(bank: VAEBank, rows: Sequence[int], latents: Callable[[VAEBank, int, int], Tensor], title: str) -> bytes:
-    """Of many classes there are fewer and smaller images of each."""
+    """A square of decoded images for each class; the more classes, the fewer and the smaller the images."""
     letters, tile = font(), max(TILE, *bank.image_shape[1:])
-    pixels = math.isqrt(_pixels(bank) // len(rows))  # of a side of each
+    pixels = math.isqrt(_pixels(bank) // len(rows))  # along a side of each
     side = max(
         (side for side in SIDES if side * max(LEAST_TILE, min(TILE, *bank.image_shape[1:])) <= pixels), default=SIDES[0]
     )
@@ -94,12 +88,12 @@ def _planes(bank: VAEBank, rows: Sequence[int], latents: Callable[[VAEBank, int,
 
 
 def _pixels(bank: VAEBank) -> int:
-    """How many a picture may have that is to be about a megabyte at most."""
+    """Pixels of a picture of at most about a megabyte."""
     return PIXELS if bank.image_shape[0] == 1 else PIXELS // 2
 
 
 def _mosaic(images: Tensor) -> Tensor:
-    """Images [R, S, C, H, W] as one: uint8 [C, R*H, S*W]."""
+    """Images [R, S, C, H, W] as one image, uint8 [C, R*H, S*W]."""
     return to_uint8(images).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
 
 
@@ -138,5 +132,5 @@ def _tile_of(bank: VAEBank) -> int:
 
 
 def _png(bank: VAEBank, sheet: Image.Image) -> bytes:
-    """A PNG file's content; of grey images in grey, which takes half the bytes."""
+    """A PNG file's content; grey images in grey, which takes half the bytes."""
     return png(sheet.convert("L") if bank.image_shape[0] == 1 else sheet)

@@ -1,4 +1,4 @@
-"""Export: a bank as files, PNG folders that torchvision's ImageFolder reads back, latents and reconstructions."""
+"""A bank as files: PNG folders that torchvision's ImageFolder reads, latents and reconstructions."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from vae_augment.processes import end_with
 from vae_augment.seeding import check_seed, generator
 
 PER_CLASS = 500  # by default
-MOST_IMAGES = 10**9  # of a class, or in all
-BLOCK = 256  # images drawn from one random stream, so that any part can be made apart from the others
+MOST_IMAGES = 10**9  # per class, or in all
+BLOCK = 256  # images drawn from one random stream, so that any block can be made by itself
 WORTH_A_PROCESS = 8  # blocks: about 0.2 s of small images
 
 
@@ -61,17 +61,17 @@ def export(
         method: the sampler; None: the policy's.
         seed: of the draws.
         format: "png".
-        workers: processes that draw, encode and write; 0: this one. None: one for each core where there is work for
-            all. A bank on a GPU is served by this process.
-        resume: go on with an export of the same bank, method and seed that was ended, or that was of fewer images.
-            Whole files are kept. Where there is none it starts afresh.
+        workers: processes that draw, encode and write; 0: this one. None: one per core where there is work for all.
+            With a bank on a GPU this process does it.
+        resume: continue an export of the same bank, method and seed that was ended, or had fewer images. Whole files
+            are kept. Where there is no export, begin one.
         overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
         on_images: called with the number of images just written, or found there.
 
     Raises:
         ValueError: an option out of range, or images that PNG cannot hold.
-        FileExistsError: the folder holds something else, is a file, or is being filled by another process; what it is
-            to hold is a link there; or an image that no export wrote is in the place of a new one.
+        FileExistsError: the folder holds something else, is a file, or is being filled by another process; something
+            that must be written is a link there; or an image that no export wrote is in the place of a new one.
     """
     if format != "png":
         raise ValueError(f"format must be 'png', got {format!r}.")
@@ -86,17 +86,16 @@ def export(
         raise ValueError("give resume or overwrite, not both.")
     names = folder_names(bank.classes)
     folder = Path(out)
-    described = [
-        {"folder": name, "name": info.name, "label": info.label, "images": n}
-        for name, info, n in zip(names, bank.class_infos, counts, strict=True)
-    ]
     manifest = {
         "format": format,
         "bank_sha256": bank.sha256,
         "method": method,
         "seed": seed,
         "images": sum(counts),
-        "classes": described,
+        "classes": [
+            {"folder": name, "name": info.name, "label": info.label, "images": n}
+            for name, info, n in zip(names, bank.class_infos, counts, strict=True)
+        ],
     }
     with filled(folder, manifest, resume=resume, overwrite=overwrite), single_thread():  # as in a worker
         blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
@@ -110,12 +109,12 @@ def export(
 
 
 def _end_with(parent: int, worker: int) -> None:
-    """So that no worker of an export that was killed writes beside the one that resumes it."""
+    """End a worker with its parent: no worker of a killed export may write beside the one that resumes it."""
     end_with(parent)
 
 
 def counts_per_class(classes: int, *, per_class: int | None, count: int | None) -> list[int]:
-    """Images of each class: `per_class` of every one, or `count` in all, the remainder to the first."""
+    """The number of images of each class: `per_class`, or `count` in all, the remainder to the first classes."""
     if per_class is not None and count is not None:
         raise ValueError("give per_class or count, not both.")
     for name, value in (("per_class", per_class), ("count", count)):
@@ -128,7 +127,7 @@ def counts_per_class(classes: int, *, per_class: int | None, count: int | None) 
 
 
 def _processes(workers: int | None, bank: VAEBank, blocks: int) -> int:
-    """How many processes to start; none where one would do."""
+    """The number of processes to start; 0 where this one is enough."""
     if bank.device.type != "cpu":
         return 0
     if workers is None:
@@ -138,35 +137,29 @@ def _processes(workers: int | None, bank: VAEBank, blocks: int) -> int:
 
 
 class _Blocks(Dataset[int | OSError]):
-    """The images of an export, a block of a class at a time: whoever asks for one makes and writes it.
+    """The images of an export, a block of a class at a time: reading an item makes and writes its images.
 
-    What comes back is how many were written, or why they could not be: of an error that is raised in a worker, a
-    DataLoader would make a traceback's text.
+    An item is the number of images written, or the OSError that prevented it: a DataLoader would turn an error that a
+    worker raises into the text of a traceback.
     """
 
     def __init__(
         self, bank: VAEBank, folders: Sequence[Path], counts: Sequence[int], method: str | None, seed: int
     ) -> None:
         self._bank, self._folders, self._method, self._seed = bank, folders, method, seed
-        self._counts, self._whole = counts, [whole_images(folder) for folder in folders]
-        # of each class the first number of each block that something is missing of
+        self._counts, held = counts, map(whole_images, folders)
+        self._whole = [{n for n in whole if n < count} for count, whole in zip(counts, held, strict=True)]
+        # for each class, the first number of each block that lacks images
         self._firsts = [_unfinished(count, whole) for count, whole in zip(counts, self._whole, strict=True)]
         self._ends = list(accumulate(map(len, self._firsts)))
-
-    @property
-    def images(self) -> int:
-        """How many are to be made."""
-        there = (
-            sum(number < count for number in whole) for count, whole in zip(self._counts, self._whole, strict=True)
-        )
-        return sum(self._counts) - sum(there)
+        self.images = sum(counts) - sum(map(len, self._whole))  # to be made
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     def __getitem__(self, index: int) -> int | OSError:
         row = bisect_right(self._ends, index)
-        first = self._firsts[row][index - self._ends[row]]  # counted from the row's end
+        first = self._firsts[row][index - self._ends[row]]  # the index counts from the end of the row
         numbers = range(first, min(first + BLOCK, self._counts[row]))
         missing = [number for number in numbers if number not in self._whole[row]]
         folder = str(self._folders[row])
@@ -179,16 +172,13 @@ class _Blocks(Dataset[int | OSError]):
         return len(missing)
 
     def _draw(self, row: int, first: int) -> Tensor:
-        """uint8 images [BLOCK, C, H, W] of one class. Always a whole block: a shorter one would round differently."""
+        """Images of one class, uint8 [BLOCK, C, H, W]: a whole block, because a shorter one would round differently."""
         label = self._bank.class_infos[row].label
         random = generator(self._seed, "generate", label, first)
         return self._bank.sample(torch.full((BLOCK,), label), method=self._method, generator=random).cpu()
 
 
 def _unfinished(count: int, whole: set[int]) -> Sequence[int]:
-    """The first number of each block of `count` images that is not `whole` already."""
-    firsts = range(0, count, BLOCK)
-    there = Counter(number // BLOCK * BLOCK for number in whole if number < count)
-    if not there:
-        return firsts
-    return [first for first in firsts if there[first] < min(BLOCK, count - first)]
+    """The first number of each block of `count` images that are not all whole."""
+    firsts, there = range(0, count, BLOCK), Counter(number // BLOCK * BLOCK for number in whole)
+    return [first for first in firsts if there[first] < min(BLOCK, count - first)] if whole else firsts

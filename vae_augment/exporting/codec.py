@@ -1,7 +1,7 @@
 """A bank as a codec: a dataset's images to latents, and latents to images in class folders.
 
-What is encoded and then decoded is what `reconstruct_to_folder` writes, to the last bit: both compute in the same
-batches, on one thread, since products of different sizes round differently.
+`encode_dataset` and then `decode_to_folder` give what `reconstruct_to_folder` writes, to the last bit: both compute the
+same batches on one thread, because products of different sizes round differently.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from vae_augment.exceptions import DataWarning, warn
 from vae_augment.exporting.folder import Export
 from vae_augment.exporting.item_names import item_names
 from vae_augment.exporting.latents import Latents
-from vae_augment.exporting.named import NamedExport
+from vae_augment.exporting.named import named_export
 from vae_augment.images.tensors import to_uint8
 from vae_augment.model.devices import single_thread
 
-BATCH = 256  # images that are in memory at once
+BATCH = 256  # images in memory at once
 METHOD = "reconstruction"  # in a manifest
 
 
 @dataclass(frozen=True)
 class ClassError:
-    """How far reconstructed images are from their originals.
+    """Error of a class's reconstructed images.
 
     Args:
-        name: of the class.
-        images: how many.
+        name: the class.
+        images: their number.
         rmse: root mean squared error of their pixels, in 0..1.
     """
 
@@ -51,12 +51,12 @@ class ClassError:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What was written, and how near it is.
+    """Reconstructed images that were written, and their errors.
 
     Args:
-        folder: where to.
+        folder: the folder that holds them.
         classes: the error of each class that has images.
-        whole: that of all images.
+        whole: the error of all images.
     """
 
     folder: Path
@@ -67,19 +67,19 @@ class Reconstruction:
 def encode_dataset(
     bank: VAEBank, source: Source, *, mean_only: bool = False, on_images: Callable[[int], object] = lambda count: None
 ) -> Latents:
-    """Every image of a dataset to its latents.
+    """Encode every image of a dataset.
 
     Example:
         >>> latents = encode_dataset(bank, source_for(bank, dataset))
 
     Args:
         bank: a fitted bank.
-        source: of `bank_images.source_for`.
-        mean_only: leave the log-variances out, which decoding does not need.
+        source: made by `bank.matching.source_for`.
+        mean_only: leave out the log-variances, which decoding does not need.
         on_images: called with the number of images just encoded.
 
     Raises:
-        ValueError: an image that cannot be read.
+        ValueError: an image cannot be read.
     """
     means, logvars = [], []
     with single_thread():
@@ -110,31 +110,31 @@ def decode_to_folder(
     overwrite: bool = False,
     on_images: Callable[[int], object] = lambda count: None,
 ) -> Export:
-    """Latents to images OUT/<class>/<name>.png, with classes.json and manifest.json beside the class folders.
+    """Decode latents to images OUT/<class>/<name>.png, with classes.json and manifest.json beside the class folders.
 
     Example:
         >>> decode_to_folder(bank, Latents.load("latents.safetensors"), "images")
 
     Args:
-        bank: the one that encoded them.
-        latents: of which the means are decoded.
+        bank: the bank that encoded them.
+        latents: their means are decoded.
         out: the folder, made if need be; it must be empty.
-        other_bank: decode with this bank though it is another: for one with the same classes' weights, such as a
-            subset. To the bank of another fit these latents mean something else.
+        other_bank: decode though another bank encoded them, such as one that this is a subset of. To the bank of
+            another fit these latents mean something else.
         overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
         on_images: called with the number of images just written.
 
     Raises:
-        ValueError: the latents are another bank's and `other_bank` is not given; or no bank like this made them.
+        ValueError: another bank encoded the latents, and `other_bank` is False; or they do not fit this bank.
         FileExistsError: as `folder.filled`.
     """
     check_bank(bank, latents, other_bank=other_bank)
-    named = NamedExport(bank, out, latents.labels.tolist(), latents.names, method=METHOD, overwrite=overwrite)
-    with named as folder, single_thread():
+    folder = named_export(bank, out, latents.labels.tolist(), latents.names, method=METHOD, overwrite=overwrite)
+    with folder as (write, done), single_thread():
         for items in _batches(len(latents)):
-            folder.write(_decoded(bank, latents.mean[items], latents.labels[items]))
+            write(_decoded(bank, latents.mean[items], latents.labels[items]))
             on_images(items.stop - items.start)
-    return folder.export
+    return done
 
 
 def reconstruct_to_folder(
@@ -145,34 +145,34 @@ def reconstruct_to_folder(
     overwrite: bool = False,
     on_images: Callable[[int], object] = lambda count: None,
 ) -> Reconstruction:
-    """Every image encoded to its posterior mean and decoded, OUT/<class>/<name>.png, and how near it is.
+    """Encode every image to its posterior mean and decode it to OUT/<class>/<name>.png; measure the errors.
 
     Example:
         >>> reconstruct_to_folder(bank, source_for(bank, dataset), "reconstructed").whole.psnr
 
     Args:
         bank: a fitted bank.
-        source: of `bank_images.source_for`.
+        source: made by `bank.matching.source_for`.
         out: the folder, made if need be; it must be empty.
         overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
         on_images: called with the number of images just written.
 
     Returns:
-        Errors of the bytes that were written, against the images at the bank's size.
+        Errors of the images as they were written, against the originals at the bank's size.
 
     Raises:
-        ValueError: an image that cannot be read.
+        ValueError: an image cannot be read.
         FileExistsError: as `folder.filled`.
     """
     labels = source.labels
-    named = NamedExport(bank, out, labels.tolist(), item_names(source), method=METHOD, overwrite=overwrite)
-    squares = torch.zeros(len(source), dtype=torch.float64)  # mean over an image's pixels, in 0..1
-    with named as folder, single_thread():
+    folder = named_export(bank, out, labels.tolist(), item_names(source), method=METHOD, overwrite=overwrite)
+    squares = torch.zeros(len(source), dtype=torch.float64)  # mean squared error of each image's pixels, in 0..1
+    with folder as (write, _), single_thread():
         for items in _batches(len(source)):
             images = load_some(source, range(len(source))[items], bank.image_shape)
             made = _decoded(bank, bank.encode(images, labels[items])[0].cpu(), labels[items])
             squares[items] = ((made.double() - images.double()) / 255).square().mean((1, 2, 3))
-            folder.write(made)
+            write(made)
             on_images(items.stop - items.start)
     errors = tuple(
         ClassError(info.name, len(held), math.sqrt(held.mean()))
@@ -183,12 +183,11 @@ def reconstruct_to_folder(
 
 
 def check_bank(bank: VAEBank, latents: Latents, *, other_bank: bool = False) -> None:
-    """Raise ValueError if a bank cannot decode latents, or is not the one that made them and `other_bank` is False."""
+    """Raise ValueError if a bank cannot decode latents, or did not encode them and `other_bank` is False."""
     if latents.bank_sha256 != bank.sha256 and not other_bank:
         raise ValueError(
             f"the latents were encoded with another bank, of sha256 {latents.bank_sha256[:12]}…, this one's is "
-            f"{bank.sha256[:12]}…. Name that bank, or have them decoded all the same with --other-bank "
-            "(other_bank=True)."
+            f"{bank.sha256[:12]}…. Name that bank, or decode them all the same with --other-bank (other_bank=True)."
         )
     shapes = [(*latents.image_shape, latents.mean.shape[1]), (*bank.image_shape, bank.latent_dim)]
     if shapes[0] != shapes[1]:
@@ -206,7 +205,7 @@ def check_bank(bank: VAEBank, latents: Latents, *, other_bank: bool = False) -> 
 
 
 def _decoded(bank: VAEBank, mean: Tensor, labels: Tensor) -> Tensor:
-    """uint8 images [B, C, H, W] on the CPU. ValueError for codes that no encoder gives."""
+    """Images of codes [B, L]: uint8 [B, C, H, W], on the CPU. Raises ValueError if one is not finite."""
     images = bank.decode(mean, labels).cpu()
     if not bool(torch.isfinite(images).all()):
         raise ValueError("the latents hold codes that are too large: images of them are not finite.")

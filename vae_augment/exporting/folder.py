@@ -1,6 +1,6 @@
-"""The folder of an export: images in class folders, and a manifest by which one that was ended can go on.
+"""The folder of an export: images in class folders, and a manifest that lets an ended export resume.
 
-An export's images are numbered, or have names that its manifest lists.
+Images are numbered, or have names that the manifest lists.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from vae_augment.files.folder_names import CLASSES, MANIFEST
 from vae_augment.files.folders import Kind, check, filling, is_safe, read_json, remove, write_json
 from vae_augment.files.writing import sweep
 
-UNFINISHED = "unfinished.json"  # what the manifest will be, while images are written
+UNFINISHED = "unfinished.json"  # the manifest to be, while images are written
 EXPORT = Kind("export", (UNFINISHED, MANIFEST, CLASSES))
-SAME = ("format", "bank_sha256", "method", "seed")  # in a manifest: what its images are a function of
-KNOWN = ("format", "bank_sha256", "method")  # in that of any export
+SAME = ("format", "bank_sha256", "method", "seed")  # entries of a manifest that determine its images
+KNOWN = ("format", "bank_sha256", "method")  # entries of every manifest
 ENDING = ".png"
-IMAGE = re.compile(r"([0-9]{6,})\.png")
+IMAGE = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.png")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """Images that were written.
 
     Args:
-        folder: where to.
-        counts: images of each class name.
+        folder: the folder that holds them.
+        counts: the number of images of each class, by name.
     """
 
     folder: Path
@@ -47,30 +47,30 @@ class Export:
 def filled(
     folder: Path, manifest: dict[str, Any], *, resume: bool | None = None, overwrite: bool = False
 ) -> Iterator[None]:
-    """Make a folder ready for a manifest's images, which are written meanwhile; say at the end that all are there.
+    """Prepare a folder for images, which are written inside the `with` block; write the manifest at its end.
 
     Args:
-        folder: made if need be, as those of its classes; until the end it says "unfinished".
-        manifest: what the folder will hold. An entry of "classes" says how many "images" its "folder" has, which are
-            numbered, and which "files" they are, if they are not; "name" is that of the class.
-        resume: go on with an export of the same images; None: exports of this kind cannot.
+        folder: made if need be, with the folders of its classes; until the end it holds unfinished.json.
+        manifest: the content to be. Each entry of "classes" has the "name" of a class, its "folder", the number of its
+            "images", and their "files" where they are not numbered.
+        resume: continue an export of the same images; None: exports of this kind cannot be continued.
         overwrite: remove an earlier export first.
 
     Raises:
-        FileExistsError: as `filling` and `check`; or to resume, it holds an export of other images.
+        FileExistsError: as `filling` and `check`; or an export to resume is of other images.
     """
     with filling(folder):
         _prepare(folder, manifest, resume, overwrite)
         yield
         for entry in manifest["classes"]:
-            sweep(folder / entry["folder"])  # of workers that were still about when this began
+            sweep(folder / entry["folder"])  # partials of workers that were still running at the start
         write_json(folder / CLASSES, {entry["folder"]: entry["name"] for entry in manifest["classes"]})
         write_json(folder / MANIFEST, manifest)
         (folder / UNFINISHED).unlink(missing_ok=True)
 
 
 def _prepare(folder: Path, manifest: dict[str, Any], resume: bool | None, overwrite: bool) -> None:
-    """Check a folder, remove an earlier export from it if wanted, and make the folders of classes."""
+    """Check a folder, remove an earlier export from it if wanted, and make the class folders."""
     earlier = read_json(folder / UNFINISHED, _checked) or read_json(folder / MANIFEST, _checked)
     had, wanted = None if earlier is None else _files(earlier), _files(manifest)
     for inner in wanted:
@@ -78,10 +78,10 @@ def _prepare(folder: Path, manifest: dict[str, Any], resume: bool | None, overwr
     hint = ""
     if earlier is not None:
         goes_on = resume is not None and set(SAME) <= set(earlier)
-        hint = f" (or {'go on with it: --resume' if goes_on else 'have it removed first: --overwrite'})"
+        hint = f" (or {'continue it: --resume' if goes_on else 'remove it first: --overwrite'})"
     check(folder, EXPORT, had, wanted, replaces=bool(resume or overwrite), hint=hint)
     if earlier is not None and overwrite:
-        write_json(folder / UNFINISHED, earlier)  # still one, should this be ended
+        write_json(folder / UNFINISHED, earlier)  # still an export if this is ended
         remove(folder, _files(earlier) | {"": (MANIFEST, CLASSES)})
     elif earlier is not None:
         _check_same(folder, earlier, manifest)
@@ -93,7 +93,7 @@ def _prepare(folder: Path, manifest: dict[str, Any], resume: bool | None, overwr
 
 
 def _checked(read: Any) -> dict[str, Any]:
-    """A manifest as it was read, whoever wrote it. Raises ValueError, or TypeError or KeyError, for anything else."""
+    """A manifest that anybody may have written. Raises ValueError, TypeError or KeyError for anything else."""
     for entry in read["classes"]:
         safe = is_safe(entry["folder"]) and type(entry["images"]) is int
         if not (safe and all(isinstance(file, str) and file.endswith(ENDING) for file in entry.get("files", []))):
@@ -112,7 +112,7 @@ def _files(manifest: dict[str, Any]) -> dict[str, Container[str]]:
 
 
 class _Numbered(Container[str]):
-    """The names of so many images, which are numbered."""
+    """The file names of numbered images."""
 
     def __init__(self, images: int) -> None:
         self._images = images
@@ -128,9 +128,9 @@ def image_name(number: int) -> str:
 
 
 def _number(name: str) -> int | None:
-    """The number of the image that an export gives this name; None for other names."""
+    """The number in a file name of `image_name`; None for other names."""
     match = IMAGE.fullmatch(name)
-    return int(match[1]) if match and image_name(int(match[1])) == name else None
+    return int(match[1]) if match else None
 
 
 def _check_same(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ def _check_same(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any])
 
 
 def whole_images(folder: Path) -> set[int]:
-    """Numbers of the images in a class's folder that are whole."""
+    """Numbers of the whole images in a class folder."""
     found = set()
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -161,7 +161,7 @@ def whole_images(folder: Path) -> set[int]:
 
 
 def _is_whole(path: str) -> bool:
-    """Tell if a PNG has its end: after a power cut a file may be there without its bytes."""
+    """Tell if a PNG has its end: after a power cut a file may lack its bytes."""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - len(PNG_END)))

@@ -1,6 +1,6 @@
-"""Latents of a dataset's images in one file, safetensors or Parquet. The format is in docs/file_format.md.
+"""Latents of a dataset's images in one file, safetensors or Parquet (docs/file_format.md).
 
-A file is untrusted input: sizes are checked against what its metadata declares before a tensor is read.
+A file is untrusted input: sizes are checked against its metadata before a tensor is read.
 """
 
 from __future__ import annotations
@@ -16,18 +16,16 @@ from vae_augment.bank.tensor_file import require_finite, serialized
 from vae_augment.data.readers.arrow_untrusted import pyarrow
 from vae_augment.exporting import latents_parquet
 from vae_augment.exporting.item_names import check_item_names
-from vae_augment.exporting.latents_metadata import LATENTS, SHA256, DeclaredLatents
+from vae_augment.exporting.latents_metadata import ENDINGS, LATENTS, SHA256, DeclaredLatents
 from vae_augment.exporting.quantized import Quantized, quantized, restored
 from vae_augment.files.class_names import check_names
 from vae_augment.files.untrusted_json import brief
 from vae_augment.files.writing import atomic_write
 
-ENDINGS = (".safetensors", ".parquet")
-
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """Codes that a bank's encoders give N images, made by `codec.encode_dataset` or `Latents.load`.
+    """Latent codes of N images, made by `codec.encode_dataset` or `Latents.load`.
 
     Example:
         >>> latents = encode_dataset(bank, source_for(bank, dataset))
@@ -35,16 +33,16 @@ class Latents:
         >>> Latents.load("latents.safetensors").mean.shape  # [N, L]
 
     Args:
-        mean: of each posterior, float32 [N, L].
-        logvar: log-variance of each posterior, float32 [N, L]; None: not kept.
+        mean: posterior means, float32 [N, L].
+        logvar: log-variances of the posteriors, float32 [N, L]; None: not kept.
         labels: int64 [N], as the bank numbers them.
-        names: of the items, files' names or numbers.
-        class_to_idx: label of each class of the bank, by name, in the bank's order.
+        names: the items' names: those of their files, or numbers.
+        class_to_idx: the label of each class of the bank, by name, in the bank's order.
         image_shape: (C, H, W) of the bank.
         bank_sha256: `VAEBank.sha256` of the bank.
 
     Raises:
-        ValueError: they do not belong together, or hold a number that is not finite.
+        ValueError: they do not fit together, or a number is not finite.
     """
 
     mean: Tensor
@@ -61,15 +59,11 @@ class Latents:
         if self.logvar is not None and (self.logvar.shape, self.logvar.dtype) != (self.mean.shape, torch.float32):
             raise ValueError(f"logvar must be as mean, got {self.logvar.dtype} {list(self.logvar.shape)}")
         if (list(self.labels.shape), self.labels.dtype, len(self.names)) != ([len(self)], torch.int64, len(self)):
-            raise ValueError(f"there must be {len(self)} labels (int64) and names, one an image")
+            raise ValueError(f"there must be {len(self)} labels (int64) and names, one per image")
         for name, tensor in (("mean", self.mean), ("logvar", self.logvar)):
             if tensor is not None:
                 require_finite(name, tensor, "latents")
-        lacking = sorted(set(self.labels.tolist()) - set(self.class_to_idx.values()))
-        if lacking:
-            raise ValueError(
-                f"labels must be among the classes' {brief(sorted(self.class_to_idx.values()))}, got {lacking[0]}"
-            )
+        _rows(self.labels, self.class_to_idx)
         if not SHA256.fullmatch(self.bank_sha256):
             raise ValueError(f"bank_sha256 must be 64 hexadecimal digits, got {brief(self.bank_sha256)}")
         check_item_names(self.names)
@@ -79,7 +73,7 @@ class Latents:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images of each class, by name."""
+        """The number of images of each class, by name."""
         found = Counter(self.labels.tolist())
         return {name: found[label] for name, label in self.class_to_idx.items()}
 
@@ -92,7 +86,7 @@ class Latents:
                 `quantized`).
 
         Raises:
-            ValueError: another ending or dtype, codes too large for the dtype, or no pyarrow.
+            ValueError: another ending or dtype, codes too large for the dtype, or pyarrow is not installed.
         """
         path = Path(path)
         check_ending(path)
@@ -106,16 +100,9 @@ class Latents:
                 if kept.step is not None and kept.offset is not None:
                     tensors |= {f"{name}.step": kept.step, f"{name}.offset": kept.offset}
         names = b"".join(name.encode() + b"\0" for name in self.names)
-        declared = DeclaredLatents(
-            len(self),
-            self.mean.shape[1],
-            dtype,
-            self.logvar is not None,
-            len(names),
-            self.image_shape,
-            self.class_to_idx,
-            self.bank_sha256,
-        )
+        classes = [{"name": name, "label": label} for name, label in self.class_to_idx.items()]
+        size = self.mean.shape[1], self.logvar is not None, len(names), list(self.image_shape)
+        declared = DeclaredLatents(dtype, len(self), *size, classes, self.bank_sha256)
         if path.suffix.lower() == ".parquet":
             content = latents_parquet.serialize(declared, tensors, self.names, path)
         else:
@@ -129,37 +116,28 @@ class Latents:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no latent file, is damaged or too new; or no pyarrow for a .parquet.
+            ValueError: it is no latent file, is damaged or too new; or pyarrow, which .parquet needs, is not installed.
         """
         path = Path(path)
         read = latents_parquet.read if path.suffix.lower() == ".parquet" else _read_tensors
         declared, tensors, names = read(path)
         try:
             labels, known = tensors["labels"], declared.class_to_idx
-            lacking = sorted(set(labels.tolist()) - set(known.values()))
-            if lacking:
-                raise ValueError(f"labels must be of its {len(known)} classes, got {lacking[0]}")
+            rows, codes = _rows(labels, known), dict[str, Tensor]()
             for name in declared.scales:
                 require_finite(name, tensors[name], "latents")
-            rows, codes = _rows(labels, known), dict[str, Tensor]()
             for name in declared.codes:
                 kept = Quantized(tensors[name], tensors.get(f"{name}.step"), tensors.get(f"{name}.offset"))
                 codes[name] = restored(kept, rows)
-            return cls(
-                codes["mean"],
-                codes.get("logvar"),
-                labels,
-                tuple(names),
-                known,
-                declared.image_shape,
-                declared.bank_sha256,
-            )
+            channels, height, width = declared.image_shape
+            shape, sha256 = (channels, height, width), declared.bank_sha256
+            return cls(codes["mean"], codes.get("logvar"), labels, tuple(names), known, shape, sha256)
         except ValueError as error:
             raise LATENTS.damaged(path, error) from None
 
 
 def check_ending(path: Path, option: str = "path") -> None:
-    """Raise ValueError unless a file's ending says how latents are kept in it, and what that needs is installed."""
+    """Raise ValueError unless a path ends as a latent file does, and what its format needs is installed."""
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{option} must end in {' or '.join(ENDINGS)}, got {path.name!r}.")
     if path.suffix.lower() == ".parquet":
@@ -167,9 +145,12 @@ def check_ending(path: Path, option: str = "path") -> None:
 
 
 def _rows(labels: Tensor, class_to_idx: dict[str, int]) -> Tensor:
-    """The class of each image as a position."""
+    """The class of each of N images as a position, int64 [N]. Raises ValueError for a label of no class."""
     row_of = {label: row for row, label in enumerate(class_to_idx.values())}
-    return torch.tensor([row_of[label] for label in labels.tolist()], dtype=torch.long)
+    try:
+        return torch.tensor([row_of[label] for label in labels.tolist()], dtype=torch.long)
+    except KeyError as error:
+        raise ValueError(f"labels must be among the classes' {brief(sorted(row_of))}, got {error}") from None
 
 
 def _read_tensors(path: Path) -> tuple[DeclaredLatents, dict[str, Tensor], list[str]]:

@@ -1,4 +1,4 @@
-"""Latents as a Parquet table: a row an image; a column for each dimension, or of bytes one for all of them."""
+"""Latents as a Parquet table: a row per image, and a column per dimension, or one column of bytes for all of them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vae_augment.data.readers.arrow_untrusted import MOST_BYTES, ROWS, pyarrow, 
 from vae_augment.exporting.latents_metadata import LATENTS, DeclaredLatents
 from vae_augment.files.untrusted_json import MAX_BYTES, brief
 
-AT_ONCE = 2**16  # rows of numbers, whose size is known before they are read; of names it is not
-OVERHEAD = 16  # bytes that a name takes in memory beside its own, at most
+AT_ONCE = 2**16  # rows of numbers read at once; of names fewer, whose size is not known before they are read
+OVERHEAD = 16  # bytes at most that a name takes in memory beside its own
 
 
 def serialize(declared: DeclaredLatents, tensors: Mapping[str, Tensor], names: Sequence[str], path: Path) -> bytes:
@@ -27,9 +27,9 @@ def serialize(declared: DeclaredLatents, tensors: Mapping[str, Tensor], names: S
 
     Args:
         declared: the metadata.
-        tensors: "mean" [N, L] and "labels" [N], and whatever else is declared.
+        tensors: "mean" [N, L], "labels" [N] and all others that are declared.
         names: N.
-        path: the file, for messages.
+        path: the file's path, for messages.
     """
     arrow, file, columns = pyarrow(path), io.BytesIO(), [names, tensors["labels"].numpy()]
     from pyarrow import parquet
@@ -57,7 +57,7 @@ def read(path: Path) -> tuple[DeclaredLatents, dict[str, Tensor], list[str]]:
     """The metadata of a file, and the tensors and names that it declares.
 
     Raises:
-        ValueError: the file is no table of latents, is damaged, declares too much or holds something else.
+        ValueError: the file is no table of latents, is damaged, is too large, or does not hold what it declares.
     """
     LATENTS.check_regular(path)
     arrow = pyarrow(path)
@@ -98,7 +98,7 @@ def read(path: Path) -> tuple[DeclaredLatents, dict[str, Tensor], list[str]]:
 
 def _schema(arrow: Any, declared: DeclaredLatents) -> Any:
     fields = [("name", arrow.string()), ("label", arrow.int64())]
-    if declared.dtype == "int8":  # bytes: Parquet has no numbers of less than four
+    if declared.dtype == "int8":  # as bytes: Parquet has no integers of one byte
         return arrow.schema(fields + [(name, arrow.binary(declared.latent_dim)) for name in declared.codes])
     kind = arrow.from_numpy_dtype(declared.dtype)
     return arrow.schema(fields + [(f"{name}_{k}", kind) for name in declared.codes for k in range(declared.latent_dim)])
@@ -112,7 +112,7 @@ def _check_columns(expected: Any, found: Any) -> None:
 
 
 def _rows(file: Any, columns: list[str], at_once: int, rows: int) -> Iterator[Any]:
-    """Batches of some columns. Raises ValueError unless they have so many rows, none of which lacks a value."""
+    """Batches of some columns. Raises ValueError unless they have `rows` rows without missing values."""
     found = 0
     for batch in file.iter_batches(batch_size=at_once, columns=columns, use_threads=False):
         found += batch.num_rows
@@ -134,8 +134,8 @@ def _names(batches: Iterable[Any], declared: DeclaredLatents) -> list[str]:
 
 
 def _scale(entries: Mapping[bytes, bytes], name: str, declared: DeclaredLatents) -> Tensor:
-    """Numbers of each class, [K, L]."""
-    shape = len(declared.class_to_idx), declared.latent_dim
+    """Steps or offsets of each class, float32 [K, L]."""
+    shape = len(declared.classes), declared.latent_dim
     try:
         held = b64decode(entries.get(f"{METADATA_KEY}.{name}".encode(), b""), validate=True)
         return torch.tensor(np.frombuffer(held, "<f4").reshape(shape).astype(np.float32))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from torch import Tensor
 
@@ -16,65 +16,45 @@ from vae_augment.files.writing import write_quickly
 from vae_augment.images.png import check_png, encode_pngs
 
 
-class NamedExport:
-    """A folder that is filled with an image of each of N items, in order, inside a `with` block.
+@contextmanager
+def named_export(
+    bank: VAEBank, out: str | Path, labels: Sequence[int], names: Sequence[str], *, method: str, overwrite: bool = False
+) -> Iterator[tuple[Callable[[Tensor], None], Export]]:
+    """A function that writes the images of the next items, uint8 [B, C, H, W], into a folder; and what it will hold.
 
     Args:
-        bank: whose classes the items are of, and whose size the images have.
+        bank: the bank of the items' classes, and of the images' size.
         out: the folder, made if need be; it must be empty.
-        labels: of the items.
+        labels: of N items, in order.
         names: of the items (see `png_names`).
-        method: what the images are, for the manifest.
+        method: how the images were made, for the manifest.
         overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
 
     Raises:
         ValueError: PNG cannot hold the bank's images.
-        FileExistsError: as `filled`, when the block begins.
+        FileExistsError: as `filled`.
     """
+    check_png(bank.image_shape[0])
+    folder, folders = Path(out), folder_names(bank.classes)
+    rows, files = [bank.row_of[label] for label in labels], png_names(names, labels)
+    held: list[list[str]] = [[] for _ in bank.classes]
+    for row, file in zip(rows, files, strict=True):
+        held[row].append(file)
+    manifest = {
+        "format": "png",
+        "bank_sha256": bank.sha256,
+        "method": method,
+        "images": len(rows),
+        "classes": [
+            {"folder": inner, "name": info.name, "label": info.label, "images": len(some), "files": some}
+            for inner, info, some in zip(folders, bank.class_infos, held, strict=True)
+        ],
+    }
+    left = zip([str(folder / folders[row]) for row in rows], files, strict=True)
 
-    def __init__(
-        self,
-        bank: VAEBank,
-        out: str | Path,
-        labels: Sequence[int],
-        names: Sequence[str],
-        *,
-        method: str,
-        overwrite: bool = False,
-    ) -> None:
-        check_png(bank.image_shape[0])
-        self._folder, self._next = Path(out), 0
-        folders = folder_names(bank.classes)
-        rows = [bank.row_of[label] for label in labels]
-        self._files = [(folders[row], name) for row, name in zip(rows, png_names(names, labels), strict=True)]
-        files: list[list[str]] = [[] for _ in bank.classes]
-        for row, (_, name) in zip(rows, self._files, strict=True):
-            files[row].append(name)
-        manifest = {
-            "format": "png",
-            "bank_sha256": bank.sha256,
-            "method": method,
-            "images": len(rows),
-            "classes": [
-                {"folder": folder, "name": info.name, "label": info.label, "images": len(held), "files": held}
-                for folder, info, held in zip(folders, bank.class_infos, files, strict=True)
-            ],
-        }
-        self._filled = filled(self._folder, manifest, overwrite=overwrite)
-        self.export = Export(self._folder, dict(zip(bank.classes, map(len, files), strict=True)))
+    def write(images: Tensor) -> None:
+        for content, (inner, file) in zip(encode_pngs(images), left, strict=False):
+            write_quickly(inner, file, content)
 
-    def __enter__(self) -> NamedExport:
-        self._filled.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._filled.__exit__(kind, error, trace)
-
-    def write(self, images: Tensor) -> None:
-        """Write the images of the next items: uint8 [B, C, H, W]."""
-        files = self._files[self._next : self._next + len(images)]
-        for (folder, name), content in zip(files, encode_pngs(images), strict=True):
-            write_quickly(str(self._folder / folder), name, content)
-        self._next += len(images)
+    with filled(folder, manifest, overwrite=overwrite):
+        yield write, Export(folder, dict(zip(bank.classes, map(len, held), strict=True)))

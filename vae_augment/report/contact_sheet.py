@@ -17,8 +17,8 @@ def contact_sheet(bank: VAEBank, data: FitData, *, seed: int = 0) -> Image.Image
 
     Args:
         bank: a fitted bank.
-        data: the images it was fitted on; the first few of each class, drawn by `seed`, are shown.
-        seed: of the choice and the draws.
+        data: the images that it was fitted on; a few of each class are shown.
+        seed: of the choice of images and of the draws.
     """
     infos = bank.class_infos[:MAX_ROWS]
     rows = [shown_images(bank, data.of(info.label), info.label, seed) for info in infos]

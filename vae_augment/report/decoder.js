@@ -1,6 +1,6 @@
-// The decoders of a bank's classes, in a page: the images that `VAE.decode` of vae_augment/model.py gives.
+// The decoders of a bank's classes, in a page: the images that `VAE.decode` of vae_augment/model/vae.py gives.
 //
-//   const vae = new VAEDecoder(payload); // what vae_augment/report/decoder_payload.py gives
+//   const vae = new VAEDecoder(payload); // made by vae_augment/report/decoder_payload.py
 //   const pixels = vae.decode(row, z);   // row: a class's place in the payload; z: L numbers
 //   vae.paint(pixels, canvas);
 //
@@ -190,7 +190,7 @@ const VAEDecoder = (() => {
     }
 
     // Pixels as a canvas shows them, four bytes each: grey is repeated, the last of two or four channels is the
-    // opacity, and other numbers of channels than three are averaged. What `match_channels` of raw.py gives.
+    // opacity, and other numbers of channels than three are averaged. As `match_channels` of images/tensors.py does.
     rgba(pixels) {
       const [channels, height, width] = this.shape;
       const area = height * width;

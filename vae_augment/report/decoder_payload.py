@@ -1,7 +1,7 @@
-"""The decoders of a bank's classes for a page, where decoder.js works with them.
+"""The decoders of a bank's classes for a page, where decoder.js uses them.
 
-Numbers are those that the bank keeps, in base64 of little-endian bytes: a byte for each of a class's weights beside a
-start that classes share, or two bytes for each where there is none (see `vae_augment.bank.packed_weights`).
+Weights are kept as in the bank, in base64 of little-endian bytes: int8 differences from a shared start, or float16
+where there is none (see `vae_augment.bank.packed_weights`).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def decoder_script() -> str:
 
 
 def decoder_payload(bank: VAEBank, rows: Sequence[int]) -> dict[str, Any]:
-    """What `new VAEDecoder(...)` of decoder.js takes, to be written as JSON.
+    """The argument of `new VAEDecoder(...)` of decoder.js, to be written as JSON.
 
-    Its `decode(i, z)` gives to 1e-4 what `bank.decode` gives of z for the class `rows[i]`.
+    The decoder's `decode(i, z)` is `bank.decode` of z for the class `rows[i]`, to 1e-4.
 
     Example:
         >>> payload = decoder_payload(bank, range(len(bank.classes)))
@@ -40,16 +40,16 @@ def decoder_payload(bank: VAEBank, rows: Sequence[int]) -> dict[str, Any]:
 
     Args:
         bank: a fitted bank.
-        rows: positions of classes in `bank.classes`, in the order that the page counts them in.
+        rows: positions of classes in `bank.classes`, in the page's order.
 
     Returns:
         "image_shape" [C, H, W], "latent_dim" L, "width", "patch", "stages", "grid" [h, w] and "padding" [left, right,
-        top, bottom] as `VAE` has them. "tensors": name and size of each of a class's T tensors, in the order of its
+        top, bottom] of the `VAE`. "tensors": name and size of each of a class's T tensors, in the order of its
         numbers. "classes": for each row "values", int8, with "steps", float32 [T], and "base", the place of its start
         in "bases", which are float16; or "values" alone, float16.
 
     Raises:
-        ValueError: a row that the bank has not.
+        ValueError: the bank has no such row.
     """
     _check(bank, rows)
     vae, stored = bank.vae, bank.content.weights
@@ -70,14 +70,14 @@ def decoder_payload(bank: VAEBank, rows: Sequence[int]) -> dict[str, Any]:
 
 
 def payload_bytes(bank: VAEBank, rows: Sequence[int]) -> int:
-    """How many bytes the JSON of `decoder_payload(bank, rows)` takes at most, told without making it.
+    """An upper bound of the bytes of `decoder_payload(bank, rows)` as JSON, without making it.
 
     Args:
         bank: a fitted bank.
         rows: positions of classes in `bank.classes`.
 
     Raises:
-        ValueError: a row that the bank has not.
+        ValueError: the bank has no such row.
     """
     _check(bank, rows)
     stored, parts = bank.content.weights, _parts(bank.vae)
@@ -99,7 +99,7 @@ def _check(bank: VAEBank, rows: Sequence[int]) -> None:
 
 
 def _parts(vae: VAE) -> dict[str, slice]:
-    """Where each tensor of the decoder lies among a class's numbers."""
+    """The place of each tensor of the decoder among a class's numbers."""
     ends = pairwise(accumulate(sizes(vae), initial=0))
     return {name: slice(*part) for name, part in zip(vae.shapes, ends, strict=True) if name.startswith(PREFIX)}
 
@@ -113,7 +113,7 @@ def _class(stored: Stored, row: int, parts: dict[str, slice], bases: list[int]) 
 
 
 def _numbers(flat: Tensor, parts: dict[str, slice]) -> str:
-    """The decoder's of a class's numbers [P]."""
+    """The decoder's part of a class's numbers [P], in base64."""
     return _base64(torch.cat([flat[part] for part in parts.values()]))
 
 
@@ -123,5 +123,5 @@ def _base64(numbers: Tensor) -> str:
 
 
 def _base64_length(count: int) -> int:
-    """Characters of so many bytes."""
+    """Characters of `count` bytes in base64."""
     return 4 * math.ceil(count / 3)

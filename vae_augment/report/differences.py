@@ -1,4 +1,4 @@
-"""A plot of an evaluation: what each arm adds, with intervals."""
+"""A plot of an evaluation: the gain of each arm, with intervals."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def differences_figure(
     lines: str = "#e0e0e0",
     colours: Mapping[str, str] = COLOURS,
 ) -> Figure:
-    """The same as a figure without a title.
+    """The plot of `differences_png` as a figure without a title.
 
     Args:
-        evaluation: of any arms.
-        width: in inches.
+        evaluation: with any arms.
+        width: of the figure in inches.
         ink: the colour of the line at zero.
         lines: of the grid.
         colours: of differences over "none" and over "classical".

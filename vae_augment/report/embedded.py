@@ -1,4 +1,4 @@
-"""Images inside a page: rows of tiles as files that are part of its text."""
+"""Images inside a page: tiles as image files in its text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEBP_QUALITY = 85
 
 
 def tiled(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
-    """Images [N, C, H, W] as one, row by row: grey or colour, transparent between them and where there are none."""
+    """Images [N, C, H, W] as one, row by row, in grey or colour; transparent where there is no image."""
     channels = 1 if images.shape[1] in (1, 2) else 3
     pixels = to_uint8(match_channels(to_float(images), channels))
     count, _, height, width = pixels.shape
@@ -32,14 +32,14 @@ def tiled(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
 
 
 def shrunk(images: Tensor, side: int) -> Tensor:
-    """Images [N, C, H, W] whose longer side has so many pixels at most: as they are, or smaller ones."""
+    """Images [N, C, H, W] whose longer side has at most `side` pixels: as they are, or reduced."""
     height, width = images.shape[2:]
     scale = side / max(height, width)
     return resize(images, (max(1, round(height * scale)), max(1, round(width * scale)))) if scale < 1 else images
 
 
 def data_uri(image: Image.Image, *, lossless: bool) -> str:
-    """An image as a data: address. Without `lossless`, colour is kept as photographs are; grey always is to the bit."""
+    """An image as a data: address. Grey is always lossless; colour is compressed as photographs unless `lossless`."""
     buffer = io.BytesIO()
     if image.mode in ("L", "LA") or lossless:
         kind = "png"

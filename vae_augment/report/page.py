@@ -1,4 +1,4 @@
-"""The report of a bank: one HTML file, with everything in it, for people who decide whether to use it."""
+"""The report of a bank: one HTML page with everything in it, for people who decide whether to use the bank."""
 
 from __future__ import annotations
 
@@ -23,42 +23,34 @@ from vae_augment.report.page_words import evaluation_of, policy_of, quality_of
 from vae_augment.report.plots import has_curves, learning_curves, page_style, svg
 from vae_augment.report.reproduction import data_option, reproduction
 
-DECODER_BYTES = 8_000_000  # of all classes that can be decoded in the page
+DECODER_BYTES = 8_000_000  # of all decoders in the page
 SLIDERS = 8  # shown at first
 LARGE_SIDE = 40  # pixels: sheets of larger images are wider
 SMALL_SIDE = 64  # pixels: images up to there are enlarged without blurring
-MAP_HELP = (
-    "Point at a code, or step through them with the arrow keys, to see its image. With t-SNE only neighbourhoods mean "
-    "something: not distances, sizes or densities of groups."
-)
 
 
 def report_html(
-    bank: VAEBank,
-    *,
-    data: FitData | None = None,
-    evaluation: Evaluation | None = None,
-    seed: int = 0,
+    bank: VAEBank, *, data: FitData | None = None, evaluation: Evaluation | None = None, seed: int = 0
 ) -> str:
-    """The page, as text. It holds no time and no path: the same bank, data and evaluation give the same page.
+    """The page as text. It holds no time and no path: the same bank, data and evaluation give the same page.
 
     Example:
         >>> Path("report.html").write_text(report_html(bank), encoding="utf-8")
 
     Args:
         bank: a fitted bank, on the CPU.
-        data: images of the bank's classes at its size (`vae_augment.bank.bank_images`), for pictures beside real ones.
-            None: pictures are of generated images, and the map is of the codes that the bank keeps.
-        evaluation: what `evaluate` found; None: the page says how to find it.
-        seed: of the choice of images, and of what is drawn.
+        data: images of the bank's classes at its size (see `vae_augment.data.loading.load_images`), which are shown
+            beside the bank's. None: generated images alone are shown, and the map is of the codes that the bank keeps.
+        evaluation: the result of `evaluate`; None: the page says how to get one.
+        seed: of the choice of images and of the draws.
     """
     content = bank.content
     decodable = _decodable(bank)
-    found, no_map = _map(bank, data, decodable, seed)
+    codes = data is not None or bool(bank.content.stats.counts.any())
+    found = page_map(bank, data, decodable, seed) if codes else None
     colours = class_colours(len(bank.classes))
     names = [shortened(name) for name in bank.classes]
     legend = [{"colour": colour, "name": name} for colour, name in zip(colours, names, strict=True)]
-    shown = pictures(bank, data, seed)
     environment = Environment(
         loader=PackageLoader("vae_augment.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -66,41 +58,30 @@ def report_html(
     return environment.get_template("report.html").render(
         title=shortened(str(bank.data.get("name") or "A bank")),
         summary=_summary(bank),
-        sections=_sections(),
         css=(templates / "report.css").read_text(encoding="utf-8"),
         js=(templates / "report.js").read_text(encoding="utf-8"),
         decoder_js=decoder_script(),
         evaluation=None if evaluation is None else evaluation_of(evaluation),
         evaluate_command=_evaluate_command(bank),
-        pictures=shown,
+        pictures=pictures(bank, data, seed),
+        with_data=data is not None,
+        moved=bool(bank.policy.mover),
         small_images=max(bank.image_shape[1:]) <= SMALL_SIDE,
         large_images=max(bank.image_shape[1:]) > LARGE_SIDE,
-        live={"names": names[:decodable], "left_out": _left_out(bank, decodable)},
-        map=None if found is None else {**_map_words(found, data), "names": names, "legend": legend},
-        no_map=no_map,
+        names=names,
+        decodable=decodable,
+        legend=legend,
+        map=found,
         colours=colours,
         infos=[replace(info, name=name) for info, name in zip(content.class_infos, names, strict=True)],
-        curves=_curves(bank, legend),
+        curves=_curves(bank) if has_curves(bank) else None,
+        warm_start=content.start is not None,
         quality=quality_of(bank),
         policy=policy_of(bank.policy),
         command=reproduction(bank),
         facts=_facts(bank),
         page_data=_script(bank, decodable, found),
     )
-
-
-def _sections() -> list[tuple[str, str]]:
-    return [
-        ("verdict", "Does it help?"),
-        ("pictures", "Pictures"),
-        ("try", "Try it"),
-        ("map", "Map"),
-        ("classes", "Classes"),
-        ("curves", "Learning curves"),
-        ("quality", "Quality"),
-        ("policy", "Policy"),
-        ("again", "Make it again"),
-    ]
 
 
 def _summary(bank: VAEBank) -> str:
@@ -138,64 +119,27 @@ def _evaluate_command(bank: VAEBank) -> str:
     )
 
 
-def _curves(bank: VAEBank, legend: list[dict[str, str]]) -> dict[str, Any] | None:
-    if not has_curves(bank):
-        return None
+def _curves(bank: VAEBank) -> dict[str, Any]:
+    """The plots of learning curves, and a text in their place."""
     with page_style():
         plots = [svg(figure, f"curve {place}") for place, figure in enumerate(learning_curves(bank))]
-    start = bank.content.start
-    text = (
-        "Means over the batches of training, whose images may be moved copies. The line in ink is the warm start on "
-        "all classes; each class that was tuned from it goes on from there by itself."
-        if start is not None
-        else "Means over the batches of training, whose images may be moved copies. Each class begins from nothing."
-    )
     ends = bank.content.curves[:, -1].float()
     alt = (
         f"Two plots over the steps of training. At the end the reconstruction loss of the classes is "
         f"{ends[:, 0].min():.2f} to {ends[:, 0].max():.2f} nats per value, the KL divergence {ends[:, 1].min():.1f} to "
         f"{ends[:, 1].max():.1f} nats per image."
     )
-    return {"plots": plots, "text": text, "alt": alt, "legend": legend}
-
-
-def _map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> tuple[Map | None, str]:
-    """The map, or why there is none."""
-    if data is None and not bool(bank.content.stats.counts.any()):
-        return None, "The bank keeps no codes of images (it was fitted with exemplars=0): give the images with --data."
-    return page_map(bank, data, decodable, seed), ""
-
-
-def _map_words(found: Map, data: FitData | None) -> dict[str, Any]:
-    count = len(found.points)
-    of = "images of the data" if data is not None else "training images, as the bank keeps them"
-    where = (
-        "They lie where the VAE of the warm start, one for all classes, puts them: images that it finds alike are near."
-        if found.shared
-        else "Each class has a VAE of its own, so nearness of codes of different classes tells little."
-    )
-    return {
-        "points": found.points,
-        "text": f"{count:,} codes of {of}, as points of a plane. {where}",
-        "alt": f"Map of {count} codes, coloured by class. Use the arrow keys to step through them.",
-        "help": MAP_HELP,
-    }
+    return {"plots": plots, "alt": alt}
 
 
 def _decodable(bank: VAEBank) -> int:
-    """How many classes, from the first, fit into what a page may take."""
+    """The number of classes, from the first, whose decoders fit into `DECODER_BYTES`; 1 at least."""
     counts = range(2, len(bank.classes) + 1)
     return 1 + bisect_right(counts, DECODER_BYTES, key=lambda count: payload_bytes(bank, range(count)))
 
 
-def _left_out(bank: VAEBank, decodable: int) -> str:
-    if decodable == len(bank.classes):
-        return ""
-    return f"To keep the page small, the first {decodable} of {len(bank.classes)} classes are in it."
-
-
 def _script(bank: VAEBank, decodable: int, found: Map | None) -> dict[str, Any]:
-    """What the page's script works with."""
+    """The data that the page's script uses."""
     stats = bank.content.stats
     variances = stats.cov[:decodable].diagonal(dim1=1, dim2=2)
     return {

@@ -1,4 +1,4 @@
-"""The map of a page: where the codes of images lie, and what they are codes of."""
+"""The map of a page: where the codes of images lie, and their images."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Map(NamedTuple):
     """A map.
 
     Args:
-        points: [x, y, class] in the first layout.
-        shared: whether all codes lie in one latent space, that of the shared start.
-        script: what the page's script needs of it and of the other layout.
+        points: x, y and class of each code in the first layout.
+        shared: True: all codes lie in one latent space, that of the warm start.
+        script: data for the page's script, with the other layout.
     """
 
     points: list[tuple[float, float, int]]
@@ -37,9 +37,9 @@ def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> 
 
     Args:
         bank: a fitted bank.
-        data: the images of the points, which then lie where the VAE that all classes began from puts them, if there
-            is one. None: those whose codes the bank keeps.
-        decodable: how many classes, from the first, the page can decode.
+        data: the images of the points, placed by the VAE of the warm start, if there is one. None: the points are the
+            codes that the bank keeps.
+        decodable: number of classes, from the first, that the page can decode.
         seed: of the choice of images and of t-SNE.
 
     Raises:
@@ -61,7 +61,7 @@ def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> 
 
 
 def base64_floats(numbers: Tensor) -> str:
-    """Float32 numbers, little-endian, as text."""
+    """Numbers as float32, little-endian, in base64."""
     return base64.b64encode(numbers.float().contiguous().numpy().astype("<f4").tobytes()).decode()
 
 

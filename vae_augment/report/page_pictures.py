@@ -13,13 +13,13 @@ from vae_augment.printable import shortened
 from vae_augment.report.embedded import data_uri, shrunk, tiled
 
 MOST_SHEETS = 100  # classes
-MANY = 20  # classes, of more of which images are kept smaller
-LOSSLESS_SIDE = 40  # pixels; larger colour images are kept as photographs are
+MANY = 20  # classes; images of more are kept smaller
+LOSSLESS_SIDE = 40  # pixels; larger colour images are compressed as photographs
 LARGEST_OF_MANY = 64  # pixels
 
 
 class Strip(NamedTuple):
-    """Images of one kind, side by side: their kind, data: address, size in pixels, and text in place of them."""
+    """Images of one kind, side by side: their kind, data: address, size in pixels, and a text in their place."""
 
     kind: str
     uri: str
@@ -35,16 +35,8 @@ class Sheet(NamedTuple):
     strips: list[Strip]
 
 
-class Pictures(NamedTuple):
-    """All sheets, what to know of them, and what is left out."""
-
-    sheets: list[Sheet]
-    text: str
-    left_out: str
-
-
-def pictures(bank: VAEBank, data: FitData | None, seed: int) -> Pictures:
-    """Of the first hundred classes. Without data there are generated images alone."""
+def pictures(bank: VAEBank, data: FitData | None, seed: int) -> list[Sheet]:
+    """Sheets of the first hundred classes; without data they hold generated images alone."""
     sheets = []
     for info in bank.class_infos[:MOST_SHEETS]:
         name = shortened(info.name)
@@ -55,16 +47,7 @@ def pictures(bank: VAEBank, data: FitData | None, seed: int) -> Pictures:
             for kind, batch in shown_images(bank, images, info.label, seed).items()
         ]
         sheets.append(Sheet(name, strips))
-    text = (
-        "Real images are from the data. Reconstructed is what a VAE keeps of them; jittered, what the wrapper serves "
-        f"in their place{', before its moves' if bank.policy.mover else ''}; generated, new images of the class. "
-        "What is blurred here is blurred in training."
-        if data is not None
-        else "New images of each class, drawn as the policy draws them. With --data the report shows real ones beside "
-        "them, reconstructed and jittered."
-    )
-    more = len(bank.classes) - len(sheets)
-    return Pictures(sheets, text, f"{more} more classes are not shown." if more > 0 else "")
+    return sheets
 
 
 def _strip(kind: str, images: Tensor, name: str, *, many: bool) -> Strip:

@@ -1,4 +1,4 @@
-"""Plots for a page: SVG that takes its colours from the page, so that it is light or dark with it."""
+"""Plots for a page: SVG in the page's colours, light or dark."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# What is drawn in these becomes the page's own.
+# Placeholders, which `svg` replaces with the page's colours.
 INK, LINES, PAPER = "#010101", "#020202", "#030303"
 ON_PAGE = {INK: "var(--ink)", LINES: "var(--line)", PAPER: "var(--paper)"}
 
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """While figures are made for a page: its colours, and text that stays text."""
+    """Set the colours of a page, and text that stays text, while figures are made for it."""
     import matplotlib
 
     style: dict[Any, Any] = {
@@ -49,7 +49,7 @@ def page_style() -> Iterator[None]:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """A figure as an <svg> element that takes its colours and its width from the page; no other has its `name`."""
+    """A figure as an <svg> element in the page's colours and width; `name` must differ from figure to figure."""
     import matplotlib
 
     buffer = io.StringIO()
@@ -58,20 +58,20 @@ def svg(figure: Figure, name: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)  # which several figures of one page would share
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # figures of one page would share these ids
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true"', text, count=1)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     return re.sub("|".join(ON_PAGE), lambda found: ON_PAGE[found.group()], text)
 
 
 def has_curves(bank: VAEBank) -> bool:
-    """Whether the bank knows how any training went."""
+    """Tell if the bank holds a learning curve."""
     start = bank.content.start
     return bool(bank.content.curves.any()) or (start is not None and bool(start.curve.any()))
 
 
 def learning_curves(bank: VAEBank) -> list[Figure]:
-    """The reconstruction loss and the KL divergence over the steps: of the warm start in ink, then of each class."""
+    """Reconstruction loss and KL divergence over the steps: the warm start in ink, each class in its colour."""
     from matplotlib.figure import Figure  # without pyplot, so that no window system is asked for
 
     figures = []
@@ -100,7 +100,7 @@ def _draw_curves(axes: Axes, bank: VAEBank, part: int) -> None:
 
 
 def _went_on(bank: VAEBank, row: int) -> bool:
-    """Whether a class's training went on from the start that the bank keeps; in merged banks some had another."""
+    """Tell if a class was tuned from the warm start that the bank keeps; in merged banks some had another."""
     start, weights = bank.content.start, bank.content.weights
     if start is None or bank.class_infos[row].steps < start.steps:
         return False
@@ -108,7 +108,7 @@ def _went_on(bank: VAEBank, row: int) -> bool:
 
 
 def _steps(steps: int) -> Sequence[float]:
-    """Where the points of a curve lie: in the middle of the steps that each is the mean over."""
+    """Places of a curve's points: the middle of the steps that each is the mean over."""
     last = np.array([ends(point, steps) for point in range(POINTS)])
     places: list[float] = ((np.concatenate([[0], last[:-1]]) + last) / 2).tolist()
     return places

@@ -1,4 +1,4 @@
-"""How to make a bank again: the command or the call that gave it."""
+"""The command or the call that reproduces a bank."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
 from vae_augment.data import SAMPLE_SOURCE
 
-BY_NAME = ("torchvision", SAMPLE_SOURCE)  # data that has a name; others have a path, which a bank does not keep
+BY_NAME = ("torchvision", SAMPLE_SOURCE)  # data with a name; other data has a path, which a bank does not keep
 FROM_PYTHON = "dataset object"
 
 
 def reproduction(bank: VAEBank) -> str:
-    """The shell command that makes a bank again, or the Python call, where it was made by one.
+    """The shell command that reproduces a bank, or the Python call if it was fitted by one.
 
-    A bank does not know where its data was: a path stands as PATH/TO/ its name. Of a bank whose classes were
-    changed since, it is the fit that its options and policy come from.
+    A bank does not keep the path of its data: PATH/TO/ stands before its name. For a bank whose classes were changed
+    since, it is the fit that its options and policy come from.
     """
     changed, data = _changed(bank), data_option(bank)
     if data is None:
@@ -39,7 +39,7 @@ def reproduction(bank: VAEBank) -> str:
 
 
 def data_option(bank: VAEBank) -> str | None:
-    """What --data takes for the data of a bank; None of one that was fitted in Python."""
+    """The --data of a bank's data; None if the bank was fitted in Python."""
     source = bank.data.get("source")
     if source in (None, FROM_PYTHON):
         return None
@@ -48,7 +48,7 @@ def data_option(bank: VAEBank) -> str | None:
 
 
 def _changed(bank: VAEBank) -> dict[str, Any]:
-    """The options that are not what they would be by themselves."""
+    """The options that differ from their defaults for this preset and number of images."""
     usual = FitConfig(preset=bank.config.preset).resolve(bank.data.get("images") or 0)
     options = {field.name: getattr(bank.config, field.name) for field in fields(FitConfig)}
     return {

@@ -35,7 +35,7 @@
 
     const along = (axis) => (z[axis] - mean[row * latents + axis]) / (deviation[row * latents + axis] || 1);
     const note = find("screen-note");
-    const say = (text) => { if (note.textContent !== text) note.textContent = text; }; // which is read aloud
+    const say = (text) => { if (note.textContent !== text) note.textContent = text; }; // it is read aloud
 
     function paint() {
       vae.paint(vae.decode(row, z), screen);
