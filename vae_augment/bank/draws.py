@@ -1,4 +1,4 @@
-"""Random draws of a batch of items: real, jittered or generated, and everything that follows."""
+"""Random draws of a batch: the kind of each item, and the random numbers of its synthetic image."""
 
 from __future__ import annotations
 
@@ -38,15 +38,13 @@ class Draws:
 
 
 def shares_of(bank: VAEBank, rows: Tensor, p_generate: float, p_jitter: float) -> Tensor:
-    """The probabilities of each item of being generated and of being jittered, float32 [N, 2].
-
-    Items of a class whose fit failed stay real.
+    """Probabilities of each item to be generated and to be jittered, float32 [N, 2].
 
     Args:
-        bank: of the classes.
+        bank: items of its classes that failed to fit stay real.
         rows: int64 [N], the class position of each item.
-        p_generate: of the other classes' items.
-        p_jitter: likewise.
+        p_generate: probability to be generated, for the other classes.
+        p_jitter: probability to be jittered, for the other classes.
     """
     failed = torch.tensor([info.status == "failed" for info in bank.class_infos])
     shares = torch.tensor([p_generate, p_jitter], dtype=torch.float32).repeat(len(rows), 1)
@@ -58,9 +56,9 @@ def draw_fresh(bank: VAEBank, count: int, shares: Tensor) -> Draws:
     """Draws from torch's global generator, which a DataLoader seeds afresh in each worker and epoch.
 
     Args:
-        bank: whose codes and policy the numbers are for.
+        bank: its latent dimensions and policy say how many numbers an item takes.
         count: B.
-        shares: float32 [B, 2], as `shares_of` gives them. Where all are zero nothing is drawn.
+        shares: float32 [B, 2], from `shares_of`. If all are zero nothing is drawn.
     """
     if not bool(shares.any()):
         return _all_real(count)
@@ -70,7 +68,7 @@ def draw_fresh(bank: VAEBank, count: int, shares: Tensor) -> Draws:
 
 
 def draw_seeded(bank: VAEBank, indices: Sequence[int], shares: Tensor, *, seed: int, epoch: int) -> Draws:
-    """Draws that are a pure function of (seed, epoch, index), whatever else is in the batch.
+    """Draws that are a function of (seed, epoch, index) alone, whatever else is in the batch.
 
     A counter is hashed as in SplitMix64 (Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators").
     """
@@ -93,12 +91,12 @@ def _all_real(count: int) -> Draws:
 
 
 def _width_of_moves(bank: VAEBank) -> int:
-    """Uniform numbers that a move of the bank's policy takes, M."""
+    """Number M of uniform numbers that a move of the bank's policy takes."""
     return 0 if bank.policy.mover is None else bank.policy.mover.width
 
 
 def _splitmix(z: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """SplitMix64's mixing of 64-bit integers; they wrap around."""
+    """The mixing function of SplitMix64 on uint64, which wraps around."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: np.ndarray[Any, Any] = z ^ (z >> np.uint64(31))
