@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.draws import REAL, draw_seeded, shares_of
+from vae_augment.bank.draws import REAL, draw_batch, shares_of
 from vae_augment.bank.policy import Policy
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.loading import FitData
@@ -166,7 +166,7 @@ class Served:
 
     def batch(self, items: Tensor, epoch: int) -> Tensor:
         """Items [B] as a wrapper with that seed serves them in an epoch: uint8 [B, C, H, W]."""
-        draws = draw_seeded(self._bank, items.tolist(), self._shares[items], seed=self._seed, epoch=epoch)
+        draws = draw_batch(self._bank, items.tolist(), self._shares[items], seed=self._seed, epoch=epoch)
         made = (draws.kind != REAL).nonzero()[:, 0]
         images = self._images[items]
         if len(made):

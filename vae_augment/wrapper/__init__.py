@@ -1,4 +1,4 @@
-"""VAEAugmentedDataset: which items become synthetic, and how a batch of them is made."""
+"""VAEAugmentedDataset: choose which items become synthetic, and make a batch of them."""
 
 from vae_augment.wrapper.dataset import VAEAugmentedDataset
 
