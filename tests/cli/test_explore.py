@@ -64,7 +64,10 @@ def test_a_bank_without_codes_needs_data_for_its_map(with_bank, without_codes):
         ("explore bars.safetensors --out seen --classes few", "few"),
         ("explore bars.safetensors --out seen --data none", "none"),
         ("explore bars.safetensors --out seen --data large", "images must be of the bank's size, 12x12"),
-        ("explore bars.safetensors --out seen --data colour --resize", "must have 1 channels as the bank's do, got 3"),
+        (
+            "explore bars.safetensors --out seen --data colour --resize",
+            "must have as many channels as the bank's, 1, got 3",
+        ),
         ("explore bars.safetensors --out seen --data other --resize", "the bank has no class"),
         (
             "explore bars.safetensors --out seen --data strange --resize",

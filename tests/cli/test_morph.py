@@ -154,7 +154,7 @@ def test_the_same_command_gives_the_same_bytes(with_bank):
         ),
         (
             "morph bars.safetensors 0 colour.png --class-b 1 --out s.png",
-            "B: images must have 1 channels as the bank's do, got 3",
+            "B: images must have as many channels as the bank's, 1, got 3",
         ),
         (
             "morph bars.safetensors 0 large.png --class-b 1 --out s.png",

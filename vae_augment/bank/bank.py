@@ -97,8 +97,9 @@ class VAEBank:
 
     def __repr__(self) -> str:
         channels, height, width = self.image_shape
+        count = len(self.classes)
         return (
-            f"VAEBank({len(self.classes)} classes, images {channels}x{height}x{width}, "
+            f"VAEBank({count} class{'es' * (count != 1)}, images {channels}x{height}x{width}, "
             f"latent_dim={self.latent_dim}, data={self.data.get('name')!r})"
         )
 

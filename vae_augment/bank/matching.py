@@ -101,7 +101,7 @@ def source_for(bank: VAEBank, dataset: Dataset[Any], *, resize: bool = False) ->
     channels, height, width = common_shape(source, bank.config)
     own = "x".join(map(str, bank.image_shape[1:]))
     if channels != bank.image_shape[0]:
-        raise ValueError(f"images must have {bank.image_shape[0]} channels as the bank's do, got {channels}.")
+        raise ValueError(f"images must have as many channels as the bank's, {bank.image_shape[0]}, got {channels}.")
     if (height, width) != bank.image_shape[1:] and not resize:
         raise ValueError(
             f"images must be of the bank's size, {own}, or of one that a fit takes to that, got some that are modelled "

@@ -90,7 +90,9 @@ class Evaluation:
         ]
         headers = ["arm", "accuracy %", "balanced %", "over none", "over classical"]
         of = self.metric.replace("_", " ")
-        note = f"Differences are of {of}, in points, with 95 % intervals over {self.setup['rounds']} rounds."
+        rounds = self.setup["rounds"]
+        over = f"{rounds} round{'s' * (rounds != 1)}"
+        note = f"Differences are of {of}, in points, with 95 % intervals over {over}."
         return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", note, *self._notes(), self.verdict])
 
     def _notes(self) -> list[str]:

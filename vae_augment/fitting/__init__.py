@@ -85,7 +85,7 @@ def fit(
         ImportError: `tensorboard` is given and the package is not installed.
     """
     check_seed(seed)
-    log = TrainingLog(tensorboard)
+    log = None if tensorboard is None else TrainingLog(tensorboard)
     source = Source(dataset, labels)
     if start is not None:
         source.number_as(start.class_to_idx)
@@ -108,7 +108,8 @@ def fit(
     with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept, log)
         content, quality = fitter.fit(wanted, None if start is None else start.content.start)
-    log.close()
+    if log is not None:
+        log.close()
     described = {
         "name": type(dataset).__name__,
         "source": "dataset object",
@@ -173,7 +174,7 @@ def _check_start(start: VAEBank, source: Source, config: FitConfig, wanted: list
     """Raise ValueError unless the wanted classes of a dataset can be fitted from a bank and join it."""
     channels = common_shape(source, config)[0]
     if channels != start.image_shape[0]:
-        raise ValueError(f"images must have {start.image_shape[0]} channels as the start's do, got {channels}.")
+        raise ValueError(f"images must have as many channels as the start's, {start.image_shape[0]}, got {channels}.")
     if start.content.start is None:
         raise ValueError("start must be a bank fitted with sharing='warm-start', got one without shared weights.")
     names = {info.label: info.name for info in start.class_infos} | {k: source.classes[k] for k in wanted}

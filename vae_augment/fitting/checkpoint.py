@@ -105,6 +105,3 @@ def discard(folder: Path) -> None:
             if path.suffix == ENDING or PARTIAL.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         folder.rmdir()
-
-
-NOTHING_KEPT = Checkpoint(None, "")

@@ -19,12 +19,12 @@ from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fitting.callbacks import Callback, KeepState, Progress
-from vae_augment.fitting.checkpoint import NOTHING_KEPT, Checkpoint, Part
+from vae_augment.fitting.checkpoint import Checkpoint, Part
 from vae_augment.fitting.fitted_class import FittedClass, status_of
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.fitting.quality import Quality, measure_quality
 from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, train
-from vae_augment.fitting.training_log import NOTHING_LOGGED, LogLosses, TrainingLog
+from vae_augment.fitting.training_log import LogLosses, TrainingLog
 from vae_augment.images.moves import MOVES, colour_channels, default_invariances, one_by_one
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model.vae import VAE, kl_per_dim, stack
@@ -54,8 +54,8 @@ class Fitter:
         device: torch.device,
         seed: int,
         bar: tqdm[Any],
-        checkpoint: Checkpoint = NOTHING_KEPT,
-        log: TrainingLog = NOTHING_LOGGED,
+        checkpoint: Checkpoint,
+        log: TrainingLog | None,
     ) -> None:
         self.vae, self.config, self.data = vae, config, data
         self.device, self.seed, self.bar = device, seed, bar
@@ -149,7 +149,8 @@ class Fitter:
 
     def _callbacks(self, name: str, shown: list[str], before: int = 0) -> list[Callback]:
         """Callbacks of a training: keep its state, show its progress, log its losses."""
-        return [KeepState(self.checkpoint, name), Progress(self.bar, len(shown)), LogLosses(self.log, shown, before)]
+        callbacks = [KeepState(self.checkpoint, name), Progress(self.bar, len(shown))]
+        return callbacks if self.log is None else [*callbacks, LogLosses(self.log, shown, before)]
 
     def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
         """Train one VAE per class, from the shared weights or from random ones; with its latent statistics."""
@@ -183,7 +184,7 @@ class Fitter:
     def _short_fit(self) -> BankContent:
         """Fit a trial bank in fewer steps: the warm start alone, or without sharing each class."""
         self.bar.set_description("trial")
-        self.log = NOTHING_LOGGED
+        self.log = None
         labels, steps = sorted(self.data.names), max(1, round((self.config.steps or 0) * TRIAL_SHARE))
         shared = self.config.sharing == "warm-start"
         self.bar.total = (self.bar.total or 0) + steps * (1 if shared else len(labels))
@@ -240,7 +241,7 @@ class Fitter:
             fitted[label] = FittedClass(own_weights, *described, curves[row : row + 1])
             if steps:
                 self.checkpoint.save(f"class-{label}", fitted[label].part())
-            if steps and self.log:
+            if steps and self.log is not None:
                 bank = VAEBank(self._content([fitted[label]], start))
                 self.log.contact_sheet(bank, self.data.of(label), label, fitted[label].info.steps)
         self.checkpoint.clear(training)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +15,6 @@ from vae_augment.bank.shown_images import COLUMNS, shown_images
 from vae_augment.fitting.callbacks import Callback, Training
 from vae_augment.images.tensors import match_channels, to_float
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 LOSSES = ("reconstruction_loss", "kl_divergence")  # nats per value of an image, nats per image
 
 
@@ -26,17 +22,14 @@ class TrainingLog:
     """An event file of TensorBoard.
 
     Args:
-        folder: of the file, made if need be; None: nothing is logged.
+        folder: of the file, made if need be.
 
     Raises:
         ImportError: tensorboard is not installed.
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, folder: str | Path | None) -> None:
-        self._writer: SummaryWriter | None = None
-        if folder is None:
-            return
+    def __init__(self, folder: str | Path) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -46,21 +39,14 @@ class TrainingLog:
             ) from None
         self._writer = SummaryWriter(str(folder))
 
-    def __bool__(self) -> bool:
-        return self._writer is not None
-
     def losses(self, names: Sequence[str], taken: int, losses: Tensor) -> None:
         """Log the latest mean losses [K, 2] of K trainings after `taken` steps."""
-        if self._writer is None:
-            return
         for name, values in zip(names, losses.tolist(), strict=True):
             for tag, value in zip(LOSSES, values, strict=True):
                 self._writer.add_scalar(f"{tag}/{name}", value, taken)
 
     def contact_sheet(self, bank: VAEBank, images: Tensor, label: int, taken: int) -> None:
         """A row each of real, reconstructed, jittered and generated images of a class."""
-        if self._writer is None:
-            return
         name = next(info.name for info in bank.class_infos if info.label == label)
         rows = [match_channels(to_float(row), 3) for row in shown_images(bank, images, label).values()]
         whole = [F.pad(row, (0, 0) * 3 + (0, COLUMNS - len(row)), value=1.0) for row in rows]  # padded with white
@@ -70,11 +56,7 @@ class TrainingLog:
 
     def close(self) -> None:
         """Write the rest of the file."""
-        if self._writer is not None:
-            self._writer.close()
-
-
-NOTHING_LOGGED = TrainingLog(None)
+        self._writer.close()
 
 
 class LogLosses(Callback):

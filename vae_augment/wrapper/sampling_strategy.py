@@ -56,9 +56,9 @@ def _checked(key: Any, label: Any, total: Any, have: dict[int, int], names: Mapp
         known = list(names.values()) if isinstance(key, str) and names else sorted(have)
         raise ValueError(f"sampling_strategy names class {key!r}, which has no images; there are {known}.")
     if not isinstance(total, Integral) or total < have[label]:  # NumPy's integers too
+        images = f"{have[label]} image{'s' * (have[label] != 1)}"
         raise ValueError(
-            f"sampling_strategy must give class {key!r} a total of at least the {have[label]} images it has, "
-            f"got {total!r}."
+            f"sampling_strategy must give class {key!r} a total of at least the {images} it has, got {total!r}."
         )
     return int(label), int(total)
 
