@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_augment import VAEBank
-from vae_augment.bank.draws import GENERATED, JITTERED, REAL, Draws, draw_fresh, draw_seeded, shares_of
+from vae_augment.bank.draws import GENERATED, JITTERED, REAL, Draws, draw_batch, shares_of
 
 LATENT, WIDTH = 4, 3  # of the latents, and of a move
 STILL = SimpleNamespace(latent_dim=LATENT, policy=SimpleNamespace(mover=None))  # what draws need to know of a bank
@@ -22,7 +22,7 @@ def alike(count, p_generate=0.3, p_jitter=0.2):
 
 
 def seeded(indices, *, seed=0, epoch=0):
-    return draw_seeded(BANK, indices, alike(len(indices)), seed=seed, epoch=epoch)
+    return draw_batch(BANK, indices, alike(len(indices)), seed=seed, epoch=epoch)
 
 
 def equal(a, b):
@@ -51,7 +51,7 @@ def test_a_seeded_draw_leaves_the_global_generator_alone():
 
 def fresh(count):
     torch.manual_seed(0)
-    return draw_fresh(BANK, count, alike(count))
+    return draw_batch(BANK, range(count), alike(count), seed=None)
 
 
 @pytest.mark.parametrize("draw", [fresh, lambda count: seeded(range(count))], ids=["fresh", "seeded"])
@@ -75,24 +75,24 @@ def test_shares_and_noise_are_as_asked(draw):
 
 @pytest.mark.parametrize(("shares", "kind"), [((0, 0), REAL), ((1, 0), GENERATED), ((0, 1), JITTERED)])
 def test_a_share_of_one_is_always(shares, kind):
-    draws = draw_seeded(BANK, range(200), alike(200, *shares), seed=0, epoch=0)
+    draws = draw_batch(BANK, range(200), alike(200, *shares), seed=0)
     assert set(draws.kind.tolist()) == {kind}
 
 
 def test_fresh_draws_follow_the_global_generator():
     first, again = fresh(6), fresh(6)
     assert equal(first, again)
-    assert not equal(draw_fresh(BANK, 6, alike(6)), again)
+    assert not equal(draw_batch(BANK, range(6), alike(6), seed=None), again)
 
 
 def test_no_moves_draw_nothing_for_them():
-    assert draw_seeded(STILL, [1, 2], alike(2), seed=0, epoch=0).moves.shape == (2, 0)
-    assert draw_fresh(STILL, 2, alike(2)).moves.shape == (2, 0)
+    for seed in (0, None):
+        assert draw_batch(STILL, [1, 2], alike(2), seed=seed).moves.shape == (2, 0)
 
 
 def test_nothing_is_drawn_where_all_items_stay_real():
     before = torch.get_rng_state()
-    assert draw_fresh(BANK, 3, alike(3, 0, 0)).kind.tolist() == [REAL] * 3
+    assert draw_batch(BANK, range(3), alike(3, 0, 0), seed=None).kind.tolist() == [REAL] * 3
     assert torch.equal(torch.get_rng_state(), before)
 
 

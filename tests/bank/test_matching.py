@@ -90,5 +90,5 @@ def test_images_of_another_size_only_where_they_are_asked_for(bank, shapes):
 
 
 def test_images_of_other_channels(bank, shapes):
-    with pytest.raises(ValueError, match="must have 1 channels as the bank's do, got 3"):
+    with pytest.raises(ValueError, match="must have as many channels as the bank's, 1, got 3"):
         source_for(bank, Sized(shapes, lambda image: image.convert("RGB")), resize=True)

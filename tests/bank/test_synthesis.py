@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vae_augment.bank import synthesis
-from vae_augment.bank.draws import GENERATED, JITTERED, draw_seeded
+from vae_augment.bank.draws import GENERATED, JITTERED, draw_batch
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.source import Source
 from vae_augment.images.moves import MOVES
@@ -24,7 +24,7 @@ ROWS = torch.tensor([2, 0, 0, 1])
 def draws_of(bank, *kinds):
     """Numbers that are the same for banks with other moves, as far as these need them."""
     widest = bank.with_policy(moves="elastic")
-    draws = draw_seeded(widest, range(len(kinds)), torch.ones(len(kinds), 2) / 2, seed=0, epoch=0)
+    draws = draw_batch(widest, range(len(kinds)), torch.ones(len(kinds), 2) / 2, seed=0)
     return replace(draws, kind=torch.tensor(kinds))
 
 

@@ -123,7 +123,7 @@ BAD = [
     ("two.safetensors --data bars", "the bank has no class for label 2 ('slanted'); it has labels [0, 1]"),
     ("bars.safetensors --data strange", "the bank has no class 'zebra'; it has 'across', 'down', 'slanted'"),
     ("bars.safetensors --data large", "images must be of the bank's size, 12x12, or of one that a fit takes to"),
-    ("bars.safetensors --data colour", "images must have 1 channels as the bank's do, got 3"),
+    ("bars.safetensors --data colour", "images must have as many channels as the bank's, 1, got 3"),
     ("bars.safetensors --data empty", "empty must hold one folder of images per class"),
 ]
 RECONSTRUCT, ANOTHER = "reconstruct bars.safetensors --data bars", "encode bars.safetensors --data bars"

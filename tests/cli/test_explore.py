@@ -60,7 +60,7 @@ def test_a_bank_without_codes_needs_data_for_its_map(with_bank, without_codes):
         ("--out seen --classes few", "few"),
         ("--out seen --data none", "unknown dataset none"),
         ("--out seen --data large", "images must be of the banks size, 12x12"),
-        ("--out seen --data colour --resize", "must have 1 channels as the banks do, got 3"),
+        ("--out seen --data colour --resize", "must have as many channels as the banks, 1, got 3"),
         ("--out seen --data more --resize", "the bank has no class"),
         ("--out seen --data strange --resize", "the bank has no class zebra; it has across"),
         ("", "Missing option --out"),

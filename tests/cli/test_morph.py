@@ -129,7 +129,7 @@ def test_the_same_command_gives_the_same_bytes(with_bank):
         ("0 notes.txt --class-b round --out s.png", "which class notes.txt is of: got 'round'; the bank has across, "),
         ("notes.txt 1 --class-a down --out s.png", "A: cannot read notes.txt: it is no image of the formats"),
         ("down 1 --class-a down --out s.png", "A must be an image file or a class of the bank, "),
-        ("0 colour.png --class-b 1 --out s.png", "B: images must have 1 channels as the bank's do, got 3"),
+        ("0 colour.png --class-b 1 --out s.png", "B: images must have as many channels as the bank's, 1, got 3"),
         ("0 large.png --class-b 1 --out s.png", "B: images must be of the bank's size, 12x12"),
         ("0 tiny.png --class-b 1 --resize --out s.png", "B: images must be at least 8x8 pixels, got 4x4"),
         ("0 pipe --class-b 1 --out s.png", "it is no regular file"),

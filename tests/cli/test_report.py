@@ -51,7 +51,7 @@ def test_the_command_that_made_a_bank_is_in_its_page_and_in_info(here):
         ("bars.safetensors --data nowhere/x", "no folder at nowhere/x"),
         ("bars.safetensors --data bars --out bars/down/3.png", "bars/down/3.png is part of the data"),
         ("bars.safetensors --data large", "images must be of the bank's size, 12x12"),
-        ("bars.safetensors --data colour", "images must have 1 channels as the bank's do, got 3"),
+        ("bars.safetensors --data colour", "images must have as many channels as the bank's, 1, got 3"),
         ("bars.safetensors --data strange", "the bank has no class 'zebra'; it has 'across', 'down', 'slanted'"),
         ("two.safetensors --data bars", "the bank has no class for label 2 ('slanted'); it has labels [0, 1]"),
     ],

@@ -10,7 +10,7 @@ from tests.conftest import CONFIG, Shapes
 from vae_augment import fit
 from vae_augment.exceptions import CacheWarning, FitWarning
 from vae_augment.fitting import callbacks, checkpoint, training
-from vae_augment.fitting.checkpoint import NOTHING_KEPT, Checkpoint, Part, discard
+from vae_augment.fitting.checkpoint import Checkpoint, Part, discard
 
 PART = Part({"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1], dtype=torch.uint8)}, {"step": 3, "x": [0.1]})
 
@@ -53,10 +53,11 @@ def test_a_damaged_part_counts_as_none(tmp_path, damage):
 
 def test_nothing_is_kept_without_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    NOTHING_KEPT.save("one", PART)
-    NOTHING_KEPT.clear("one")
-    assert NOTHING_KEPT.load("one") is None
-    assert not NOTHING_KEPT.due
+    nothing_kept = Checkpoint(None, "")
+    nothing_kept.save("one", PART)
+    nothing_kept.clear("one")
+    assert nothing_kept.load("one") is None
+    assert not nothing_kept.due
     assert not list(tmp_path.iterdir())
 
 

@@ -415,7 +415,7 @@ def test_a_start_without_a_warm_start_is_refused():
 
 def test_a_start_of_other_channels_is_refused(bank):
     colour = [Image.new("RGB", (12, 12), (9 * i, 0, 0)) for i in range(8)]
-    with pytest.raises(ValueError, match="images must have 1 channels as the start's do, got 3"):
+    with pytest.raises(ValueError, match="images must have as many channels as the start's, 1, got 3"):
         fit(Listed(colour, [i % 2 for i in range(8)]), config=CONFIG, start=bank, progress=False)
 
 

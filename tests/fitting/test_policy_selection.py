@@ -216,7 +216,7 @@ def test_candidates_are_trained_alike_and_the_judge_without_ours(monkeypatch, fi
 
 def test_what_is_held_out_is_never_trained_on(monkeypatch, fitted):
     parts = parts_of(HELD)
-    marked = replace(parts, held_out=replace(parts.held_out, images=torch.full_like(parts.held_out.images, 77)))
+    marked = parts._replace(held_out=replace(parts.held_out, images=torch.full_like(parts.held_out.images, 77)))
     parts.train.images.zero_()  # moved and averaged black is black
     trained = pretend(monkeypatch, RIGHT, parts.held_out.labels)
     unchanging = Policy(0.0, 1.0, scale=0.0, keep_detail=True)

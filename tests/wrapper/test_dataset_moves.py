@@ -23,6 +23,7 @@ from tests.wrapper.test_dataset import (
     values,
 )
 from vae_augment import FitConfig, VAEAugmentedDataset, fit
+from vae_augment.bank.draws import draw_batch
 from vae_augment.exceptions import PolicyWarning
 from vae_augment.images.moves import MOVES
 
@@ -123,7 +124,7 @@ def test_real_items_are_not_moved(bank, moves):
 def test_a_moved_image_is_the_image_moved(bank):
     """With detail kept and no jitter, only the policy's move is seen."""
     ds = wrapped(Tensors(FLOATS), bank, "affine", shares=ALL_JITTERED, scale=0.0)
-    wanted = MOVES["affine"].apply(FLOATS, ds._draw(list(range(30))).moves)
+    wanted = MOVES["affine"].apply(FLOATS, draw_batch(ds.bank, range(30), ds._shares, seed=ds.seed).moves)
     torch.testing.assert_close(torch.stack([image for image, _ in ds]), wanted, rtol=0, atol=1e-5)
 
 

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 class VAEBank:
     """One VAE per class of a dataset, made by `fit` or `VAEBank.load`.
 
-    Below, `images` are uint8, or float in [0, 1], [B, C, H, W]; another height and width than the bank's is resized.
-    `labels` are int64 [B], mixed in any order. Each class is computed once a call, and results keep the order of the
-    batch. Randomness comes from `generator` (a CPU one), or from torch's global one.
+    In all methods `images` are uint8, or float in [0, 1], [B, C, H, W], and are resized to the bank's size. `labels`
+    are int64 [B], in any order, which results keep. Random numbers come from `generator`, on the CPU, or torch's own.
 
     Example:
         >>> bank = VAEBank.load("mnist.safetensors")
@@ -46,7 +45,7 @@ class VAEBank:
         self.device = torch.device(device)
         self.models = Models(content.vae, content.weights, self.device)
         self.stats = content.stats.to(self.device)
-        self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}  # a class's position
+        self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}  # class positions
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -60,17 +59,17 @@ class VAEBank:
 
     @property
     def class_infos(self) -> tuple[ClassInfo, ...]:
-        """Each class's name, label and how its fit went."""
+        """Name, label and figures of the fit of each class."""
         return self.content.class_infos
 
     @property
     def vae(self) -> VAE:
-        """The shapes of its models."""
+        """The shapes of its weights, and its functions of them."""
         return self.content.vae
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images it models."""
+        """(C, H, W) of the images that it models."""
         return self.vae.image_shape
 
     @property
@@ -83,23 +82,24 @@ class VAEBank:
 
     @property
     def policy(self) -> Policy:
-        """How often and how strongly to augment where a caller says nothing."""
+        """Default probabilities and strength of augmentation."""
         return self.content.policy
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it was fitted on: "name", "source" and "fingerprint"."""
+        """Facts about the dataset it was fitted on: "name", "source", "fingerprint" and others."""
         return self.content.data
 
     @property
     def value_range(self) -> tuple[float, float] | None:
-        """What was black and white in the images it was fitted on; None for bytes."""
+        """The values of black and white in the images it was fitted on; None for bytes."""
         return self.content.value_range
 
     def __repr__(self) -> str:
         channels, height, width = self.image_shape
+        count = len(self.classes)
         return (
-            f"VAEBank({len(self.classes)} classes, images {channels}x{height}x{width}, "
+            f"VAEBank({count} class{'es' * (count != 1)}, images {channels}x{height}x{width}, "
             f"latent_dim={self.latent_dim}, data={self.data.get('name')!r})"
         )
 
@@ -107,10 +107,10 @@ class VAEBank:
         return bank_card(self)
 
     def show(self, images: int = 8, *, seed: int = 0) -> Image.Image:
-        """A picture of generated images, a row for each of the first twenty classes; a notebook shows it.
+        """A picture of generated images, a row for each of the first twenty classes.
 
         Args:
-            images: of each class.
+            images: number of each class.
             seed: of the draws; torch's global generator is left alone.
         """
         return bank_picture(self, images, seed=seed)
@@ -123,7 +123,7 @@ class VAEBank:
 
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Images of latents [B, L]: float32 [B, C, H, W] in [0, 1]."""
+        """Images of latent codes [B, L]: float32 [B, C, H, W] in [0, 1]."""
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"z must be [B, {self.latent_dim}], got {list(z.shape)}.")
         return self.models.decode(z.to(self.device, torch.float32), self._rows(labels, len(z)))
@@ -147,7 +147,7 @@ class VAEBank:
         Args:
             labels: int64 [B].
             method: "exemplar", "gaussian" or "prior" (see vae_augment.model.latent); None: the policy's.
-            temperature: 1 draws as the method is defined, less draws closer to its centres.
+            temperature: 1 draws as the method is defined, a smaller one closer to its centres.
             generator: a CPU generator; None: torch's global one.
 
         Raises:
@@ -168,14 +168,14 @@ class VAEBank:
         keep_detail: bool | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Images moved in latent space along the variation of their class: uint8, of the images' shape.
+        """Images moved in latent space along the variation of their class: uint8, of the images' own shape.
 
         Args:
-            images: [B, C, H, W]; where they are not of the bank's size, the decoded image or difference is resized.
+            images: [B, C, H, W]; the decoded image or difference is resized to their size.
             labels: int64 [B].
             scale: how far, in standard deviations of the class's spread; None: the policy's.
-            keep_detail: True adds D(z') - D(z) to the image, so that what the VAE blurs is kept; False decodes z'.
-                None: the policy's, and True for images larger than the bank's.
+            keep_detail: True adds D(z') - D(z) to the image, which keeps the detail that a VAE blurs; False decodes z'.
+                None: the policy's, but True for images larger than the bank's.
             generator: a CPU generator; None: torch's global one.
 
         Raises:
@@ -212,12 +212,12 @@ class VAEBank:
     # ---- other banks from this one ----
 
     def subset(self, classes: Sequence[str | int]) -> VAEBank:
-        """A bank of some classes, by name or integer label; they keep labels and weights."""
+        """A bank of some classes, given by name or integer label; they keep their labels and weights."""
         return VAEBank(self.content.pick(find_all(self.class_infos, classes)), self.device)
 
     @classmethod
     def merge(cls, bank_a: VAEBank, bank_b: VAEBank) -> VAEBank:
-        """A bank of the classes of both, in label order; all else is bank_a's, but for quality figures.
+        """A bank of the classes of both, in label order; all else is bank_a's, without its quality figures.
 
         Raises:
             ValueError: they model images of different shapes, or share a class name or label.
@@ -264,13 +264,13 @@ class VAEBank:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no bank, is damaged or too new, or lacks a class asked for.
+            ValueError: it is no bank, is damaged or too new, or lacks one of `classes`.
         """
         return cls(read(path, classes), device)
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the file that `save` writes, in hexadecimal."""
+        """SHA-256 of the file that `save` writes, in hexadecimal."""
         return hashlib.sha256(serialize(self.content)).hexdigest()
 
     def _rows(self, labels: Tensor, expected: int | None = None) -> Tensor:
@@ -286,7 +286,7 @@ class VAEBank:
         return torch.tensor([self.row_of[label] for label in labels.tolist()], dtype=torch.long, device=self.device)
 
     def _checked(self, images: Tensor) -> Tensor:
-        """Images on the bank's device, uint8 as they are, others as float32 in [0, 1]."""
+        """Images on the bank's device: uint8, or float32 in [0, 1]."""
         channels = self.image_shape[0]
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(f"images must be [B, {channels}, H, W], got {list(images.shape)}.")

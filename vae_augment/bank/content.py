@@ -1,4 +1,4 @@
-"""What a bank holds."""
+"""The content of a bank: weights, latent statistics, and facts about its classes and data."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from vae_augment.files.untrusted_json import brief
 from vae_augment.model.latent import LatentStats
 from vae_augment.model.vae import VAE, Params
 
-POINTS = 32  # of a curve: each is the mean over a 32nd of the steps
+POINTS = 32  # of a learning curve: each is the mean over a 32nd of the steps
 
 STATUSES = ("ok", "few-samples", "constant", "collapsed", "failed")
 
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class of a bank, and how its fit went.
+    """A class of a bank, and figures of its fit.
 
     Args:
         name: the dataset's own name of the class.
         label: the dataset's integer label.
-        images: how many images it was fitted on.
-        steps: optimizer steps behind its weights, the warm start's included.
+        images: number of images it was fitted on.
+        steps: optimizer steps behind its weights, including the warm start's.
         rmse: root mean squared error of reconstructed training images, pixels in 0..1.
         kl: mean KL divergence of the posterior from the prior, in nats per image.
         active: latent dimensions in use (Burda et al. 2016).
-        status: "ok", or what is wrong: "few-samples", "constant", "collapsed", "failed".
-        note: the reason, where the status has one.
+        status: one of `STATUSES`.
+        note: the reason for a status other than "ok".
     """
 
     name: str
@@ -50,13 +50,13 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class Start:
-    """What the classes began from: the warm start's weights (K = 1).
+    """The warm start that the classes were tuned from.
 
     Args:
-        params: the weights.
+        params: its weights (K = 1).
         pooled: float32 [L, L], the within-class covariance of the posterior means over all classes.
-        steps: that it was trained for.
-        curve: float16 [POINTS, 2], how its training went; see `BankContent.curves`.
+        steps: optimizer steps it was trained for.
+        curve: float16 [POINTS, 2], its learning curve; see `BankContent.curves`.
     """
 
     params: Params
@@ -67,11 +67,11 @@ class Start:
 
 @dataclass(frozen=True)
 class BankContent:
-    """Everything a bank is, on the CPU: weights and statistics stacked along the class axis, by label.
+    """Everything that a bank holds, on the CPU. Weights and statistics have a class axis, ordered by label.
 
-    Where there is a start, it is the first of `weights.bases`. `curves` is float16 [K, POINTS, 2]: how the
-    reconstruction loss in nats per value of an image, and the KL divergence in nats per image, went while each class
-    was trained by itself; zeros where it was not.
+    `start` is the first of `weights.bases`. `curves` is float16 [K, POINTS, 2], the learning curve of each class's own
+    training: the reconstruction loss in nats per value of an image, and the KL divergence in nats per image; zeros for
+    a class that was not trained by itself.
     """
 
     vae: VAE
@@ -89,7 +89,7 @@ class BankContent:
         check_unique(self.class_infos)
 
     def pick(self, rows: Sequence[int]) -> BankContent:
-        """Some classes, without the quality of all, or all of them in another order."""
+        """Some classes, without the quality figures of all, or all classes in another order."""
         rows = list(rows)
         return replace(
             self,
@@ -102,25 +102,23 @@ class BankContent:
 
 
 def without_quality(data: dict[str, Any]) -> dict[str, Any]:
-    """What a bank says of its data, without figures that were of other classes and the key of one fit."""
+    """`BankContent.data` without quality figures and the key of the fit, which hold for all of its classes together."""
     return {name: value for name, value in data.items() if name not in ("quality", "key")}
 
 
 def find_all(infos: Sequence[ClassInfo], classes: Sequence[str | int]) -> list[int]:
-    """Positions of classes, in label order. Raises ValueError if one is lacking or none is asked for."""
-    rows = sorted({find(infos, c) for c in classes})
+    """Positions of classes, given by name or label, in order. Raises ValueError if one is lacking or none is given."""
+    names, labels = [info.name for info in infos], [info.label for info in infos]
+    rows = set()
+    for wanted in classes:
+        keys: list[Any] = names if isinstance(wanted, str) else labels
+        if wanted not in keys:
+            known = ", ".join(f"{info.name!r} (label {info.label})" for info in infos[:20])
+            raise ValueError(f"the bank has no class {wanted!r}; it has {known}.")
+        rows.add(keys.index(wanted))
     if not rows:
         raise ValueError("classes must name at least one class, got none.")
-    return rows
-
-
-def find(infos: Sequence[ClassInfo], name_or_label: str | int) -> int:
-    """Position of a class, by name or integer label. Raises ValueError if there is none."""
-    for row, info in enumerate(infos):
-        if name_or_label == (info.name if isinstance(name_or_label, str) else info.label):
-            return row
-    known = ", ".join(f"{info.name!r} (label {info.label})" for info in infos[:20])
-    raise ValueError(f"the bank has no class {name_or_label!r}; it has {known}.")
+    return sorted(rows)
 
 
 def check_unique(infos: Sequence[ClassInfo]) -> None:

@@ -1,4 +1,4 @@
-"""Random draws of a batch of items: real, jittered or generated, and everything that follows."""
+"""Random draws of a batch: the kind of each item, and the random numbers of its synthetic image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vae_augment.bank.bank import VAEBank
 from vae_augment.seeding import derive
 
 REAL, JITTERED, GENERATED = 0, 1, 2
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,13 @@ class Draws:
 
 
 def shares_of(bank: VAEBank, rows: Tensor, p_generate: float, p_jitter: float) -> Tensor:
-    """The probabilities of each item of being generated and of being jittered, float32 [N, 2].
-
-    Items of a class whose fit failed stay real.
+    """Probabilities of each item to be generated and to be jittered, float32 [N, 2].
 
     Args:
-        bank: of the classes.
+        bank: items of its classes that failed to fit stay real.
         rows: int64 [N], the class position of each item.
-        p_generate: of the other classes' items.
-        p_jitter: likewise.
+        p_generate: probability to be generated, for the other classes.
+        p_jitter: probability to be jittered, for the other classes.
     """
     failed = torch.tensor([info.status == "failed" for info in bank.class_infos])
     shares = torch.tensor([p_generate, p_jitter], dtype=torch.float32).repeat(len(rows), 1)
@@ -54,58 +52,42 @@ def shares_of(bank: VAEBank, rows: Tensor, p_generate: float, p_jitter: float) -
     return shares
 
 
-def draw_fresh(bank: VAEBank, count: int, shares: Tensor) -> Draws:
-    """Draws from torch's global generator, which a DataLoader seeds afresh in each worker and epoch.
+def draw_batch(bank: VAEBank, indices: Sequence[int], shares: Tensor, *, seed: int | None, epoch: int = 0) -> Draws:
+    """Draws of a batch of items. If no item can become synthetic, nothing is drawn.
 
     Args:
-        bank: whose codes and policy the numbers are for.
-        count: B.
-        shares: float32 [B, 2], as `shares_of` gives them. Where all are zero nothing is drawn.
+        bank: its latent dimensions and its policy's moves say how many numbers an item takes.
+        indices: [B], of the items.
+        shares: float32 [B, 2], from `shares_of`.
+        seed: None draws from torch's global generator, which a DataLoader seeds afresh in each worker and epoch. With a
+            seed draws are a function of (seed, epoch, index) alone, whatever else is in the batch: a counter is hashed
+            as in SplitMix64 (Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators").
+        epoch: of a seeded draw.
     """
+    mover, latent_dim, count = bank.policy.mover, bank.latent_dim, len(indices)
     if not bool(shares.any()):
-        return _all_real(count)
-    uniform = torch.rand(count, 2 + _width_of_moves(bank), dtype=torch.float32)
-    noise = torch.randn(count, bank.latent_dim, dtype=torch.float32)
-    return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], noise, uniform[:, 2:])
+        return Draws(torch.full((count,), REAL), torch.empty(0), torch.empty(0), torch.empty(0))
+    width = 2 + (0 if mover is None else mover.width)  # for the kind, the exemplar and the moves
+    if seed is None:
+        uniform = torch.rand(count, width, dtype=torch.float32)
+        noise = torch.randn(count, latent_dim, dtype=torch.float32)
+    else:
+        bits = _hashed(indices, width + latent_dim, derive(seed, "epoch", epoch))  # [B, 2 + L + M]
+        flat: np.ndarray[Any, Any] = np.delete(bits, np.s_[2 : 2 + latent_dim], axis=1)  # [B, 2 + M]
+        uniform = torch.from_numpy((flat >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))  # [0, 1)
+        inside = (bits[:, 2 : 2 + latent_dim] >> np.uint64(11)).astype(np.float64) * 2**-53 + 2**-54  # (0, 1)
+        noise = torch.special.ndtri(torch.from_numpy(inside)).float()  # [B, L]
+    generated = uniform[:, 0] < shares[:, 0]
+    jittered = ~generated & (uniform[:, 0] < shares.sum(1))
+    kind = torch.where(generated, GENERATED, torch.where(jittered, JITTERED, REAL))
+    return Draws(kind, uniform[:, 1], noise, uniform[:, 2:])
 
 
-def draw_seeded(bank: VAEBank, indices: Sequence[int], shares: Tensor, *, seed: int, epoch: int) -> Draws:
-    """Draws that are a pure function of (seed, epoch, index), whatever else is in the batch.
-
-    A counter is hashed as in SplitMix64 (Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators").
-    """
-    if not bool(shares.any()):
-        return _all_real(len(indices))
-    latent_dim = bank.latent_dim
-    width = 2 + latent_dim + _width_of_moves(bank)
-    key = np.uint64(derive(seed, "epoch", epoch))
+def _hashed(indices: Sequence[int], width: int, key: int) -> np.ndarray[Any, Any]:
+    """Random bits of each index, uint64 [B, width]: SplitMix64 of a counter. All sums and products wrap around."""
     counter = np.asarray(indices, dtype=np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64)
-    bits = _splitmix(key + (counter + np.uint64(1)) * GOLDEN)  # [B, 2 + L + M]
-    flat = np.delete(bits, np.s_[2 : 2 + latent_dim], axis=1)
-    uniform = torch.from_numpy((flat >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))  # [0, 1)
-    inside = (bits[:, 2 : 2 + latent_dim] >> np.uint64(11)).astype(np.float64) * 2**-53 + 2**-54  # (0, 1)
-    noise = torch.special.ndtri(torch.from_numpy(inside)).float()
-    return Draws(_kinds(uniform[:, 0], shares), uniform[:, 1], noise, uniform[:, 2:])
-
-
-def _all_real(count: int) -> Draws:
-    return Draws(torch.full((count,), REAL), torch.empty(0), torch.empty(0), torch.empty(0))
-
-
-def _width_of_moves(bank: VAEBank) -> int:
-    """Uniform numbers that a move of the bank's policy takes, M."""
-    return 0 if bank.policy.mover is None else bank.policy.mover.width
-
-
-def _splitmix(z: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """SplitMix64's mixing of 64-bit integers; they wrap around."""
+    z: np.ndarray[Any, Any] = np.uint64(key) + (counter + np.uint64(1)) * GOLDEN
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: np.ndarray[Any, Any] = z ^ (z >> np.uint64(31))
     return mixed
-
-
-def _kinds(uniform: Tensor, shares: Tensor) -> Tensor:
-    generated = uniform < shares[:, 0]
-    jittered = ~generated & (uniform < shares.sum(1))
-    return torch.where(generated, GENERATED, torch.where(jittered, JITTERED, REAL))

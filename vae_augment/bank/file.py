@@ -1,13 +1,13 @@
 """The one safetensors file that holds a bank. The format is specified in docs/file_format.md.
 
-A file is untrusted input: nothing in it is executed or imported, and its tensors' sizes are checked against what its
-metadata declares before any is read.
+A file is untrusted input: nothing in it is executed or imported, and the sizes of its tensors are checked against its
+metadata before any is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ from vae_augment.files.class_names import check_names
 from vae_augment.model.latent import LatentStats, check_method
 
 BANK = Kind("vae-augment-bank", 3, "bank", ".safetensors", "vae-augment fit", "fit the bank again")
-# Images of smaller numbers do not overflow; a class with larger ones is tried out when it is read.
+# With weights and codes up to these no image overflows. A class with larger ones is tried out when it is read.
 ORDINARY_WEIGHT, ORDINARY_CODE = 16.0, 1e5
-FAR, TRIED = 8.0, 8  # standard deviations at which it is tried, and in how many directions
+FAR, TRIED = 8.0, 8  # standard deviations at which a class is tried out, and in how many directions
 
 
 def serialize(content: BankContent) -> bytes:
     """The file's bytes, the same for the same content.
 
-    Raises ValueError if a number is not finite, or for names of classes that could not be read again.
+    Raises ValueError if a number is not finite, or for class names that `read` would refuse.
     """
     check_names(info.name for info in content.class_infos)
     weights = content.weights
@@ -69,7 +69,7 @@ def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankCo
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no bank, is damaged, or was written by a newer version; or it lacks a class asked for.
+        ValueError: it is no bank, is damaged, was written by a newer version, or lacks one of `classes`.
     """
     path = Path(path)
     with BANK.opened(path) as (file, text):
@@ -78,7 +78,7 @@ def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankCo
 
 def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[str | int] | None) -> BankContent:
     BANK.check_tensors(path, file, declared.tensors())
-    infos = declared.infos
+    entries, infos = declared.entries, declared.infos
     rows = list(range(len(infos))) if classes is None else find_all(infos, classes)
 
     def load(name: str) -> Tensor:
@@ -93,13 +93,13 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
             raise BANK.damaged(path, error) from None
         return tensor
 
-    stats = LatentStats(*(load(f"latent.{name}") for name in ("mean", "cov", "exemplars", "counts")))
-    if len(rows) and not bool(((stats.counts >= 0) & (stats.counts <= declared.exemplars)).all()):
+    stats = LatentStats(*(load(f"latent.{field.name}") for field in fields(LatentStats)))
+    if not bool(((stats.counts >= 0) & (stats.counts <= entries.exemplars)).all()):
         raise BANK.damaged(path, "latent.counts is out of range")
     if not stats.usable():
         raise BANK.damaged(path, "a matrix in latent.cov is no covariance")
     weights = _weights(declared, load)
-    if not bool(((weights.base >= 0) & (weights.base < declared.bases)).all()):
+    if not bool(((weights.base >= 0) & (weights.base < entries.bases)).all()):
         raise BANK.damaged(path, "class.base is out of range")
     try:
         check_method(stats.counts, declared.policy.method)
@@ -107,8 +107,8 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
     except ValueError as error:
         raise BANK.damaged(path, error) from None
     start = None
-    if declared.start_steps is not None:
-        start = Start(weights.start(), load("start.pooled"), declared.start_steps, load("start.curve"))
+    if entries.start_steps is not None:
+        start = Start(weights.start(), load("start.pooled"), entries.start_steps, load("start.curve"))
     return BankContent(
         declared.vae,
         weights,
@@ -117,7 +117,7 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
         tuple(infos[row] for row in rows),
         declared.config,
         declared.policy,
-        declared.data if len(rows) == len(infos) else without_quality(declared.data),
+        entries.data if len(rows) == len(infos) else without_quality(entries.data),
         start,
         declared.value_range,
     )
@@ -125,19 +125,18 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
 
 def _weights(declared: Declared, load: Callable[[str], Tensor]) -> Stored:
     values = load("class.weights")
-    bases = load("base.weights") if declared.bases else torch.zeros(0, values.shape[1]).half()
-    if declared.tuned:
+    bases = load("base.weights") if declared.entries.bases else torch.zeros(0, values.shape[1]).half()
+    if declared.entries.tuned:
         return Stored(declared.vae, values, load("class.steps"), load("class.base"), bases)
     return Stored(declared.vae, values, torch.zeros(len(values), 0), torch.zeros(0, dtype=torch.long), bases)
 
 
 @torch.no_grad()
 def _check_images(weights: Stored, stats: LatentStats) -> None:
-    """Raise if numbers that are finite themselves give images that are not."""
+    """Raise ValueError if finite weights or codes are so large that an image is not finite."""
     draws, vae = torch.Generator().manual_seed(0), weights.vae
-    noise = FAR * torch.randn(TRIED, vae.latent_dim, generator=draws)
-    images = torch.cat([torch.rand(1, *vae.image_shape, generator=draws), torch.zeros(1, *vae.image_shape)])
-    images = torch.cat([images, torch.ones_like(images[:1])])
+    noise, shape = FAR * torch.randn(TRIED, vae.latent_dim, generator=draws), vae.image_shape
+    images = torch.stack([torch.rand(shape, generator=draws), torch.zeros(shape), torch.ones(shape)])  # [3, C, H, W]
     for row in _extraordinary(weights, stats):
         own, params = stats.pick([row]), weights.params([row])
         far = own.spread(torch.zeros(TRIED, dtype=torch.long), noise)
@@ -150,7 +149,7 @@ def _check_images(weights: Stored, stats: LatentStats) -> None:
 
 
 def _extraordinary(weights: Stored, stats: LatentStats) -> list[int]:
-    """Classes with weights or codes of a size that no fit is known to give."""
+    """Positions of classes with larger weights or codes than any fit is known to give."""
     if weights.tuned:
         largest = weights.steps.amax(1) * LARGEST + weights.bases.abs().amax(1).float()[weights.base]
     else:

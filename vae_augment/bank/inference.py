@@ -1,8 +1,8 @@
 """Batches of mixed classes through stacked VAEs; results keep the batch's order.
 
-Many images are computed class by class. `Models.decode_each` is for a few of many classes, as a shuffled batch has
-them: each image by a copy of its own class's weights, all in one pass. Its results do not depend, not even in their
-last bit, on what else is in the batch, though products of different sizes round differently.
+Many images are computed class by class. `Models.decode_each` is for few images of many classes, as in a shuffled
+batch: one pass, each image by a copy of its own class's weights. Its results do not depend on the rest of the batch,
+not even in their last bit, though products of different sizes round differently.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from torch.utils.data import get_worker_info
 from vae_augment.bank.packed_weights import Stored
 from vae_augment.images.tensors import as_float, resize, to_uint8
 from vae_augment.model.devices import block_of, single_thread
-from vae_augment.model.vae import VAE, Params
+from vae_augment.model.vae import VAE, Params, pick
 
-EACH = 64  # images a pass of `decode_each`: copies of their weights take 100 KB each at 28x28
-LEAST = 4  # images a pass of it, the missing ones zeros
-EACH_EXPANDED = 4  # the same of a large bank, whose weights are expanded for it
-FEW_CLASSES = 16  # whose first layers are one product, most of it with zeros, in less time than it takes to copy them
-ALIGNED = 64  # numbers: what a processor does to fewer at an end it may do in another way, which rounds differently
-EXPANDED_BYTES = 32 * 2**20  # float32 weights on a CPU; larger banks stay as they are stored
+EACH = 64  # images a pass of `decode_each` at most: copies of their weights take 100 KB each at 28x28
+EACH_EXPANDED = 4  # the same for a large bank, whose weights are expanded for each pass
+LEAST = 4  # images a pass of `decode_each`; missing ones are zeros
+FEW_CLASSES = 16  # up to these, one product with all first layers, mostly of zeros, is quicker than copying the layers
+ALIGNED = 64  # numbers; a processor may compute a shorter rest at the end in another way, which rounds differently
+EXPANDED_BYTES = 32 * 2**20  # of float32 weights on a CPU; larger banks stay as they are stored
 
 
 class Models:
-    """The VAEs of K classes: packed weights, and the same in single precision for use.
+    """The VAEs of K classes: packed weights, expanded to single precision for use.
 
-    Weights of a small bank, or on a GPU, are expanded once. A large bank's are expanded a class at a time, as they are
+    Weights of a small bank, or on a GPU, are expanded once. A large bank's are expanded a class at a time when they are
     used, so that the file's own pages, which all processes share, are the only copy in memory.
 
     In all methods `rows` is int64 [B], the class position (not the label) of each item, on the models' device.
@@ -54,10 +54,10 @@ class Models:
         """Posterior mean and log-variance, float32 [B, L] each, of uint8 or float images [B, C, H, W] of any size.
 
         Args:
-            images: on any device; as floats and at the VAE's size they are there a block at a time.
+            images: on any device; converted to floats and resized a block at a time.
             rows: of the images.
-            block: images a pass, always as many, so that a result does not depend on its batch; None: up to 64 on a
-                CPU.
+            block: images in every pass, padded if need be, so that a result does not depend on its batch; None: as many
+                as suit the device, at most.
         """
         mean = torch.empty(len(images), self.vae.latent_dim, dtype=torch.float32, device=self.device)
         logvar = torch.empty_like(mean)
@@ -74,11 +74,11 @@ class Models:
         images = torch.empty(len(z), *self.vae.image_shape, dtype=dtype, device=z.device)
         for params, items in self._by_model(rows, block_of(z.device)):
             made = self.vae.decode(params, z[items][None])[0]
-            images[items] = to_uint8(made) if as_bytes else made  # while it is in the processor's cache
+            images[items] = to_uint8(made) if as_bytes else made  # while they are in the processor's cache
         return images
 
     def squared_errors(self, images: Tensor, z: Tensor, rows: Tensor) -> Tensor:
-        """Squared differences of uint8 or float images [B, C, H, W] from what z decodes to, summed: float64 [B]."""
+        """Sum of squared differences between images [B, C, H, W], uint8 or float, and z [B, L] decoded: float64 [B]."""
         errors = torch.empty(len(z), dtype=torch.float64, device=z.device)
         for params, items in self._by_model(rows, block_of(z.device)):
             x = as_float(images[items.to(images.device)].to(z.device))
@@ -86,7 +86,7 @@ class Models:
         return errors
 
     def decode_each(self, z: Tensor, rows: Tensor) -> Tensor:
-        """`decode` of a few images of many classes, on a CPU: each comes out the same whatever the others are."""
+        """`decode` for few images of many classes, on a CPU: each is the same whatever the others are."""
         images = torch.empty(len(z), *self.vae.image_shape, dtype=torch.float32)
         whole = _whole(self.vae)
         most = self._most if self.rounds_alike() else 1
@@ -100,7 +100,7 @@ class Models:
 
     @torch.no_grad()
     def rounds_alike(self) -> bool:
-        """True if passes of any size decode an image to the same bits; tried out once. Processors differ in this.
+        """True if passes of any size decode an image to the same bits on this processor; tried out once.
 
         Latents are decoded alone and in passes of several sizes, spread so that a difference in rounding shows.
         """
@@ -110,20 +110,20 @@ class Models:
         z = torch.linspace(-3, 3, most * self.vae.latent_dim, dtype=torch.float32).view(most, self.vae.latent_dim)
         rows = torch.arange(most) % self.classes
 
-        def passes(size: int, length: int) -> list[Tensor]:
+        def passes(size: int, length: int) -> Tensor:
+            """All of z decoded, `size` at a time, padded to `length`."""
             parts = zip(z.split(size), rows.split(size), strict=True)
-            padded = ((len(z), _padded(z, length), _padded(rows, length)) for z, rows in parts)
-            return [image for count, *part in padded for image in self._decode_pass(*part)[:count]]
+            return torch.cat([self._decode_pass(_padded(z, length), _padded(r, length))[: len(z)] for z, r in parts])
 
         with single_thread():
             alone = passes(1, whole)
             sizes = [size for size in (whole, 2 * whole, 3 * whole, 5 * whole, most) if whole <= size <= most]
-            self._rounds_alike = all(all(map(torch.equal, alone, passes(size, size))) for size in sizes)
+            self._rounds_alike = all(torch.equal(alone, passes(size, size)) for size in sizes)
         return self._rounds_alike
 
     @property
     def _most(self) -> int:
-        """Images a pass of `decode_each`."""
+        """Images a pass of `decode_each`, at most."""
         return EACH_EXPANDED if self.expanded is None else EACH
 
     def _decode_pass(self, z: Tensor, rows: Tensor) -> Tensor:
@@ -134,14 +134,14 @@ class Models:
         if self.classes > FEW_CLASSES:
             return self.vae.decode({n: self.expanded[n].index_select(0, rows) for n in names}, z[:, None])[:, 0]
         weight, bias = self.expanded["decoder.in.weight"], self.expanded["decoder.in.bias"]
-        apart = z.new_zeros(len(z), self.classes, z.shape[1])  # an image's latents in the place of its class
+        apart = z.new_zeros(len(z), self.classes, z.shape[1])  # each code in the place of its class
         apart[torch.arange(len(z)), rows] = z
         features = torch.addmm(bias.index_select(0, rows), apart.flatten(1), weight.flatten(0, 1))
         params = {n: self.expanded[n].index_select(0, rows) for n in names if not n.startswith("decoder.in.")}
         return self.vae.render(params, features[:, None])[:, 0]
 
     def _by_model(self, rows: Tensor, size: int) -> Iterator[tuple[Params, Tensor]]:
-        """The weights (K = 1) of each model that the class positions [B] name, and its items, `size` at a time."""
+        """Weights (K = 1) of each model that class positions [B] need, with up to `size` of its items at a time."""
         models = self._alike.to(rows.device)[rows]
         for row in models.unique().tolist():
             params = self._of(row)
@@ -153,7 +153,7 @@ class Models:
         if self.expanded is None:
             return self._stored.params([row])
         if row not in self._views:
-            self._views[row] = {name: tensor[row : row + 1] for name, tensor in self.expanded.items()}
+            self._views[row] = pick(self.expanded, slice(row, row + 1))
         return self._views[row]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -161,11 +161,11 @@ class Models:
 
 
 def _whole(vae: VAE) -> int:
-    """Images whose pixels end where the processor's steps do, and at least four: fewer are computed in other ways."""
+    """Passes have a multiple of so many images: at least LEAST, and so many that no pixels are left over by ALIGNED."""
     return max(LEAST, ALIGNED // math.gcd(ALIGNED, math.prod(vae.image_shape)))
 
 
 def _padded(x: Tensor, length: int | None) -> Tensor:
-    """The rows of x with zeros behind, up to `length`."""
+    """x padded with rows of zeros to `length`; None: as it is."""
     missing = 0 if length is None else length - len(x)
     return torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x

@@ -1,4 +1,4 @@
-"""Shared-memory tables of what is worked out once for each item of a dataset: codes and reconstructions."""
+"""Shared-memory tables of codes and reconstructions, which are computed once for each item of a dataset."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TOGETHER = 32  # items of a class that are encoded in one pass
 class Table:
     """A shared-memory table of rows of numbers, filled on first use.
 
-    It has no lock: a row is a function of its item alone, so whoever writes one writes the
-    same, and a row that is half written still holds NaN and counts as not known.
+    It needs no lock: a row is a function of its item alone, so that every process writes the same, and a row that is
+    half written still holds NaN and counts as not known.
 
     Args:
         count: N items.
-        width: numbers of each.
+        width: numbers in a row.
         dtype: of the numbers.
-        kept: False forgets everything, for items that are not the same each time they are read.
+        kept: False keeps nothing, for items that are not the same each time they are read.
     """
 
     def __init__(self, count: int, width: int, *, dtype: torch.dtype = torch.float32, kept: bool = True) -> None:
@@ -37,7 +37,7 @@ class Table:
         return len(self._rows) > 0
 
     def get(self, items: Tensor) -> Tensor:
-        """Rows [B, width] of items [B]; NaN throughout where one is not known."""
+        """Rows [B, width] of items [B]; all NaN if not known."""
         if not self.kept:
             return torch.full((len(items), self._rows.shape[1]), torch.nan, dtype=self._rows.dtype)
         found: Tensor = self._rows[items]
@@ -60,7 +60,7 @@ class Codes(Table):
         rows: int64 [N], the class position of each item.
         latent_dim: L.
         kept: as in `Table`.
-        together: a code that is missing is worked out with its neighbours', for items that are quickly read.
+        together: compute a missing code with its neighbours', for items that are read quickly.
     """
 
     def __init__(self, rows: Tensor, latent_dim: int, *, kept: bool = True, together: bool = False) -> None:
@@ -72,7 +72,7 @@ class Codes(Table):
             self._first = torch.searchsorted(rows[self._order], torch.arange(int(rows.max()) + 2))  # of each class
 
     def neighbours(self, item: int, row: int) -> Tensor | None:
-        """The items that are encoded together with one of class position `row`, itself included; None: it is alone."""
+        """Items to encode together with one of class position `row`, itself included; None: it is encoded alone."""
         if self._order is None:
             return None
         start, end = self._first[row : row + 2].tolist()

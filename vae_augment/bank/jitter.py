@@ -1,7 +1,7 @@
-"""Jitter: an image's code is moved along the variation of its class and decoded; its own detail may be kept.
+"""Jitter: move an image's code along the variation of its class and decode it, keeping its own detail or not.
 
 `VAEBank.jitter`, the transforms, the wrapper and the trial of a policy all make their images by these functions, in
-this order: `moved`, decode, `difference` where detail is kept, `finished`.
+this order: `moved`, decode, `difference` if detail is kept, `finished`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vae_augment.images.tensors import as_float, match_channels, resize, to_uint
 if TYPE_CHECKING:
     from vae_augment.bank.bank import VAEBank
 
-WITH_ALPHA = (2, 4)  # numbers of channels whose last is alpha
+WITH_ALPHA = (2, 4)  # numbers of channels of which the last is alpha
 
 
 def jitter(
@@ -33,15 +33,15 @@ def jitter(
 
     Args:
         bank: on the device to compute on.
-        images: uint8, or float32 in [0, 1], [B, C, H, W]. Channels that the bank does not model are matched: grey is
-            repeated, colour averaged, alpha kept.
+        images: uint8, or float32 in [0, 1], [B, C, H, W]. Other channels than the bank's are matched: grey is repeated,
+            colour averaged, alpha kept.
         rows: int64 [B], class positions in the bank.
         noise: float32 [B, L], standard normal.
         scale: how far, in standard deviations of the class's spread; None: the policy's.
         keep_detail: as in `VAEBank.jitter`.
 
     Returns:
-        [B, C, H, W], bytes or float32 that is not clipped.
+        [B, C, H, W], uint8, or float32 that is not clipped.
     """
     channels = bank.image_shape[0]
     seen = images if images.shape[1] == channels else match_channels(as_float(images), channels)  # [B, c, H, W]
@@ -63,18 +63,18 @@ def moved(bank: VAEBank, z: Tensor, rows: Tensor, noise: Tensor, scale: float | 
 
 
 def keeps_detail(bank: VAEBank, size: tuple[int, int], keep_detail: bool | None = None) -> bool:
-    """True if jitter keeps the detail of images of a size: as told, or else as the policy has it.
+    """True if jitter keeps the detail of images of a size (height, width): as told, or else by the policy.
 
-    A policy's False is for images of at most the bank's size: decoded anew, larger ones would be blurred.
+    A policy's False holds for images up to the bank's size alone, since larger ones would be blurred by decoding.
     """
     larger = size[0] > bank.image_shape[1] or size[1] > bank.image_shape[2]
     return (bank.policy.keep_detail or larger) if keep_detail is None else keep_detail
 
 
 def difference(made: Tensor, own: Tensor, z_moved: Tensor, z: Tensor) -> Tensor:
-    """The change D(z') - D(z) that a moved code makes, to be added to the image itself.
+    """The change D(z') - D(z), to be added to the image itself.
 
-    The image's own reconstruction is rounded to half precision, as it is kept for the next time.
+    D(z) is rounded to half precision, because that is how it is kept for the next time.
 
     Args:
         made: float32 [B, C, H, W], decoded from z'.
@@ -83,50 +83,50 @@ def difference(made: Tensor, own: Tensor, z_moved: Tensor, z: Tensor) -> Tensor:
         z: float32 [B, L].
     """
     change = made - own.half().float()
-    change[(z_moved == z).all(1)] = 0.0  # a code that did not move gives the image back, whatever half precision does
+    change[(z_moved == z).all(1)] = 0.0  # so that a code that did not move gives the image back, despite half precision
     return change
 
 
 def finished(
     made: Tensor, originals: Tensor, *, keeps: bool, moves: Moves | None = None, uniform: Tensor | None = None
 ) -> Tensor:
-    """Decoded images at the size of the originals, or the originals with differences added; then moved.
+    """Decoded images resized to the originals, or the originals with differences added; then moved by the policy.
 
     Args:
         made: float32 [B, c, h, w], decoded images, or differences where detail is kept.
         originals: uint8, or float32 in [0, 1], [B, C, H, W].
         keeps: True if `made` are differences.
-        moves: the policy's; None: images stay where they are.
+        moves: the policy's; None: images are not moved.
         uniform: float32 [B, M] in [0, 1), for the moves.
 
     Returns:
-        [B, C, H, W], bytes or float32 that is not clipped.
+        [B, C, H, W], uint8, or float32 that is not clipped.
     """
     size = (originals.shape[2], originals.shape[3])
     if moves is not None and uniform is not None:
         if not keeps:
             return moves.apply(_like_channels(resize(made, size), originals), uniform)
         if made.shape[2] > size[0] or made.shape[3] > size[1]:
-            made = resize(made, size)  # a smaller one need not be made as large first: moving does that
+            made = resize(made, size)  # a smaller difference is resized by moving it
         return moves.apply(as_float(originals), uniform, difference=_difference_for(originals, made))
-    made = made.contiguous(memory_format=torch.channels_last)  # as most images are stored
+    made = made.contiguous(memory_format=torch.channels_last)  # as most originals are, which makes adding quick
     if originals.dtype != torch.uint8 or tuple(made.shape[2:]) == size:
         made = resize(made, size)
         return as_float(originals) + _difference_for(originals, made) if keeps else _like_channels(made, originals)
     if not keeps:
         return _like_channels(resize(to_uint8(made), size), originals)
-    # Brightening and darkening apart, both as bytes, which take a fifth of the time to resize.
+    # Increases and decreases apart, both as bytes, which are resized in a fifth of the time.
     brighter, darker = (_difference_for(originals, resize(to_uint8(part), size)) for part in (made, -made))
     return originals.short().add_(brighter).sub_(darker).clamp_(0, 255).to(torch.uint8)
 
 
 def _difference_for(originals: Tensor, change: Tensor) -> Tensor:
-    """A difference with the originals' channels; alpha does not change."""
+    """A difference with the originals' channels, that of alpha zero."""
     return match_channels(change, originals.shape[1], alpha=0.0)
 
 
 def _like_channels(made: Tensor, originals: Tensor) -> Tensor:
-    """Images with the originals' channels, and with their alpha where the bank models none."""
+    """Images with the originals' channels, and their alpha if the bank models none."""
     have, wanted = made.shape[1], originals.shape[1]
     matched = match_channels(made, wanted)
     if wanted in WITH_ALPHA and have not in WITH_ALPHA:

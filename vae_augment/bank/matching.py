@@ -1,4 +1,4 @@
-"""A bank and a dataset, matched: which of its classes is which of the bank's."""
+"""Match a dataset's classes with a bank's, and warn of a mismatch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vae_augment.images.conversion import common_range
 
 
 def warn_of_other_data(bank: VAEBank, source: Source) -> None:
-    """Results look better than they are if the bank has seen images that they are measured on."""
+    """Warn if a bank was fitted on other data: on images that it has seen, results look better than they are."""
     fitted_on = bank.data.get("fingerprint")
     if fitted_on is not None and fitted_on != source.fingerprint():
         warn(
@@ -30,7 +30,7 @@ def warn_of_other_data(bank: VAEBank, source: Source) -> None:
 
 
 def rows_of(bank: VAEBank, source: Source) -> Tensor:
-    """The bank's class position of each base item [N]; bank and base are matched by integer label, or by name."""
+    """The bank's class position of each item, int64 [N], by the label that `Source.number_as` gave its class."""
     if lacking := source.lacking_in(bank.class_to_idx):
         what, has = lacking
         raise ValueError(f"the bank has no class {what} of base_ds; it has {has}. Fit a bank on this dataset.")
@@ -40,10 +40,10 @@ def rows_of(bank: VAEBank, source: Source) -> Tensor:
 
 
 def number_by_name(bank: VAEBank, source: Source) -> None:
-    """Number a dataset's classes as a bank does: by their names, where the dataset has names.
+    """Number a dataset's classes as a bank does, by name if the dataset has names.
 
-    Folders of classes are numbered in the order of their names, so that where the first is missing all numbers are
-    other ones. Only where not one name is the bank's, but all its labels are there, do classes go by label, with a
+    Labels are not enough: class folders are numbered in the order of their names, so that without the first folder all
+    numbers differ. Only if no name is the bank's, but the labels are all of the bank's, do classes go by label, with a
     warning.
 
     Raises:
@@ -64,15 +64,15 @@ def number_by_name(bank: VAEBank, source: Source) -> None:
 
 
 def namings(bank: VAEBank) -> list[dict[str, int]]:
-    """The label of each class by what it may be called: by its name; by that of its folder, as `generate` writes it."""
+    """The bank's labels by class name, and by the name of the folder that `generate` writes for a class."""
     found = [bank.class_to_idx]
-    with suppress(ValueError):  # names that no folder can have
+    with suppress(ValueError):  # names that cannot be folders
         found.append(dict(zip(folder_names(bank.classes), bank.class_to_idx.values(), strict=True)))
     return found
 
 
 def warn_of_other_names(bank: VAEBank, source: Source, whose: str) -> None:
-    """Of a class that is named otherwise in the bank; `whose` is what to call the dataset."""
+    """Warn if a label has another name in the bank; `whose` names the dataset in the message."""
     for info in bank.class_infos if source.has_names else ():
         name = source.classes.get(info.label, info.name)
         if name != info.name:
@@ -84,15 +84,13 @@ def warn_of_other_names(bank: VAEBank, source: Source, whose: str) -> None:
 
 
 def source_for(bank: VAEBank, dataset: Dataset[Any], *, resize: bool = False) -> Source:
-    """A dataset's raw images and labels, numbered and scaled as the bank does; `load_images` reads them.
-
-    Where the dataset has names of classes they are matched by name; see `number_by_name`.
+    """A dataset as a source of raw images and labels, with the bank's class numbers and value range.
 
     Args:
-        bank: what they are for.
+        bank: its classes are matched by `number_by_name`.
         dataset: map-style, of (image, label) items.
-        resize: take images of any size. By default only such as a fit with the bank's options would model at the
-            bank's size: those that it was fitted on, and others of their size.
+        resize: take images of any size. By default only those that a fit with the bank's options would model at the
+            bank's size.
 
     Raises:
         TypeError: the dataset is iterable, or its items are not (image, label).
@@ -103,7 +101,7 @@ def source_for(bank: VAEBank, dataset: Dataset[Any], *, resize: bool = False) ->
     channels, height, width = common_shape(source, bank.config)
     own = "x".join(map(str, bank.image_shape[1:]))
     if channels != bank.image_shape[0]:
-        raise ValueError(f"images must have {bank.image_shape[0]} channels as the bank's do, got {channels}.")
+        raise ValueError(f"images must have as many channels as the bank's, {bank.image_shape[0]}, got {channels}.")
     if (height, width) != bank.image_shape[1:] and not resize:
         raise ValueError(
             f"images must be of the bank's size, {own}, or of one that a fit takes to that, got some that are modelled "

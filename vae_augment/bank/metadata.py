@@ -17,7 +17,7 @@ from vae_augment.model.vae import VAE
 
 @dataclass(frozen=True)
 class Metadata:
-    """The entries of the JSON object, in their order in the file; docs/file_format.md says what each means."""
+    """The entries of the JSON object, in the order of the file. docs/file_format.md explains each."""
 
     format: str
     version: int
@@ -37,63 +37,48 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Declared:
-    """The bank that the metadata declares, checked as far as it can be without the tensors."""
+    """The bank that the metadata declares: its entries, and what is made of them."""
 
+    entries: Metadata
     vae: VAE
     infos: tuple[ClassInfo, ...]
-    exemplars: int
-    tuned: bool
-    bases: int
-    start_steps: int | None
     config: FitConfig
     policy: Policy
-    data: dict[str, Any]
     value_range: tuple[float, float] | None
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Declared:
-        """Raises ValueError for what a bank cannot say."""
+        """Check each entry as far as possible without the tensors. Raises ValueError for an impossible one."""
         entries = from_dict(Metadata, metadata, "the bank")
-        declared = cls(
-            _vae(entries),
-            _infos(entries.classes),
-            entries.exemplars,
-            entries.tuned,
-            entries.bases,
-            entries.start_steps,
-            from_dict(FitConfig, entries.config, "config"),
-            Policy.from_dict(entries.policy),
-            _data(entries.data),
-            _value_range(entries.value_range),
-        )
-        declared._check()
-        return declared
-
-    def _check(self) -> None:
-        steps, bases = self.start_steps, self.bases
+        steps, bases, tuned = entries.start_steps, entries.bases, entries.tuned
         if steps is not None and steps < 0:
             raise ValueError(f"start_steps must be null or at least 0, got {steps}")
-        if not (self.tuned or steps is not None) <= bases <= MAX_CLASSES:  # a start at least, where it is made from one
-            raise ValueError(f"tuned {self.tuned} with {bases} bases and start_steps {steps}")
-        if not 0 <= self.exemplars <= MAX_EXEMPLARS:
-            raise ValueError(f"exemplars must be from 0 to {MAX_EXEMPLARS:,}, got {self.exemplars}")
+        if not (tuned or steps is not None) <= bases <= MAX_CLASSES:  # with a start or tuned classes, a base at least
+            raise ValueError(f"tuned {tuned} with {bases} bases and start_steps {steps}")
+        if not 0 <= entries.exemplars <= MAX_EXEMPLARS:
+            raise ValueError(f"exemplars must be from 0 to {MAX_EXEMPLARS:,}, got {entries.exemplars}")
+        _check_data(entries.data)
+        infos = tuple(map(_info, class_entries(entries.classes)))
+        check_unique(infos)
+        config, policy = from_dict(FitConfig, entries.config, "config"), Policy.from_dict(entries.policy)
+        return cls(entries, _vae(entries), infos, config, policy, _value_range(entries.value_range))
 
     def tensors(self) -> dict[str, tuple[str, list[int]]]:
         """The type and shape of each tensor that the file must hold."""
         classes, latent, numbers = len(self.infos), self.vae.latent_dim, sum(sizes(self.vae))
         tensors = {
-            "class.weights": ("I8" if self.tuned else "F16", [classes, numbers]),
+            "class.weights": ("I8" if self.entries.tuned else "F16", [classes, numbers]),
             "latent.mean": ("F32", [classes, latent]),
             "latent.cov": ("F32", [classes, latent, latent]),
-            "latent.exemplars": ("F16", [classes, self.exemplars, latent]),
+            "latent.exemplars": ("F16", [classes, self.entries.exemplars, latent]),
             "latent.counts": ("I64", [classes]),
             "class.curve": ("F16", [classes, POINTS, 2]),
         }
-        if self.tuned:
+        if self.entries.tuned:
             tensors |= {"class.steps": ("F32", [classes, len(self.vae.shapes)]), "class.base": ("I64", [classes])}
-        if self.bases:
-            tensors["base.weights"] = ("F16", [self.bases, numbers])
-        if self.start_steps is not None:
+        if self.entries.bases:
+            tensors["base.weights"] = ("F16", [self.entries.bases, numbers])
+        if self.entries.start_steps is not None:
             tensors |= {"start.pooled": ("F32", [latent, latent]), "start.curve": ("F16", [POINTS, 2])}
         return tensors
 
@@ -119,7 +104,7 @@ def _value_range(values: list[float] | None) -> tuple[float, float] | None:
 
 
 def class_entries(entries: Any) -> list[Any]:
-    """The entries of the classes. Raises ValueError if they are no list, or too many."""
+    """The entries of the classes. Raises ValueError if they are not a list, or too many."""
     if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_CLASSES:
         count = f"{len(entries)} classes" if isinstance(entries, list) else brief(entries)
         raise ValueError(f"classes must be a list of 1 to {MAX_CLASSES:,}, got {count}")
@@ -129,12 +114,6 @@ def class_entries(entries: Any) -> list[Any]:
 def is_label(value: Any) -> bool:
     """True for a whole number that int64 holds."""
     return type(value) is int and -(2**63) <= value < 2**63
-
-
-def _infos(entries: Any) -> tuple[ClassInfo, ...]:
-    infos = tuple(map(_info, class_entries(entries)))
-    check_unique(infos)
-    return infos
 
 
 def _info(entry: Any) -> ClassInfo:
@@ -148,15 +127,13 @@ def _info(entry: Any) -> ClassInfo:
     return info
 
 
-def _data(data: dict[str, Any]) -> dict[str, Any]:
-    """The entry `data` as it came, checked as far as `info` and warnings print it."""
+def _check_data(data: dict[str, Any]) -> None:
+    """Raise ValueError if an entry of `data` that commands and warnings print is of another type."""
     texts, numbers = ("name", "source", "fingerprint", "ending"), ("images", "seed", "per_class")
-    kinds = {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, int)}
-    for name, kind in kinds.items():
+    for name, kind in {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, int)}.items():
         if data.get(name) is not None and type(data[name]) is not kind:
             expected = "a text" if kind is str else "a whole number"
             raise ValueError(f"data.{name} must be {expected} or null, got {brief(data[name])}")
     figures = data.get("quality", {})
     if not isinstance(figures, dict) or not all(type(f) in (int, float) and f >= 0 for f in figures.values()):
         raise ValueError(f"data.quality must be figures of at least 0, got {brief(figures)}")
-    return data

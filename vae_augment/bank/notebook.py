@@ -1,4 +1,4 @@
-"""Cards in a notebook: a title, facts, a picture and a table of an object."""
+"""Cards that a notebook shows of an object: a title, facts, a picture and a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vae_augment.bank.bank import VAEBank
 
 MOST_ROWS = 20  # of a table
-SHOWN = 20  # classes of a picture
+SHOWN = 20  # classes in a picture
 
 
 def card(
@@ -29,8 +29,8 @@ def card(
     picture: Image.Image | None = None,
     alt: str = "",
 ) -> str:
-    """HTML, every text in it escaped; a table's first twenty rows, long texts of it shortened."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # a notebook alone needs it
+    """HTML with every text escaped, and the first twenty rows of the table with long texts shortened."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # only notebooks need it
 
     environment = Environment(loader=PackageLoader("vae_augment.bank"), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("card.html").render(
@@ -60,7 +60,7 @@ def bank_card(bank: VAEBank) -> str:
 
 
 def bank_picture(bank: VAEBank, images: int, *, seed: int) -> Image.Image:
-    """`VAEBank.show`."""
+    """The picture that `VAEBank.show` returns."""
     if images < 1:
         raise ValueError(f"images must be at least 1, got {images}.")
     letters, infos = font(), bank.class_infos[:SHOWN]

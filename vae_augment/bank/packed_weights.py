@@ -1,4 +1,4 @@
-"""The weights of a bank's classes as memory and files keep them: one byte each, beside a start that classes share."""
+"""Weights quantised to int8 differences from the shared warm start."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 from vae_augment.model.devices import half
 from vae_augment.model.vae import VAE, Params
 
-LARGEST = 127  # of a signed byte
+LARGEST = 127  # the largest int8
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Weights of K classes, each with all tensors of `VAE.shapes` flattened and joined in that order: P numbers.
+    """Weights of K classes, P numbers each: the tensors of `VAE.shapes`, flattened and joined in that order.
 
-    A class that was tuned from a start is kept as its difference from it, in steps of a 127th of the largest one of
-    the tensor. Others are kept in half precision.
+    A class that was tuned from a start is kept as its difference from the start, in steps of a 127th of the tensor's
+    largest difference. Others are kept in half precision.
 
     Args:
         vae: the shapes.
         values: int8 [K, P], differences in steps; or float16 [K, P], the weights themselves.
-        steps: float32 [K, T], the step of each of the T tensors; for float16 values [K, 0].
-        base: int64 [K], the start of each class, a row of `bases`; for float16 values [0].
-        bases: float16 [S, P].
+        steps: float32 [K, T], the step of each of the T tensors; with float16 values [K, 0].
+        base: int64 [K], the start of each class, a row of `bases`; with float16 values [0].
+        bases: float16 [S, P], the weights of the starts.
     """
 
     vae: VAE
@@ -38,7 +38,7 @@ class Stored:
 
     @classmethod
     def pack(cls, vae: VAE, params: Params, start: Params | None) -> Stored:
-        """Weights of K classes as they are kept; they are rounded. `start` (K = 1) is in half precision already."""
+        """Quantise the weights of K classes. `start` (K = 1) is rounded to half precision already; None: none."""
         flat = flatten(vae, params)
         if start is None:
             return cls.unpacked(vae, half(flat), torch.zeros(len(flat), 0), None)
@@ -52,7 +52,7 @@ class Stored:
 
     @classmethod
     def unpacked(cls, vae: VAE, values: Tensor, steps: Tensor, start: Params | None) -> Stored:
-        """From the numbers that `pack` gave for the same start."""
+        """The result of `pack` again, from its values and steps and the same start."""
         if start is None:
             return cls(vae, values, steps, torch.zeros(0, dtype=torch.long), torch.zeros(0, values.shape[1]).half())
         return cls(vae, values, steps, torch.zeros(len(values), dtype=torch.long), half(flatten(vae, start)))
@@ -62,11 +62,11 @@ class Stored:
 
     @property
     def tuned(self) -> bool:
-        """Whether differences are kept."""
+        """True if differences from a start are kept."""
         return self.values.dtype == torch.int8
 
     def params(self, rows: slice | Sequence[int] = slice(None), prefix: str = "") -> Params:
-        """The weights of some classes, or those whose names begin in a way: float32, class axis first."""
+        """Weights of some classes, and of the names that begin with `prefix`: float32, class axis first."""
         whole, first = {}, 0
         for place, (name, shape) in enumerate(self.vae.shapes.items()):
             last = first + math.prod(shape)
@@ -79,7 +79,7 @@ class Stored:
         return whole
 
     def alike(self) -> Tensor:
-        """For each class the first with the very same weights, where they are its start's own: int64 [K]."""
+        """For each class the first with the same weights, int64 [K]: itself, unless it is equal to its start."""
         own = torch.arange(len(self))
         if not self.tuned:
             return own
@@ -88,9 +88,9 @@ class Stored:
             own[same] = same[:1]
         return own
 
-    def start(self, row: int = 0) -> Params:
-        """A start, float32 (K = 1)."""
-        return unflatten(self.vae, self.bases[row : row + 1].float())
+    def start(self) -> Params:
+        """The first start, float32 (K = 1)."""
+        return unflatten(self.vae, self.bases[:1].float())
 
     def pick(self, rows: Sequence[int]) -> Stored:
         rows = list(rows)
@@ -99,7 +99,7 @@ class Stored:
 
 
 def join(parts: Sequence[Stored]) -> Stored:
-    """Weights of one shape joined along the class axis. Each keeps every bit, unless only some are differences."""
+    """Join weights along the class axis. All keep every bit, unless only some are kept as differences."""
     if len(parts) == 1:
         return parts[0]
     if not all(part.tuned for part in parts):
@@ -124,15 +124,13 @@ def join(parts: Sequence[Stored]) -> Stored:
 
 
 def sizes(vae: VAE) -> list[int]:
-    """Numbers in each tensor of a class."""
+    """Number of weights in each tensor of a class."""
     return [math.prod(shape) for shape in vae.shapes.values()]
 
 
 def flatten(vae: VAE, params: Params) -> Tensor:
     """Tensors [K, *shape] as one [K, P]."""
-    return torch.cat(
-        [params[name].flatten(1) if shape else params[name][:, None] for name, shape in vae.shapes.items()], 1
-    )
+    return torch.cat([params[name].reshape(len(params[name]), -1) for name in vae.shapes], dim=1)
 
 
 def unflatten(vae: VAE, flat: Tensor) -> Params:
@@ -142,5 +140,5 @@ def unflatten(vae: VAE, flat: Tensor) -> Params:
 
 
 def halved(vae: VAE, params: Params) -> Params:
-    """Weights rounded to half precision, and in single again."""
+    """Weights rounded to half precision, as float32."""
     return unflatten(vae, half(flatten(vae, params)).float())

@@ -1,4 +1,4 @@
-"""How often and how strongly to augment: data that a bank carries, not opinion in the wrapper."""
+"""The augmentation policy that a bank carries: probabilities, strength, and the default for a kind of dataset."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MAX_SCALE = 1000  # standard deviations
 
 @dataclass(frozen=True)
 class Policy:
-    """How often and how strongly the wrapper and the bank augment where their caller says nothing.
+    """The default probabilities and strength of augmentation, of the wrapper and the bank.
 
     Args:
         p_generate: probability that an item is a newly generated image of its class.
         p_jitter: probability that an item is a latent-jittered version of itself.
         scale: jitter in units of the class's spread in latent space.
-        keep_detail: add the decoded difference to the image, instead of decoding it anew.
+        keep_detail: add the decoded difference to the image, instead of replacing it by the decoded one.
         method: the sampler of generated images.
-        moves: a name in `vae_augment.images.moves.MOVES`; the wrapper moves an image by them once it is jittered.
-        origin: where the values come from, for people to read.
+        moves: a name in `vae_augment.images.moves.MOVES`: random moves of an image after it is jittered.
+        origin: a sentence that says where the values come from.
     """
 
     p_generate: float
@@ -61,7 +61,7 @@ class Policy:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Policy:
-        """The inverse of `to_dict`. Earlier versions wrote "tiers" too, always empty."""
+        """The inverse of `to_dict`. The entry "tiers" of earlier versions, always empty, is dropped."""
         if isinstance(values, dict) and values.get("tiers") == []:
             values = {name: value for name, value in values.items() if name != "tiers"}
         return from_dict(cls, values, "the policy")
@@ -74,17 +74,16 @@ VERY_UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and image
 
 
 def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
-    """The default for a dataset's size and kind, the same for rare and for common classes.
+    """The default policy for a dataset's size and kind, the same for rare and common classes.
 
-    Many images in very unequal classes are moved affinely, as people move them, and not bent: balanced accuracy falls
-    beside classical augmentation where they are bent, since a rare class comes to be known by its bends, and more so
-    where `sampling_strategy` adds to it (docs/what_helps.md).
+    Many images in very unequal classes are moved affinely and not bent. Bending lowers balanced accuracy there, since a
+    rare class comes to be known by its bends, the more so if `sampling_strategy` adds to it (docs/what_helps.md).
 
     Args:
         counts: images of each class.
-        channels: that tell something (`vae_augment.images.moves.colour_channels`); three or more are taken for colour
-            photographs, fewer for drawings.
-        method: the sampler that the bank can serve.
+        channels: `vae_augment.images.moves.colour_channels` of the images; three or more mean colour photographs,
+            fewer drawings.
+        method: the sampler of generated images.
     """
     typical, natural = median(counts), channels >= 3
     fewest, most = min(counts), max(counts)
@@ -106,5 +105,5 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
 
 
 def silent_policy(method: str) -> Policy:
-    """Augments nothing unless asked to."""
+    """A policy that augments nothing, unless a caller gives probabilities."""
     return Policy(0.0, 0.0, method=method, origin="switched off (policy='none')")

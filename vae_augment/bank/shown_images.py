@@ -1,4 +1,4 @@
-"""The images of a class that a contact sheet shows: real, reconstructed, jittered and generated."""
+"""Images of a class for a contact sheet: real, reconstructed, jittered and generated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shown_images(bank: VAEBank, images: Tensor | None, label: int, seed: int = 0
 
     Args:
         bank: a fitted bank.
-        images: uint8 [N, C, H, W] of the class at the bank's size, of which a few are drawn; None: only generated ones.
+        images: uint8 [N, C, H, W] of the class at the bank's size, to draw from; None: only generated images.
         label: of the class.
         seed: of the choice and the draws.
     """

@@ -1,4 +1,4 @@
-"""Synthetic items of a dataset: codes are found and moved, decoded, and finished as the dataset's own items are."""
+"""Synthetic items of a dataset: find codes, move them, decode, and finish as the dataset finishes its own items."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from vae_augment.images.conversion import all_to_tensor, channels_of, kind_of, l
 from vae_augment.images.tensors import match_channels, resize, to_float, to_uint8
 from vae_augment.model.devices import single_thread
 
-ENCODED_ALONE = 4  # images of a class a pass, always as many: products of different sizes round differently
-CACHED_PIXELS = 2**18  # worked on at a time, so that a batch of large photographs does not need much memory
-SOON_READ = 5_000  # images; of so few each is soon needed, so reading some before their turn costs nothing in the end
+ENCODED_ALONE = 4  # images in every pass of a class, padded: products of different sizes round differently
+CACHED_PIXELS = 2**18  # finished at a time, so that a batch of large photographs does not need much memory
+SOON_READ = 5_000  # items; of so few each is needed soon, so that reading some early costs nothing in the end
 
 
 class Synthesis:
     """Jittered and newly generated items of one dataset, made with one bank.
 
-    The wrapper serves what this makes, and `fit` tries its policy on it. Codes and reconstructions are functions of
-    the bank and the item alone, so they are worked out once and shared by all workers.
+    The wrapper serves these items, and `fit` tries its policy on them. Codes and reconstructions are functions of the
+    bank and the item alone, so they are computed once and shared by all workers.
 
     Args:
         bank: on the CPU.
@@ -44,29 +44,29 @@ class Synthesis:
         self._codes = Codes(rows, bank.latent_dim, kept=source.stable, together=together)
         detail = source.stable and bank.policy.keep_detail
         self._reconstructions = Table(len(rows), math.prod(bank.image_shape), dtype=torch.float16, kept=detail)
-        # Worked out before workers are started, which would each do it again.
+        # Computed before workers start, each of which would compute it again.
         bank.models.rounds_alike()
         _ = bank.stats.scale_tril
 
     def over(self, source: Source) -> Synthesis:
-        """The same for the same items with other transforms."""
+        """The same for a source of the same items with other transforms."""
         other = copy.copy(self)
         other.source = source
         return other
 
     @torch.no_grad()
     def items(self, items: Tensor, draws: Draws, *, scale: float | None = None) -> list[Any]:
-        """A batch: items of the dataset with synthetic images in place of their own, through its transforms.
+        """Items with synthetic images in place of their own, through the dataset's transforms.
 
         Args:
             items: int64 [B].
             draws: of B items, each JITTERED or GENERATED.
             scale: of the jitter; None: the policy's.
         """
-        bank, rows = self.bank, self.rows[items]  # [B]
+        bank, rows = self.bank, self.rows[items]  # [B], class positions
         jittered, generated = ((draws.kind == kind).nonzero()[:, 0] for kind in (JITTERED, GENERATED))  # [J], [G]
         with single_thread():  # as in a worker, so that the main process computes the same bits
-            known = self._codes.get(items[jittered])  # [J, L], NaN where a code is not known yet
+            known = self._codes.get(items[jittered])  # [J, L], NaN if not known yet
             samples, keeps = self._read(items, jittered, known)  # B samples; bool [B], True where detail is kept
             codes = self._encode(items[jittered], [samples[place] for place in jittered.tolist()], known)  # [J, L]
             z = torch.empty(len(items), bank.latent_dim, dtype=torch.float32)  # [B, L]
@@ -80,11 +80,11 @@ class Synthesis:
         ]
 
     def _read(self, items: Tensor, jittered: Tensor, known: Tensor) -> tuple[list[Sample], Tensor]:
-        """The raw sample of each item, its pixels read only where they matter; and which items keep their detail."""
+        """Raw samples of items, pixels read only where they matter; and bool [B], True for items that keep detail."""
         to_encode = dict(zip(jittered.tolist(), known[:, 0].isnan().tolist(), strict=True))
         samples, keeps = [], [False] * len(items)
         for place, item in enumerate(items.tolist()):
-            # Of a generated item, and of one decoded anew from a known code, the size and kind alone are needed.
+            # A generated item, or one that is decoded from a known code, needs the size and kind of its sample alone.
             needed = place in to_encode and (to_encode[place] or self.bank.policy.keep_detail)
             sample = self.source.raw(item, blank=not needed)
             if place in to_encode and keeps_detail(self.bank, size_of(sample.image)):
@@ -94,14 +94,14 @@ class Synthesis:
         return samples, torch.tensor(keeps)
 
     def _encode(self, items: Tensor, samples: list[Sample], codes: Tensor) -> Tensor:
-        """The codes [J, L] with those that are NaN worked out, and kept for the next time."""
+        """Codes [J, L] with those that are NaN computed, and kept for the next time."""
         missing = codes[:, 0].isnan().nonzero()[:, 0]
         alone = []
         for place in missing.tolist():
             together = self._codes.neighbours(int(items[place]), int(self.rows[items[place]]))
             if together is None:
                 alone.append(place)
-            elif self._codes.get(items[place : place + 1]).isnan().any():  # not done with one before
+            elif self._codes.get(items[place : place + 1]).isnan().any():  # else it was encoded with an earlier one
                 images = [self.source.raw(item).image for item in together.tolist()]
                 small = self._as_modelled(together.tolist(), images)
                 self._codes.put(together, self.bank.models.encode(small, self.rows[together])[0])
@@ -114,20 +114,20 @@ class Synthesis:
         return codes
 
     def _as_modelled(self, items: list[int], images: list[Any]) -> Tensor:
-        """Raw images of items with the channels and at the size that the bank models, float32 [B, C, h, w]."""
+        """Raw images of items with the bank's channels and size, float32 [B, C, h, w]."""
         channels, size = self.bank.image_shape[0], self.bank.image_shape[1:]
         floats = (to_float(self.source.pixels(item, image)) for item, image in zip(items, images, strict=True))
         return torch.cat([resize(match_channels(pixels, channels)[None], size) for pixels in floats])
 
     def _decode(self, items: Tensor, z: Tensor, keeps: Tensor, codes: Tensor) -> Tensor:
-        """Images [B, C, h, w] of latents z [B, L]; differences where detail is kept, from their own codes [D, L]."""
+        """Images [B, C, h, w] of codes z [B, L]; for the D items that keep detail, differences from `codes` [D, L]."""
         kept = keeps.nonzero()[:, 0]  # [D]
-        own = self._reconstructions.get(items[kept])  # [D, C*h*w], NaN where not known yet
+        own = self._reconstructions.get(items[kept])  # [D, C*h*w], NaN if not known yet
         missing = own[:, :1].isnan().any(1).nonzero()[:, 0] if len(kept) else kept
-        # One pass for both, since half of a small pass is overhead.
+        # New images and missing reconstructions in one pass, since half of a small pass is overhead.
         rows = self.rows[torch.cat([items, items[kept[missing]]])]
         decoded = self.bank.models.decode_each(torch.cat([z, codes[missing]]), rows)
-        made = decoded[: len(items)]
+        made = decoded[: len(items)]  # [B, C, h, w]
         if len(missing):
             own[missing] = decoded[len(items) :].flatten(1).half()
             self._reconstructions.put(items[kept[missing]], own[missing])
@@ -136,8 +136,9 @@ class Synthesis:
         return made
 
     def _finish(self, samples: list[Sample], made: Tensor, keeps: Tensor, draws: Draws) -> list[Any]:
-        """Images of the samples' own kind and size from what is decoded; jittered ones are moved by the policy."""
+        """Images of the samples' own kind and size from decoded ones; the policy moves those that are jittered."""
         images: list[Any] = [None] * len(samples)
+        # Where transforms begin with ToTensor its result is made at once, without a PIL image in between.
         as_tensors = all(dataset.after_to_tensor() is not None for dataset in self.source.datasets)
         jitters = (draws.kind == JITTERED).tolist()
         kinds = [
@@ -163,7 +164,7 @@ class Synthesis:
         return images
 
     def _originals(self, images: list[Any], *, needed: bool) -> Tensor:
-        """Raw images of one kind as [B, C, H, W]; where their pixels are not needed, a stand-in of their size."""
+        """Raw images of one kind as [B, C, H, W]; if their pixels are not needed, an empty tensor of that size."""
         if needed:
             return all_to_tensor(images, self.source.value_range)
         dtype = torch.float32 if needs_range(images[0]) else torch.uint8
@@ -171,14 +172,14 @@ class Synthesis:
 
 
 def _after_to_tensor(pixels: Tensor, channels: int) -> list[Tensor]:
-    """What torchvision's ToTensor makes of byte images, float [C, H, W] each, without a PIL image in between."""
+    """Decoded images as torchvision's ToTensor gives byte images: float [C, H, W] each."""
     levels = to_uint8(match_channels(pixels, channels)).contiguous()
-    # Cloned, so that an item does not hold its batch.
+    # Cloned, so that an item does not keep its batch in memory.
     return [image.clone() for image in levels.to(torch.get_default_dtype()).div_(255)]
 
 
 def _alike(kinds: list[Any], sizes: list[tuple[int, int]]) -> Iterator[list[int]]:
-    """Places of one kind, few enough to be worked on together."""
+    """Places of images of one kind, at most CACHED_PIXELS together."""
     places: dict[Any, list[int]] = defaultdict(list)
     for place, kind in enumerate(kinds):
         places[kind].append(place)

@@ -1,4 +1,4 @@
-"""Files of tensors of unknown origin, with JSON that says what they hold: what is looked at before any is read."""
+"""Files of tensors with JSON metadata, of unknown origin: both are checked before a tensor is read."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from torch import Tensor
 from vae_augment.files.untrusted_json import MAX_BYTES, brief, check_keys, parse
 
 METADATA_KEY = "vae_augment"
-CHECKED_AT_ONCE = 2**16  # numbers
+CHECKED_AT_ONCE = 2**16  # numbers; each forked worker would own a copy of the heap that a larger temporary leaves
 
 D = TypeVar("D")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file should be.
+    """A kind of file, such as "bank".
 
     Args:
-        format: what its metadata says it is.
-        version: likewise, of the format.
-        name: "bank", in messages.
-        ending: of its file's name.
+        format: name of the format, in the metadata.
+        version: of the format, in the metadata.
+        name: of the kind, in messages.
+        ending: of file names.
         maker: the command that writes such files.
-        again: what to do where one is damaged.
+        again: advice for a damaged file.
     """
 
     format: str
@@ -46,7 +46,7 @@ class Kind:
         return ValueError(f"{path} {what}: {str(reason).rstrip('.')}. Copy the file again, or {self.again}.")
 
     def check_regular(self, path: Path) -> None:
-        """Raise FileNotFoundError or ValueError for what is no file: a device or a pipe might never end."""
+        """Raise FileNotFoundError or ValueError unless it is a regular file: a device or a pipe might never end."""
         if not path.exists():
             raise FileNotFoundError(f"no {self.name} at {path}. `{self.maker}` makes one.")
         if not path.is_file():
@@ -56,7 +56,7 @@ class Kind:
             )
 
     def check_header(self, path: Path) -> None:
-        """Raise for what is not a file, or has a header larger than any such file's or that may be read in two ways."""
+        """Raise if it is not a regular file, or its header is too large or has a key twice."""
         self.check_regular(path)
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -68,34 +68,28 @@ class Kind:
             header = file.read(size)
         try:
             check_keys(header.decode())
-        except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError too
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not a {self.name}, or is cut off: its header is damaged ({error}).") from None
 
-    def metadata(self, path: Path, text: str, container: str = "safetensors") -> dict[str, Any]:
-        """The JSON object that a file carries. Raises ValueError for another kind, another version, and no JSON."""
+    def declared(self, path: Path, text: str, of: Callable[[dict[str, Any]], D], container: str = "safetensors") -> D:
+        """The dataclass that `of` makes of the JSON object that a file carries.
+
+        Raises ValueError if the text is no JSON, or of another kind or version, or if `of` refuses an entry.
+        """
+        metadata: Any = None
         try:
             metadata = parse(text)
-            is_such = metadata["format"] == self.format
-        except (KeyError, TypeError, json.JSONDecodeError, RecursionError):
-            is_such = False
-        except ValueError as error:
-            if self.format in text:
+        except (ValueError, RecursionError) as error:
+            if type(error) is ValueError and self.format in text:  # JSON beyond the bounds, of this kind
                 raise self.damaged(path, error, "has damaged metadata") from None
-            is_such = False
-        if not is_such:
+        if not isinstance(metadata, dict) or metadata.get("format") != self.format:
             raise ValueError(f"{path} is a {container} file but not a {self.name}: `{self.maker}` makes {self.name}s.")
         version = metadata.get("version")
         if type(version) is not int or version != self.version:
             older = type(version) is int and version < self.version
-            again = self.again[0].upper() + self.again[1:]
-            advice = f"{again}." if older else "Upgrade vae-augment to read it."
+            advice = f"{self.again.capitalize()}." if older else "Upgrade vae-augment to read it."
             got = f"{path} has {self.name} format {brief(version)}, this vae-augment reads {self.version}."
             raise ValueError(f"{got} {advice}")
-        return dict(metadata)
-
-    def declared(self, path: Path, text: str, of: Callable[[dict[str, Any]], D], container: str = "safetensors") -> D:
-        """What `of` makes of the JSON object that a file carries, by its own checks of the entries."""
-        metadata = self.metadata(path, text, container)
         try:
             return of(metadata)
         except KeyError as error:
@@ -105,7 +99,7 @@ class Kind:
 
     @contextmanager
     def opened(self, path: Path) -> Iterator[tuple[Any, str]]:
-        """A safetensors file, whose header is looked at first, and the JSON text that it carries."""
+        """A safetensors file whose header is checked, and the JSON text that it carries."""
         self.check_header(path)
         try:
             with safe_open(path, framework="pt") as file:
@@ -114,7 +108,7 @@ class Kind:
             raise ValueError(f"{path} is not a {self.name}, or is cut off: {error}.") from None
 
     def check_tensors(self, path: Path, file: Any, expected: dict[str, tuple[str, list[int]]]) -> None:
-        """Raise ValueError unless an open file has tensors of these types and shapes, and no others."""
+        """Raise ValueError unless an open file has the tensors of these types and shapes, and no others."""
         odd = sorted(set(file.keys()) ^ set(expected))
         if odd:
             what = "lacks" if odd[0] in expected else "has an unknown"
@@ -127,11 +121,9 @@ class Kind:
 
 
 def require_finite(name: str, tensor: Tensor, of: str) -> None:
-    """Raise ValueError if a number of a tensor is not finite."""
-    # in parts: what a large temporary leaves behind in the heap, each forked worker would come to own a copy of
-    if not tensor.is_floating_point():
-        return
-    if not all(bool(torch.isfinite(part).all()) for part in tensor.flatten().split(CHECKED_AT_ONCE)):
+    """Raise ValueError if a number in a tensor is not finite."""
+    parts = tensor.flatten().split(CHECKED_AT_ONCE) if tensor.is_floating_point() else ()
+    if not all(bool(torch.isfinite(part).all()) for part in parts):
         raise ValueError(f"tensor {name!r} of the {of} holds a number that is not finite.")
 
 
@@ -141,5 +133,5 @@ def serialized(tensors: Mapping[str, Tensor], metadata: object) -> bytes:
 
 
 def json_text(value: Any) -> str:
-    """A value as the JSON that a file's metadata holds."""
+    """A value as JSON for a file's metadata."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

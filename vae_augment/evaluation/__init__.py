@@ -27,7 +27,7 @@ from vae_augment.wrapper.sampling_strategy import wanted_totals
 LEAST_STEPS, MOST_STEPS, EPOCHS = 600, 5_000, 10
 
 
-@torch.inference_mode(False)  # gradients, wherever it is called
+@torch.inference_mode(False)  # so that there are gradients, wherever it is called
 def evaluate(
     dataset: Dataset[Any],
     *,
@@ -47,42 +47,42 @@ def evaluate(
 ) -> Evaluation:
     """Train the same classifier on the same images with and without augmentation, and compare on images held out.
 
-    In each round a bank is fitted on the round's training images alone, its policy included, and one classifier is
-    trained for each arm: from the same initial weights, for the same number of steps, on the same images in the same
-    order. Without `test` every round holds out a quarter of each class, or with `per_class` all other images.
+    Each round fits a bank, including its policy, on the round's training images alone, and trains one classifier an
+    arm: from the same initial weights, for the same number of steps, on the same images in the same order. Without
+    `test` every round holds out a quarter of each class, or with `per_class` all other images.
 
     Example:
         >>> print(evaluate(ImageFolder("train"), test=ImageFolder("test")))
 
     Args:
         dataset: as in `fit`.
-        bank: or its path. With `test` and without `per_class`: fitted on `dataset` already, so that rounds differ in
-            the classifiers alone. Otherwise its options are used and a bank is fitted in each round, because the given
-            one has seen images that are not trained on.
-        test: images that are used to measure alone, of the same classes: by their names, if both have names. Without
-            it identical images of `dataset` are either trained on or held out.
+        bank: a bank or its path. With `test` and without `per_class` it must be fitted on `dataset`, and rounds differ
+            in the classifiers alone. Otherwise each round fits a bank with its options, because the given one has seen
+            images that are not trained on.
+        test: images to measure on, of the same classes: by name, if both have names. None: they are held out from
+            `dataset`, identical images together.
         per_class: train on this many images of each class, drawn anew in each round.
-        seeds: rounds.
+        seeds: number of rounds.
         arms: "none", "classical", "ours", "oversampling", "mixup", "textbook" (a VAE per class from scratch, drawn from
             the prior), and "ours+classical", "mixup+classical", ...
-        classifier: makes a module of float images [B, C, H, W] in [0, 1] to logits [B, K], given (C, H, W) and K.
+        classifier: a function of (C, H, W) and K to a module, of float images [B, C, H, W] in [0, 1] to logits [B, K].
             None: `SmallCNN`.
-        steps: of each classifier's training, batches of 64; None: ten epochs, 600 at least and 5,000 at most.
+        steps: of each classifier's training, batches of 64; None: ten epochs, but 600 to 5,000 steps.
         seed: of everything random here.
         progress: show a progress bar, if standard error is a terminal.
-        config: of the banks that are fitted. With `bank` its own options hold where these are the default's, and
-            `invariances` of the caller's must be given again. The arm "textbook" has its preset, `steps`, `latent_dim`
-            and `width`.
-        classical: the augmentation of the classical arms, of (float images [B, C, H, W] in [0, 1], a CPU generator) to
-            the same shape. None: rotations of 15 degrees, shifts and scalings of 10 %, and for colour images brightness
-            and contrast by 20 %.
+        config: options of the banks that are fitted. With `bank`, its own options replace those that are the default
+            here, and `invariances` that are a function must be given again. The arm "textbook" takes its preset,
+            `steps`, `latent_dim` and `width`.
+        classical: the augmentation of the classical arms, a function of float images [B, C, H, W] in [0, 1] and a CPU
+            generator to the same shape. None: rotations of 15 degrees, shifts and scalings of 10 %, and for colour
+            images brightness and contrast by 20 %.
         sampling_strategy: the wrapper's, in the arm "ours".
         device: where to train; "auto" takes a CUDA device if there is one.
 
     Raises:
         TypeError: as `fit`.
-        ValueError: an unknown arm, fewer than two classes, or fewer than two with an image left to test on, test data
-            of other classes, of another scale or all in `dataset` too, or a bank that lacks a class.
+        ValueError: an unknown arm, fewer than two classes, or fewer than two with an image left to test on; test data
+            of other classes, of another scale, or all in `dataset` too; or a bank that lacks a class.
     """
     arms = tuple(dict.fromkeys(arms))
     for arm in arms:
@@ -93,7 +93,7 @@ def evaluate(
     study = Study(dataset, bank, test, per_class, config, seed)
     not_measured = study.unmeasured(seeds)
     if sampling_strategy is not None:
-        wanted_totals(sampling_strategy, study.split(0)[0].targets)  # raises now and not after hours
+        wanted_totals(sampling_strategy, study.split(0)[0].targets)  # an error comes now, and not after hours
     per_round = steps or min(max(LEAST_STEPS, EPOCHS * study.train_count // BATCH), MOST_STEPS)
     recipe = classical or default_classical(study.channels)
     torch_device = choose_device(device)
@@ -124,21 +124,20 @@ def evaluate(
                 )
                 train_classifier(model, images, steps=per_round, seed=round_seed, on_step=bar.update)
                 predictions[arm].append(predict(model, held_out.images))
-    described = {"rounds": seeds, "steps": per_round, "seed": seed, "sampling_strategy": sampling_strategy}
-    setup = {**_setup(study, len(answers[0])), **described, "not_measured": not_measured}
-    return _summary(predictions, answers, study, setup)
-
-
-def _setup(study: Study, held_out: int) -> dict[str, Any]:
-    """What is said of the images."""
-    return {
+    setup = {
         "images": study.train_count,
         "images_per_class": study.fewest_and_most,
-        "held_out": held_out,
+        "held_out": len(answers[0]),
         "classes": len(study.names),
         "image_shape": list(study.shape),
         "test_images_in_dataset": study.shared,
+        "rounds": seeds,
+        "steps": per_round,
+        "seed": seed,
+        "sampling_strategy": sampling_strategy,
+        "not_measured": not_measured,
     }
+    return _summary(predictions, answers, study, setup)
 
 
 def _summary(
@@ -163,15 +162,14 @@ def _summary(
     by_arm = {row["arm"]: row for row in rows}
     for row in rows:
         for over in ("none", CLASSICAL):
-            found = None
+            row[f"over_{over}"] = None
             if over in by_arm and row["arm"] != over:
                 difference = paired_difference(
                     [a - b for a, b in zip(row["rounds"], by_arm[over]["rounds"], strict=True)],
                     overlap=study.overlap,
                     image_variance=_image_variance(predictions[row["arm"]], predictions[over], answers, study),
                 )
-                found = difference.to_dict()
-            row[f"over_{over}"] = found
+                row[f"over_{over}"] = difference.to_dict()
     evaluation = Evaluation(rows, "", metric, setup)
     return replace(evaluation, verdict=verdict_of(evaluation))
 
@@ -181,7 +179,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _image_variance(ours: list[Tensor], theirs: list[Tensor], answers: list[Tensor], study: Study) -> float:
-    """Variance that the choice of test images adds to a difference, if all rounds have the same ones."""
+    """Variance of a difference due to the choice of test images, if all rounds have the same ones."""
     if not study.same_test_images:
         return 0.0
     pairs = zip(ours, theirs, answers, strict=True)
@@ -190,4 +188,4 @@ def _image_variance(ours: list[Tensor], theirs: list[Tensor], answers: list[Tens
         return 0.0
     groups = [change[answers[0] == k] for k in answers[0].unique()] if study.unequal else [change]
     spreads = [(group if len(group) > 1 else change).var().item() / len(group) for group in groups]
-    return sum(spreads) / len(groups) ** 2  # of a mean of the groups' means
+    return sum(spreads) / len(groups) ** 2  # the variance of the mean of the groups' means

@@ -1,4 +1,4 @@
-"""What a classifier is trained on in each arm of an evaluation. All arms see the same images in the same order."""
+"""Training batches of each arm of an evaluation. All arms see the same images in the same order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vae_augment.wrapper import VAEAugmentedDataset
 
 SOURCES = ("none", "ours", "oversampling", "mixup", "textbook")
 CLASSICAL = "classical"
-TEXTBOOK_SHARE = 0.5  # of a batch is generated in the textbook arm
+TEXTBOOK_SHARE = 0.5  # of a batch that the textbook arm generates
 MIXUP_ALPHA = 0.2
 
 Batch = tuple[Tensor, Tensor]
@@ -43,7 +43,7 @@ class InMemory(Dataset[tuple[Tensor, int]]):
 
 
 def parse(arm: str) -> tuple[str, bool]:
-    """An arm's source of images, and whether classical augmentation follows. Raises ValueError for an unknown name."""
+    """An arm's source of images, and True if classical augmentation follows. Raises ValueError for an unknown arm."""
     source, plus, recipe = arm.partition("+")
     if arm == CLASSICAL:
         return "none", True
@@ -56,9 +56,8 @@ def parse(arm: str) -> tuple[str, bool]:
 
 
 def default_classical(channels: int) -> Classical:
-    """What people augment with, for images of so many channels."""
-    moves = classical_moves(channels)
-    return lambda images, random: moves.draw(images, random)
+    """The usual augmentation of images with so many channels."""
+    return classical_moves(channels).draw
 
 
 def batches(
@@ -75,10 +74,10 @@ def batches(
     Args:
         arm: see `parse`.
         data: real images, labels 0 to K-1.
-        bank: of the arms "ours" and "textbook".
-        classical: augments a float batch.
+        bank: for the sources "ours" and "textbook".
+        classical: augments float images [B, C, H, W].
         sampling_strategy: the wrapper's, for "ours".
-        seed: of the order and, apart from it, of each kind of randomness: what two arms have in common they draw alike.
+        seed: of a stream for each kind of randomness, so that arms draw alike what they have in common.
     """
     source, recipe = parse(arm)
     items = _SOURCES[source](data, bank, sampling_strategy, seed)
@@ -89,7 +88,7 @@ def batches(
 
 
 def _order(count: int, seed: int) -> Iterator[tuple[int, Tensor]]:
-    """The epoch and the indices [B] of each batch: every epoch has its own order, the last short batch is left out."""
+    """The epoch and the indices [B] of each batch; each epoch has its own order, without a last short batch."""
     random = generator(seed, "order")
     epoch, size = 0, min(BATCH, count)
     while True:
@@ -105,7 +104,7 @@ def _real(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int)
 
 
 def _oversampled(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
-    """Random oversampling: every class is as often in a batch as any other."""
+    """Random oversampling: every class is equally frequent in a batch."""
     random = generator(seed, "order")
     weights = 1 / torch.bincount(data.targets).double()[data.targets]
     while True:
@@ -114,7 +113,7 @@ def _oversampled(data: InMemory, bank: VAEBank | None, strategy: str | None, see
 
 
 def _ours(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
-    """What the wrapper serves."""
+    """Items that the wrapper serves."""
     dataset = VAEAugmentedDataset(data, bank, sampling_strategy=strategy, seed=derive(seed, "ours"))
     for epoch, some in _order(len(dataset), seed):
         dataset.set_epoch(epoch)
@@ -123,7 +122,7 @@ def _ours(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int)
 
 
 def _textbook(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
-    """Half of each batch decoded from draws of the prior."""
+    """Real images, half of which are replaced by images decoded from draws of the prior."""
     assert bank is not None
     random = generator(seed, "textbook")
     for images, labels in _real(data, None, None, seed):

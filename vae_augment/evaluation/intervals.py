@@ -1,4 +1,4 @@
-"""Means of paired differences and their intervals, and figures of one set of predictions."""
+"""Intervals of paired differences, and the recall of each class."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Difference:
 
     Args:
         mean: over the rounds.
-        low: of the interval; None after a single round, which says nothing of the spread.
-        high: likewise.
+        low: the lower end of the interval; None after a single round, which says nothing of the spread.
+        high: the upper end.
     """
 
     mean: float
@@ -27,7 +27,7 @@ class Difference:
 
     @property
     def above(self) -> bool:
-        """Whether the interval lies wholly above zero."""
+        """True if the whole interval is above zero."""
         return self.low is not None and self.low > 0
 
     @property
@@ -47,10 +47,10 @@ def paired_difference(differences: list[float], *, overlap: float = 0.0, image_v
     """The mean of differences over rounds, with Student's t interval.
 
     Args:
-        differences: of two arms, one a round, in percentage points.
-        overlap: n_2 / n_1 of rounds that share images: the correction of Nadeau and Bengio (2003), "Inference for the
-            Generalization Error". 0 for independent rounds.
-        image_variance: what the choice of test images adds to the variance of the mean, in squared points.
+        differences: of two arms in each round, in percentage points.
+        overlap: n_2 / n_1 of rounds that share images, for the correction of Nadeau and Bengio (2003), "Inference for
+            the Generalization Error"; 0 for independent rounds.
+        image_variance: variance of the mean due to the choice of test images, in squared points.
     """
     from scipy.stats import t
 
@@ -64,6 +64,6 @@ def paired_difference(differences: list[float], *, overlap: float = 0.0, image_v
 
 
 def recalls(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """The share of each class's images that are recognised, float64 [K]; NaN for a class that has none."""
+    """Recall of each class, float64 [K]; NaN for a class without images."""
     right = torch.bincount(labels[predicted == labels], minlength=classes).double()
     return right / torch.bincount(labels, minlength=classes)

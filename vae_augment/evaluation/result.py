@@ -19,7 +19,7 @@ METRICS = ("accuracy", "balanced_accuracy")
 
 @dataclass(frozen=True)
 class _Row:
-    """The entries of a row, which `Evaluation.rows` describes."""
+    """The entries of a row; see `Evaluation`."""
 
     arm: str
     accuracy: float
@@ -35,14 +35,14 @@ class Evaluation:
     """The result of `evaluate`. `str()` gives a table and the verdict.
 
     Args:
-        rows: one dict an arm: "arm", "accuracy", "balanced_accuracy" and "recall" (by class name) in percent, means
-            over the rounds; "over_none" and "over_classical", paired differences as {"mean", "low", "high"} in points
+        rows: one dict an arm: "arm"; "accuracy", "balanced_accuracy" and "recall" (by class name) in percent, means
+            over the rounds; "over_none" and "over_classical", paired differences as {"mean", "low", "high"} in points,
             or None; "rounds", the metric of each round.
         verdict: one sentence.
-        metric: "accuracy", or "balanced_accuracy" where classes are unequal: what differences are of.
-        setup: how it was measured: images, rounds, steps, seed, held-out images; "images_per_class", the fewest and
-            the most that are trained on; "sampling_strategy"; "not_measured", the classes without a held-out image;
-            "test_images_in_dataset", how many of the test images are in `dataset` too.
+        metric: of the differences: "accuracy", or "balanced_accuracy" if classes are unequal.
+        setup: numbers of images, rounds, steps and held-out images, and the seed; "images_per_class", the fewest and
+            the most that are trained on; "sampling_strategy"; "not_measured", classes without a held-out image;
+            "test_images_in_dataset", the number of test images that are in `dataset` too.
     """
 
     rows: list[dict[str, Any]]
@@ -51,17 +51,13 @@ class Evaluation:
     setup: dict[str, Any]
 
     def to_json(self) -> str:
-        """All of it as JSON. It holds no time and no path, so the same seed gives the same text."""
+        """The result as JSON. It holds no time and no path, so that the same seed gives the same text."""
         content = {"verdict": self.verdict, "metric": self.metric, "setup": self.setup, "rows": self.rows}
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Evaluation:
-        """The inverse of `to_json`, for a text of unknown origin.
-
-        Raises:
-            ValueError: it is not what `to_json` writes; the message names the entry.
-        """
+        """The inverse of `to_json`. Raises ValueError, naming the entry, for a text that `to_json` does not write."""
         try:
             content = parse_json(text)
         except (ValueError, RecursionError) as error:
@@ -94,11 +90,13 @@ class Evaluation:
         ]
         headers = ["arm", "accuracy %", "balanced %", "over none", "over classical"]
         of = self.metric.replace("_", " ")
-        note = f"Differences are of {of}, in points, with 95 % intervals over {self.setup['rounds']} rounds."
+        rounds = self.setup["rounds"]
+        over = f"{rounds} round{'s' * (rounds != 1)}"
+        note = f"Differences are of {of}, in points, with 95 % intervals over {over}."
         return "\n".join([tabulate(table, headers, floatfmt=".1f"), "", note, *self._notes(), self.verdict])
 
     def _notes(self) -> list[str]:
-        """Sentences that a reader of the figures should know about the data."""
+        """Remarks about the data that matter to a reader of the figures."""
         notes, lacking = [], self.setup["not_measured"]
         if lacking:
             notes.append(f"not measured: {', '.join(lacking)}")
@@ -110,7 +108,7 @@ class Evaluation:
 
 
 def verdict_of(evaluation: Evaluation) -> str:
-    """The question is whether ours adds to what people already do, so classical augmentation is compared with first."""
+    """One sentence: does our augmentation help? It is compared with classical augmentation, or else with none."""
     arms = [row["arm"] for row in evaluation.rows]
     for arm, over, instead in (
         ("ours+classical", CLASSICAL, "classical alone"),

@@ -1,4 +1,4 @@
-"""The images of an evaluation: how each round divides them, and the banks that it fits on its own."""
+"""The images of an evaluation, their division in each round, and the banks that are fitted on them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -27,15 +28,15 @@ from vae_augment.wrapper.dataset import holds_augmented
 
 HELD_OUT = 0.25  # of each class, where no test data are given
 MOST_TESTED = 10_000  # held-out images of a round
-UNEQUAL = 2.0  # classes: the largest over the smallest, from which balanced accuracy decides
-UNEQUALLY_HELD_OUT = 1.5  # likewise, of what per_class leaves to test on
+UNEQUAL = 2.0  # the largest class over the smallest; beyond it balanced accuracy decides
+UNEQUALLY_HELD_OUT = 1.5  # the same, of images that per_class leaves to test on
 TEXTBOOK = FitConfig(sharing="none", invariances="none", policy="none")
-FILLED_IN = ("latent_dim", "width", "steps")  # by a preset
-SMALL_SCALE, LARGE_SCALE = 4.0, 10.0  # floats of 0 to 1 or standardised ones stay below, those of 0 to 255 go beyond
+FILLED_IN = ("latent_dim", "width", "steps")  # options that a preset fills in
+SMALL_SCALE, LARGE_SCALE = 4.0, 10.0  # floats of 0 to 1, and standardised ones, stay below; those of 0 to 255 exceed it
 
 
 class Study:
-    """The images of an evaluation, and how each round divides them."""
+    """The images of an evaluation, and their division in each round."""
 
     def __init__(
         self,
@@ -67,8 +68,10 @@ class Study:
         self._all = self._load(source, {label: place for place, label in enumerate(self.labels)})
         self._counts: list[int] = torch.bincount(self._all.targets).tolist()
         digests = _digests(self._all.images)
-        self._identity = _numbered(digests) if test is None else torch.arange(len(digests))
-        self.shared = 0  # test images that are in dataset too
+        # The same number for identical images, [N]; with test data these need not be kept together.
+        numbers = np.unique(digests, return_inverse=True)[1] if test is None else np.arange(len(digests))
+        self._identity = torch.from_numpy(numbers)
+        self.shared = 0  # number of test images that are in dataset too
         self._test = None if test is None else self._load_test(source, Source(test), set(digests))
         self._kept = [self._of_class(count) for count in self._counts]
         if bank is not None:
@@ -82,7 +85,7 @@ class Study:
 
     @property
     def fewest_and_most(self) -> list[int]:
-        """Images of the smallest and of the largest class that are trained on."""
+        """Number of training images of the smallest and of the largest class."""
         return [min(self._kept), max(self._kept)]
 
     @property
@@ -92,12 +95,12 @@ class Study:
 
     @property
     def channels(self) -> int:
-        """Channels that tell something: 1 of grey images, in whatever mode they are stored."""
+        """Channels that matter: 1 for grey images, in whatever mode they are stored."""
         return colour_channels(self._all.images)
 
     @property
     def unequal(self) -> bool:
-        """True if classes are unequal, in what is trained on or in what `per_class` leaves to test on."""
+        """True if classes are unequal in training images, or in images that `per_class` leaves to test on."""
         if max(self._kept) > UNEQUAL * min(self._kept):
             return True
         if self._per_class is None or self._test is not None:
@@ -107,10 +110,10 @@ class Study:
 
     @property
     def overlap(self) -> float:
-        """For the interval: rounds that divide the same images anew are not independent.
+        """Correction of the interval for rounds that divide the same images, and so are not independent.
 
-        n_2 / n_1 is Nadeau and Bengio's (2003), for rounds that train on most images. Two rounds that train on a
-        small share of them have no more than that in common, so the inverse bounds it there.
+        It is n_2 / n_1 (Nadeau and Bengio 2003) for rounds that train on most images. Rounds that train on a small
+        share of them have no more than that share in common, so that the inverse bounds it.
         """
         if self._test is not None:
             return 0.0
@@ -126,13 +129,15 @@ class Study:
         return train, InMemory(self._all.images[rest], self._all.targets[rest])
 
     def unmeasured(self, rounds: int) -> list[str]:
-        """Names of the classes that no round tests on, which are warned of where no test data are given.
+        """Names of the classes that no round tests on. Without test data there is a warning too.
 
         Raises:
             ValueError: in some round fewer than two classes have an image to test on.
         """
-        parts = [self._all.targets[self._sides(i)[1]] for i in range(rounds)] if self._test is None else []
-        tested = [self._test.targets] if self._test is not None else parts
+        if self._test is not None:
+            tested = [self._test.targets]
+        else:
+            tested = [self._all.targets[self._sides(i)[1]] for i in range(rounds)]
         measured = torch.stack([torch.bincount(targets, minlength=len(self.names)) > 0 for targets in tested])  # [R, K]
         lacking = [name for name, some in zip(self.names, measured.any(0).tolist(), strict=True) if not some]
         if self._test is not None:
@@ -148,9 +153,9 @@ class Study:
         return lacking
 
     def _sides(self, round_: int) -> tuple[Tensor, Tensor]:
-        """Places of the images that a round trains on, and where no test data are given of those held out.
+        """Places of the images that a round trains on, and of those that it holds out without test data.
 
-        Identical images are on the same side. Where a class's share cuts through some, the rest of them is left out.
+        Identical images are on one side; where a class's share ends among some, the rest of these is left out.
         """
         chosen = torch.zeros(len(self._all), dtype=torch.bool)
         for label, kept in enumerate(self._kept):
@@ -162,7 +167,7 @@ class Study:
         return chosen.nonzero()[:, 0], rest[order[:MOST_TESTED].sort().values]
 
     def banks(self, arms: Sequence[str], train: InMemory, round_: int, device: str) -> dict[str, VAEBank]:
-        """The bank of each source of images that needs one, fitted on a round's training images alone."""
+        """The banks of a round by source of images, fitted on its training images alone."""
         sources = {parse(arm)[0] for arm in arms}
         seed = derive(self._seed, "bank", round_)
         banks = {}
@@ -185,13 +190,13 @@ class Study:
         return VAEBank(replace(picked, class_infos=renamed, data=data))
 
     def _load(self, source: Source, places: dict[int, int]) -> InMemory:
-        """All images of a source at the bank's size, its labels changed to the places given."""
+        """All images of a source at the bank's size, with each label replaced by its place."""
         loaded = load_images(source, self.shape)
         values, inverse = loaded.labels.unique(return_inverse=True)
         return InMemory(loaded.images, torch.tensor([places[label] for label in values.tolist()])[inverse])
 
     def _load_test(self, source: Source, test: Source, known: set[bytes]) -> InMemory:
-        """The test images, read as the dataset's are. ValueError if all are among the `known` digests of those."""
+        """The test images, read as the dataset's are. Raises ValueError if the digests of all are `known`."""
         test.value_range = _range_of_test(source, test)
         loaded = self._load(test, _places(source, test))
         self.shared = sum(digest in known for digest in _digests(loaded.images))
@@ -207,7 +212,7 @@ class Study:
         return loaded
 
     def _check(self, bank: VAEBank, source: Source) -> None:
-        """Raise ValueError for a class that a given bank lacks; warn of one fitted on other data, or on too many."""
+        """Raise ValueError if a given bank lacks a class; warn if it was fitted on other data, or on too many."""
         if lacking := source.lacking_in(bank.class_to_idx):
             raise ValueError(f"bank has no class {lacking[0]} of dataset; it has {lacking[1]}.")
         if bank.data.get("fingerprint") not in (None, source.fingerprint()):
@@ -219,14 +224,14 @@ class Study:
             self._bank = None
 
     def _of_class(self, count: int) -> int:
-        """How many of a class's images a round trains on."""
+        """Number of training images of a class of `count` images in a round."""
         if self._per_class is not None:
             return min(count, self._per_class)
         return count if self._test is not None else count - round(count * HELD_OUT)
 
 
 def _places(source: Source, test: Source) -> dict[int, int]:
-    """Which of the dataset's classes each label of the test data is: by name, or where no name is shared by label.
+    """The dataset's class that each label of the test data stands for: by name, or if no name is shared by label.
 
     Labels that are names are never matched by number.
     """
@@ -245,7 +250,7 @@ def _places(source: Source, test: Source) -> dict[int, int]:
 
 
 def _overridden(fitted: FitConfig, given: FitConfig) -> FitConfig:
-    """A bank's options, replaced by those given that are not the default; another preset fills in its own values."""
+    """A bank's options, except those given that are not the default; another preset fills in its own values."""
     usual = FitConfig()
     options = {field.name: getattr(given, field.name) for field in fields(given)}
     changes: dict[str, Any] = {name: value for name, value in options.items() if value != getattr(usual, name)}
@@ -255,27 +260,21 @@ def _overridden(fitted: FitConfig, given: FitConfig) -> FitConfig:
 
 
 def _digests(images: Tensor) -> list[bytes]:
-    """One of each image's bytes, by which identical images are known."""
+    """A digest of each image; identical images have the same."""
     return [hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images]
 
 
-def _numbered(digests: list[bytes]) -> Tensor:
-    """A number for each [N], the same for the same."""
-    numbers: dict[bytes, int] = {}
-    return torch.tensor([numbers.setdefault(digest, len(numbers)) for digest in digests])
-
-
 def _together(order: Tensor, identity: Tensor) -> Tensor:
-    """An order of images [N] in which identical ones follow the first of them."""
+    """The order [N] with identical images moved up to the first of them."""
     _, inverse = identity.unique(return_inverse=True)
     first = torch.full_like(order, len(order)).scatter_reduce(0, inverse, order.argsort(), "amin")
     return first[inverse].argsort(stable=True)
 
 
 def _range_of_test(source: Source, test: Source) -> Range | None:
-    """The values of black and white in test images: those of the dataset's, whatever the extremes of the test images.
+    """The values of black and white in test images: the dataset's, whatever the extremes of the test images.
 
-    Where the dataset holds bytes, floats of 0 to 1 and of 0 to 255 are told by what most test images hold.
+    If the dataset holds bytes, most test images decide between floats of 0 to 1 and of 0 to 255.
 
     Raises:
         ValueError: one of the two holds floats of about 0 to 1, the other far larger values.
@@ -295,6 +294,6 @@ def _range_of_test(source: Source, test: Source) -> Range | None:
 
 
 def _extremes(source: Source) -> Tensor:
-    """The smallest and the largest value [N, 2] of images other than bytes."""
+    """Smallest and largest value of each image that is not of bytes, [N, 2]."""
     images = (image for image in source.probe() if conversion.needs_range(image))
     return torch.tensor([conversion.extremes(image) for image in images], dtype=torch.float64)

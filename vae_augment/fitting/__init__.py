@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.content import Start, without_quality
+from vae_augment.bank.content import without_quality
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import common_shape, load_images, outliers_said
 from vae_augment.data.source import Source
@@ -31,10 +31,10 @@ from vae_augment.seeding import check_seed, derive
 
 logger = logging.getLogger(__name__)
 
-RECIPE = 11  # of a fit: another number where the same data, options and seed come to give another bank
+RECIPE = 11  # raised when the same data, options and seed come to give another bank
 
 
-@torch.inference_mode(False)  # gradients, wherever it is called
+@torch.inference_mode(False)  # so that there are gradients, wherever it is called
 def fit(
     dataset: Dataset[Any],
     *,
@@ -50,7 +50,7 @@ def fit(
 ) -> VAEBank:
     """Fit one VAE per class of a dataset.
 
-    Transforms of a torchvision-style dataset are set aside: the VAEs see raw images. The same dataset, options and seed
+    The VAEs see raw images: transforms of a torchvision-style dataset are set aside. The same dataset, options and seed
     give the same bank, byte for byte, on one machine with one version of torch and number of threads.
 
     Example:
@@ -58,60 +58,58 @@ def fit(
 
     Args:
         dataset: map-style, of (image, label) items; images are PIL images, arrays or tensors of 8x8 pixels or more.
-        config: how to fit. With `start`, its model's shape is kept, and a plain `FitConfig()` means the start's own.
-        labels: integers or names [N], for a dataset that has none or to use others. Names, booleans and floats that
-            hold whole numbers are taken from a dataset too.
+        config: options of the fit. With `start` its model's shape is kept, and `FitConfig()` means the start's options.
+        labels: integers or names [N], in place of the dataset's own. A dataset's own labels may also be booleans, or
+            floats that hold whole numbers.
         classes: fit these only, by name or label; the others are used for the warm start alone.
-        start: a bank to add to: `classes` (all of the dataset's, if None) are fitted from its warm start and replace or
-            join its classes, the rest of which keep every byte. Classes are the same by their integer label, or where
-            the dataset's labels are names by these.
-        device: "auto" takes a CUDA device if there is one; or any torch device.
+        start: a bank to extend: `classes` (None: all of the dataset's) are fitted from its warm start and replace or
+            join its classes, of which the others keep every byte. Classes are the same if their labels are, integers
+            or names.
+        device: any torch device; "auto" takes a CUDA device if there is one.
         seed: of everything random here.
         progress: show a progress bar, if standard error is a terminal.
-        checkpoint: a folder in which what is finished is kept while this goes on: classes, the warm start, and its
-            state every few seconds. The same fit goes on from there after it was ended, and gives the same bank, byte
-            for byte. `vae_augment.fitting.checkpoint.discard` removes it once the bank is saved. None: nothing is kept.
-        tensorboard: a folder for TensorBoard's log (extra `tensorboard`): the losses while this goes on, by steps, and
-            a contact sheet of each class once it is fitted. It changes nothing else. None: nothing is logged.
+        checkpoint: a folder for finished parts: the warm start, classes, and every few seconds the state of a training.
+            The same fit resumes from it after an interruption and gives the same bank, byte for byte.
+            `vae_augment.fitting.checkpoint.discard` removes it once the bank is saved. None: nothing is kept.
+        tensorboard: a folder for a TensorBoard log (extra `tensorboard`): the losses by step, and a contact sheet of
+            each class once it is fitted. None: nothing is logged.
 
     Returns:
         A bank on the CPU.
 
     Raises:
-        TypeError: the dataset is iterable, or its items are not (image, label); a seed that is no whole number.
+        TypeError: the dataset is iterable, its items are not (image, label), or the seed is no whole number.
         ValueError: an empty dataset, a class that it lacks, labels that are missing or neither whole numbers nor names,
-            names of classes that no bank can have, images below 8x8, with more than 16 channels or with values that are
-            not finite, arrays of several shapes, or a start that was fitted without a warm start or for other images.
+            class names that no bank can have, images below 8x8, with more than 16 channels or with values that are not
+            finite, arrays of several shapes, or a start that was fitted without a warm start or for other images.
         ImportError: `tensorboard` is given and the package is not installed.
     """
     check_seed(seed)
-    log = TrainingLog(tensorboard)
+    log = None if tensorboard is None else TrainingLog(tensorboard)
     source = Source(dataset, labels)
     if start is not None:
         source.number_as(start.class_to_idx)
     wanted = _wanted(source, classes)
-    resolved = config.resolve(len(source)) if start is None else _config_with(config, start, len(source))
-    shape = start.image_shape if start is not None else common_shape(source, config)
-    vae = start.vae if start is not None else VAE(shape, resolved.latent_dim or 0, resolved.width or 0)
-    if start is not None:
-        _check_fits(source, config, start)
-        check_names(
-            {
-                **{info.label: info.name for info in start.class_infos},
-                **{label: source.classes[label] for label in wanted},
-            }.values()
-        )
-    data = load_images(source, shape)
+    if start is None:
+        resolved = config.resolve(len(source))
+        vae = VAE(common_shape(source, config), resolved.latent_dim or 0, resolved.width or 0)
+    else:
+        resolved, vae = _config_with(config, start, len(source)), start.vae
+        _check_start(start, source, config, wanted)
+        source.value_range = common_range(source.value_range, start.value_range)
+    data = load_images(source, vae.image_shape)
     if said := outliers_said(data, source.value_range):
         warn(said, DataWarning)
     torch_device = choose_device(device)
     count, of, images = len(wanted), len(source.classes), len(source)
-    logger.info("fitting %d of %d classes, %d images as %dx%dx%d, on %s", count, of, images, *shape, torch_device)
+    size = "x".join(map(str, vae.image_shape))
+    logger.info("fitting %d of %d classes, %d images as %s, on %s", count, of, images, size, torch_device)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), fit_key(source, config, wanted, start, seed))
     with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept, log)
-        content, quality = fitter.fit(wanted, None if start is None else _start_of(start))
-    log.close()
+        content, quality = fitter.fit(wanted, None if start is None else start.content.start)
+    if log is not None:
+        log.close()
     described = {
         "name": type(dataset).__name__,
         "source": "dataset object",
@@ -131,7 +129,7 @@ def fit(
 def fit_key(
     source: Source, config: FitConfig, wanted: list[int] | None = None, start: VAEBank | None = None, seed: int = 0
 ) -> str:
-    """A hash of everything that a fit is a function of: equal keys, equal banks. `wanted` labels: None means all."""
+    """Hash of everything that a fit depends on: equal keys, equal banks. `wanted` are labels; None: all."""
     begun = "" if start is None else start.sha256
     options = repr(sorted(config.to_dict().items()))
     names = repr(sorted(source.classes.items()))
@@ -157,7 +155,7 @@ def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:
 
 
 def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
-    """The options of a fit that goes on from `start`. Raises ValueError if they ask for a model of another shape."""
+    """The options of a fit that extends `start`. Raises ValueError if they ask for a model of another shape."""
     if config == FitConfig():
         return start.config
     shape = {
@@ -172,23 +170,19 @@ def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
     return replace(config.resolve(images), latent_dim=start.latent_dim, width=start.vae.width)
 
 
-def _check_fits(source: Source, config: FitConfig, start: VAEBank) -> None:
-    """Raise ValueError if the images are of another kind than the start's; read values as it does."""
+def _check_start(start: VAEBank, source: Source, config: FitConfig, wanted: list[int]) -> None:
+    """Raise ValueError unless the wanted classes of a dataset can be fitted from a bank and join it."""
     channels = common_shape(source, config)[0]
     if channels != start.image_shape[0]:
-        raise ValueError(f"images must have {start.image_shape[0]} channels as the start's do, got {channels}.")
-    source.value_range = common_range(source.value_range, start.value_range)
-
-
-def _start_of(bank: VAEBank) -> Start:
-    start = bank.content.start
-    if start is None:
+        raise ValueError(f"images must have as many channels as the start's, {start.image_shape[0]}, got {channels}.")
+    if start.content.start is None:
         raise ValueError("start must be a bank fitted with sharing='warm-start', got one without shared weights.")
-    return start
+    names = {info.label: info.name for info in start.class_infos} | {k: source.classes[k] for k in wanted}
+    check_names(names.values())
 
 
 def _joined(start: VAEBank, fitted: VAEBank) -> VAEBank:
-    """The start bank with its classes of the same labels replaced, and the others joined."""
+    """The start bank with the fitted classes, which replace those of the same labels."""
     kept = [i.label for i in start.class_infos if i.label not in {f.label for f in fitted.class_infos}]
     joined = VAEBank.merge(start.subset(kept), fitted) if kept else fitted
     return VAEBank(replace(joined.content, config=start.config, policy=start.policy, data=without_quality(start.data)))

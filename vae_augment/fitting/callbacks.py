@@ -1,4 +1,4 @@
-"""Callbacks of a training: what is done around its steps, apart from the step itself."""
+"""Callbacks of a training: work that is done around its steps."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass
 class Training:
-    """A training of K classes under way, as callbacks see it.
+    """The state of a training of K classes, for callbacks.
 
     Args:
         vae: the model's shapes.
         weights: of K classes, on the device where they are trained.
-        optimizer: Adam over the weights, which has their moments.
-        jobs: what each class is trained on.
+        optimizer: Adam over the weights.
+        jobs: the images and randomness of each class.
         steps: of the whole training.
-        curve: how the losses fell so far.
-        callbacks: told of each step in this order.
-        step: the one under way, from 0.
-        loss: of this step's batches, float32 [K] each.
-        finite: bool [K], False for a class whose step is left out because its loss or gradient is not finite.
+        curve: the learning curve so far.
+        callbacks: called in this order.
+        step: the present one, from 0.
+        loss: of the present step's batches, float32 [K] each.
+        finite: bool [K], False for a class that skips this step because its loss or gradient is not finite.
     """
 
     vae: VAE
@@ -51,10 +51,10 @@ class Training:
 
 
 class Callback:
-    """Something that is done around the steps of a training. A subclass has the methods it needs."""
+    """Work around the steps of a training. A subclass overrides the methods it needs."""
 
     def on_start(self, training: Training) -> None:
-        """Called before the first step; sets `training.step` to go on from a later one."""
+        """Called before the first step; may set `training.step` to resume at a later one."""
 
     def on_gradients(self, training: Training) -> None:
         """Called when the loss and the gradients of a step are known, before the weights change."""
@@ -63,19 +63,19 @@ class Callback:
         """Called after each step."""
 
     def state(self) -> Part:
-        """What must be kept for a training that is ended to go on as if it had not been."""
+        """The state that a resumed training needs."""
         return Part({}, {})
 
     def restore(self, part: Part) -> None:
-        """Take over a kept state."""
+        """Restore a kept state."""
 
 
 class Progress(Callback):
-    """Steps shown on a progress bar.
+    """Show steps on a progress bar.
 
     Args:
-        bar: updated with each step, and with those that were taken before the training was ended.
-        each: what a step counts, for example the number of classes.
+        bar: updated with each step, and with the steps before a resumed training.
+        each: the count of one step, for example the number of classes.
     """
 
     def __init__(self, bar: tqdm[Any], each: int = 1) -> None:
@@ -89,10 +89,10 @@ class Progress(Callback):
 
 
 class KeepState(Callback):
-    """The whole state of a training in a checkpoint every few seconds, to go on from to the very same bits.
+    """Keep the whole state of a training every few seconds. A resumed training gives the same bits.
 
     Args:
-        checkpoint: where to.
+        checkpoint: keeps the state.
         name: of the training.
     """
 

@@ -1,4 +1,4 @@
-"""What a fit has finished, kept in a folder while it goes on, so that it may be ended at any instant and resumed."""
+"""Finished parts of a fit, kept in a folder so that it may be interrupted at any instant and resumed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from torch import Tensor
 from vae_augment.exceptions import CacheWarning, warn
 from vae_augment.files.writing import PARTIAL, atomic_write, sweep
 
-SECONDS = 2.0  # between two states of one training
+SECONDS = 2.0  # between two kept states of a training, at least
 ENDING = ".part"
 METADATA_KEY = "vae_augment_part"
 
 
 class Part(NamedTuple):
-    """Something finished.
+    """A finished part of a fit.
 
     Args:
         tensors: by name.
-        values: what else there is to know, as JSON has it.
+        values: everything else, as JSON objects hold it.
     """
 
     tensors: dict[str, Tensor]
@@ -35,12 +35,12 @@ class Part(NamedTuple):
 class Checkpoint:
     """Finished parts of one fit, each a file that is whole or absent.
 
-    Processes that fit the same at once may share a folder: a part is a function of the fit, so whoever writes it writes
-    the same. Parts that cannot be written are warned of once, and done again by whoever resumes.
+    Processes that run the same fit at once may share a folder: a part is a function of the fit, so all write the same.
+    If a part cannot be written there is one warning, and a resumed fit computes it again.
 
     Args:
-        folder: where to; made with the first part. None: nothing is kept.
-        key: of the fit. Parts of another one are as if they were not there.
+        folder: made with the first part. None: nothing is kept.
+        key: of the fit. Parts of another fit are ignored.
         prefix: of the names of parts.
     """
 
@@ -52,7 +52,7 @@ class Checkpoint:
             sweep(folder)
 
     def within(self, prefix: str) -> Checkpoint:
-        """The same folder for a fit inside this one, whose parts have other names."""
+        """A checkpoint in the same folder for a fit inside this one, with other names of parts."""
         return Checkpoint(self._folder, self._key, f"{self._prefix}{prefix}-")
 
     def _file(self, folder: Path, name: str) -> Path:
@@ -67,7 +67,7 @@ class Checkpoint:
                 written: dict[str, Any] = json.loads((file.metadata() or {})[METADATA_KEY])
                 if written["key"] != self._key:
                     return None
-                # cloned: a tensor that lies in the file's pages would be gone with the file, on some systems
+                # Cloned, because tensors in the file's pages are gone with the file on some systems.
                 return Part({n: file.get_tensor(n).clone() for n in file.keys()}, written["values"])  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):  # none, or a damaged one
             return None
@@ -88,23 +88,20 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether the last part was kept long enough ago for the state of a training to be worth its writing."""
+        """True if the last part was kept long enough ago to write the state of a training again."""
         return self._folder is not None and time.monotonic() - self._kept_at >= SECONDS
 
     def clear(self, name: str) -> None:
-        """Forget a part."""
+        """Remove a part."""
         if self._folder is not None:
             with suppress(OSError):
                 self._file(self._folder, name).unlink()
 
 
 def discard(folder: Path) -> None:
-    """Remove a checkpoint's folder, but for what is not a checkpoint's; nothing if there is none."""
+    """Remove a checkpoint's folder, but no files in it that are not a checkpoint's."""
     with suppress(OSError):  # gone already, or another process is removing it
         for path in folder.iterdir():
             if path.suffix == ENDING or PARTIAL.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         folder.rmdir()
-
-
-NOTHING_KEPT = Checkpoint(None, "")

@@ -1,4 +1,4 @@
-"""The small judge: a classifier and its training loop, for finding out whether augmentation helps."""
+"""A small classifier and its training loop, to judge whether augmentation helps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SmallCNN(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, *sides = image_shape
-        halved = max(sides) > LARGE_SIDE and min(sides) >= 16  # so that something is left of the shorter one
+        halved = max(sides) > LARGE_SIDE and min(sides) >= 16  # shorter sides would be used up
         layers: list[nn.Module] = []
         for i, (inputs, outputs) in enumerate(zip((channels, *CHANNELS), CHANNELS, strict=False)):
             size, stride = (5, 2) if halved and i == 0 else (3, 1)
@@ -45,7 +45,7 @@ class SmallCNN(nn.Module):
         self.head = nn.Linear(CHANNELS[-1] * math.prod(sides), classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the last convolution sees in images [B, C, H, W], averaged over places: [B, 64]."""
+        """Outputs of the last convolution for images [B, C, H, W], averaged over places: [B, 64]."""
         pooled: Tensor = self.convolutions(x).mean((2, 3))
         return pooled
 
@@ -57,9 +57,9 @@ class SmallCNN(nn.Module):
 def new_classifier(
     factory: Factory | None, image_shape: tuple[int, int, int], classes: int, seed: int, device: torch.device
 ) -> nn.Module:
-    """A classifier whose initial weights are drawn by `seed`; None makes a `SmallCNN`. The global RNG is left alone.
+    """A classifier with initial weights drawn by `seed`; None makes a `SmallCNN`. The global RNG is left alone.
 
-    Lazy modules, which learn their sizes from the first batch, are given one of black images.
+    Lazy modules, which take their sizes from the first batch, see one of black images.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -67,19 +67,15 @@ def new_classifier(
         if not isinstance(model, nn.Module):
             raise TypeError(f"classifier must make a torch.nn.Module, got {type(model).__name__}.")
         if any(map(is_lazy, chain(model.parameters(), model.buffers()))):
-            _initialise_lazy(model, image_shape)
+            training = model.training
+            with torch.no_grad():
+                model.eval()(torch.zeros(2, *image_shape, device=next(model.parameters()).device))
+            model.train(training)
     return model.to(device, memory_format=_layout(model))  # type: ignore[call-overload,no-any-return]
 
 
-@torch.no_grad()
-def _initialise_lazy(model: nn.Module, image_shape: tuple[int, int, int]) -> None:
-    training = model.training
-    model.eval()(torch.zeros(2, *image_shape, device=next(model.parameters()).device))
-    model.train(training)
-
-
 def _layout(model: nn.Module) -> torch.memory_format:
-    """Channels last is quicker, but the `view` of many a caller's model does not take it."""
+    """Channels last, which is quicker, but not for callers' models, of which many use `view`."""
     return torch.channels_last if isinstance(model, SmallCNN) else torch.contiguous_format
 
 
@@ -97,7 +93,7 @@ def train_classifier(
         model: float images [B, C, H, W] in [0, 1] to logits [B, K]; trained in place and returned in eval mode.
         batches: float images and int64 labels [B], at least `steps` of them.
         steps: optimizer steps.
-        seed: of what the model itself draws (dropout); the global RNG is left alone.
+        seed: of the model's own randomness (dropout); the global RNG is left alone.
         on_step: called after each step.
     """
     device = next(model.parameters()).device
@@ -120,7 +116,7 @@ def train_classifier(
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """The class [N] that a model gives images [N, C, H, W], uint8 or float in [0, 1]; int64 on the CPU."""
+    """Predicted classes of images [N, C, H, W], uint8 or float in [0, 1]: int64 [N] on the CPU."""
     return torch.cat([model(x).argmax(1).cpu() for x in _blocks(model, images)])
 
 

@@ -1,4 +1,4 @@
-"""Steps left out for a class whose loss is not finite, so that it spoils neither its weights nor the others'."""
+"""Recovery from a non-finite loss, class by class."""
 
 from __future__ import annotations
 
@@ -8,36 +8,38 @@ from torch import Tensor
 from vae_augment.fitting.callbacks import Callback, Training
 from vae_augment.fitting.checkpoint import Part
 
-MOST_SKIPPED = 10  # steps in a row; then the class has failed and keeps the weights it has
+MOST_SKIPPED = 10  # steps in a row; after one more the class has failed and keeps its weights
 
 
 class SkipNonFinite(Callback):
-    """Leaves out a class's step where its loss or its gradient is not finite; the other classes take theirs.
+    """Skip the step of a class whose loss or gradient is not finite; the other classes take theirs.
 
     Args:
         classes: K.
     """
 
     def __init__(self, classes: int) -> None:
-        self._in_a_row = torch.zeros(classes, dtype=torch.long)  # steps left out
+        self._in_a_row = torch.zeros(classes, dtype=torch.long)  # skipped steps
         self._taken = torch.zeros(classes, dtype=torch.long)
-        self._last = [""] * classes  # the last loss or gradient that was not finite
+        self._last = [""] * classes  # step and figures of the last loss or gradient that was not finite
         self._before: list[Tensor] = []
 
     @property
     def failed(self) -> Tensor:
-        """bool [K]; a class that has failed takes no step any more."""
+        """bool [K], True for classes that take no further steps."""
         return self._in_a_row > MOST_SKIPPED
 
     def on_gradients(self, training: Training) -> None:
         gradients = [weight.grad for weight in training.weights.values() if weight.grad is not None]
         finite = training.finite.cpu()
-        # A sum is finite where all that it sums is. First one of each tensor, since nearly always all are.
+        # A sum is finite only if every summand is. One sum a tensor first: nearly always all are finite.
         if not bool(torch.isfinite(torch.stack([gradient.sum() for gradient in gradients])).all()):
             sums = torch.stack([gradient.reshape(len(gradient), -1).sum(1) for gradient in gradients])
             finite &= torch.isfinite(sums).all(0).cpu()
         for k in (~finite & ~self.failed).nonzero()[:, 0].tolist():
-            self._last[k] = f"step {training.step} {_figures(training, k)}"
+            reconstruction, kl, logvar = (part[k].item() for part in training.loss)
+            figures = f"reconstruction {reconstruction:g}, KL {kl:g} nats, largest |log-variance| {logvar:g}"
+            self._last[k] = f"step {training.step} ({figures})"
         takes = finite & ~self.failed
         self._in_a_row = torch.where(takes, 0, self._in_a_row + 1)
         self._taken += takes
@@ -48,14 +50,14 @@ class SkipNonFinite(Callback):
                 gradient[~training.finite] = 0.0
 
     def on_step(self, training: Training) -> None:
-        if self._before:  # Adam moves weights by their momentum, even where the gradient is zero
+        if self._before:  # Adam moves weights by their momentum even if the gradient is zero
             for now, before in zip(self._state(training), self._before, strict=True):
                 now[~training.finite] = before[~training.finite]
             self._before = []
 
     @staticmethod
     def _state(training: Training) -> list[Tensor]:
-        """Weights and Adam's moments of them, [K, ...] each."""
+        """Weights and their Adam moments, [K, ...] each."""
         weights, state = training.weights.values(), training.optimizer.state
         moments = [
             state[weight][key] if state[weight] else torch.zeros_like(weight)
@@ -65,7 +67,7 @@ class SkipNonFinite(Callback):
         return [weight.detach() for weight in weights] + moments
 
     def notes(self) -> list[str]:
-        """Why each class failed, or ""; a class that took no step has failed, however few steps there were."""
+        """The reason why each class failed, or "". A class that took no step has failed, however few there were."""
         notes = []
         for last, failed, taken in zip(self._last, self.failed.tolist(), self._taken.tolist(), strict=True):
             never = "" if taken else f"no loss was finite up to {last}"
@@ -78,11 +80,3 @@ class SkipNonFinite(Callback):
     def restore(self, part: Part) -> None:
         self._in_a_row, self._taken = part.tensors["in_a_row"], part.tensors["taken"]
         self._last = part.values["last"]
-
-
-def _figures(training: Training, k: int) -> str:
-    loss = training.loss
-    return (
-        f"(reconstruction {loss.reconstruction[k].item():g}, KL {loss.kl[k].item():g} nats, "
-        f"largest |log-variance| {loss.logvar[k].item():g})"
-    )

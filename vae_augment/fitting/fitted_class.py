@@ -1,10 +1,10 @@
-"""One class that is fitted."""
+"""A fitted class: its part of a checkpoint, and its status."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import NamedTuple
 
 import torch
@@ -17,13 +17,13 @@ from vae_augment.model.latent import LatentStats
 from vae_augment.model.vae import VAE
 
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
-TRIED = 64  # images whose reconstructions are looked at for collapse
-IGNORED = 0.01  # the spread of reconstructions over that of the images: below it the decoder ignores the codes
-FAINT = 0.02  # the spread of images, pixels in 0..1, of which a VAE with a noise of 0.05 or more sees nothing
+TRIED = 64  # reconstructions that are examined for collapse, at most
+IGNORED = 0.01  # spread of reconstructions over that of images; up to this the decoder ignores the codes
+FAINT = 0.02  # spread of images, pixels in 0..1; less is lost in a decoder noise of 0.05 or more
 
 
 class FittedClass(NamedTuple):
-    """One class's model (K = 1), how its fit went, and what is known of its latents."""
+    """A class's weights (K = 1), figures of its fit, latent statistics and learning curve."""
 
     weights: Stored
     info: ClassInfo
@@ -31,19 +31,18 @@ class FittedClass(NamedTuple):
     curve: Tensor  # [1, POINTS, 2]
 
     def part(self) -> Part:
-        """For a checkpoint, which knows the start already."""
-        tensors = {"values": self.weights.values, "steps": self.weights.steps, "curve": self.curve}
-        return Part(
-            tensors | {f"latent.{name}": tensor for name, tensor in self.stats.tensors().items()}, asdict(self.info)
-        )
+        """For a checkpoint, which holds the start already."""
+        tensors = {f"latent.{name}": tensor for name, tensor in self.stats.tensors().items()}
+        tensors |= {"values": self.weights.values, "steps": self.weights.steps, "curve": self.curve}
+        return Part(tensors, asdict(self.info))
 
     @classmethod
     def of(cls, part: Part, vae: VAE, start: Start | None) -> FittedClass:
-        stats = LatentStats(*(part.tensors[f"latent.{name}"] for name in ("mean", "cov", "exemplars", "counts")))
-        weights = Stored.unpacked(
-            vae, part.tensors["values"], part.tensors["steps"], None if start is None else start.params
-        )
-        return cls(weights, ClassInfo(**part.values), stats, part.tensors["curve"])
+        """The inverse of `part`."""
+        kept = part.tensors
+        stats = LatentStats(*(kept[f"latent.{field.name}"] for field in fields(LatentStats)))
+        weights = Stored.unpacked(vae, kept["values"], kept["steps"], None if start is None else start.params)
+        return cls(weights, ClassInfo(**part.values), stats, kept["curve"])
 
 
 def status_of(images: Tensor, decode: Callable[[Tensor], Tensor], active: int, failure: str) -> tuple[str, str]:
@@ -51,17 +50,14 @@ def status_of(images: Tensor, decode: Callable[[Tensor], Tensor], active: int, f
 
     Args:
         images: uint8 [N, C, H, W], all of the class.
-        decode: gives float32 [M, C, H, W], what the codes of those at places [M] are decoded to.
-        active: latent dimensions in use.
-        failure: why training failed, or "".
+        decode: reconstructions, float32 [M, C, H, W], of the images at places [M].
+        active: number of latent dimensions in use.
+        failure: the reason why training failed, or "".
     """
     if failure:
         return "failed", f"{failure}. Lower learning_rate, or look for odd images in this class"
     if len(images) < FEW_SAMPLES:
-        return (
-            "few-samples",
-            f"{len(images)} images teach a VAE little; generated ones will resemble them closely",
-        )
+        return "few-samples", f"{len(images)} images teach a VAE little; generated ones will resemble them closely"
     if bool((images == images[:1]).all()):
         return "constant", "all images are the same, so there is no variation to learn"
     places = torch.linspace(0, len(images) - 1, min(len(images), TRIED)).long()
@@ -69,15 +65,13 @@ def status_of(images: Tensor, decode: Callable[[Tensor], Tensor], active: int, f
     if active and _spread(decode(places)) > IGNORED * spread:
         return "ok", ""
     if spread < FAINT:
-        return (
-            "collapsed",
-            f"images differ by {255 * spread:.1f} of 255 levels, too little to learn. Stretch their values",
-        )
+        levels = f"{255 * spread:.1f} of 255 levels"
+        return "collapsed", f"images differ by {levels}, too little to learn. Stretch their values"
     if active:
         return "collapsed", "all codes are decoded to one image. Lower learning_rate, or train for more steps"
     return "collapsed", "no latent dimension is in use. Train for more steps, or with sharing='warm-start'"
 
 
 def _spread(images: Tensor) -> float:
-    """The root mean squared difference of images [N, C, H, W] from their mean."""
+    """Root mean squared difference of images [N, C, H, W] from their mean."""
     return math.sqrt((images - images.mean(0)).square().mean().item())

@@ -1,4 +1,4 @@
-"""The learning curve of a training: how its loss fell, at a fixed number of points."""
+"""The learning curve of a training: its loss at a fixed number of points."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vae_augment.model.devices import half
 
 
 class LearningCurve(Callback):
-    """The two parts of the loss of K classes, averaged over the steps of each point as a training goes on.
+    """Both parts of the loss of K classes, averaged over the steps of each point.
 
     Args:
         classes: K.
         steps: of the whole training.
-        device: where the losses are.
+        device: of the losses.
     """
 
-    completed: Tensor | None = None  # mean losses [K, 2] of a point, where the last step was its last one
+    completed: Tensor | None = None  # mean losses [K, 2] of a point, after its last step
 
     def __init__(self, classes: int, steps: int, device: torch.device) -> None:
         self._steps = steps
@@ -34,7 +34,7 @@ class LearningCurve(Callback):
         self.add(training.step, loss.reconstruction / math.prod(training.vae.image_shape), loss.kl, training.finite)
 
     def add(self, step: int, reconstruction: Tensor, kl: Tensor, finite: Tensor) -> None:
-        """The losses [K] of a step; those of classes whose loss is not `finite` [K] are left out."""
+        """Add the losses [K] of a step, except of classes that are not `finite` [K]."""
         point = step * POINTS // self._steps
         losses = torch.stack([reconstruction, kl], 1).detach().float()  # [K, 2]
         self._sums[:, point] += torch.where(finite[:, None], losses, 0)
@@ -52,7 +52,7 @@ class LearningCurve(Callback):
     def values(self) -> Tensor:
         """The curves, float16 [K, POINTS, 2] on the CPU.
 
-        A point without a step takes the one before it, or else the one after it; a class without any is all zeros.
+        A point without a step takes the value before it, or else after it; a class without any is all zeros.
         """
         means, seen = (self._sums / self._counts.clamp_min(1)).cpu(), self._counts[:, :, 0].cpu() > 0  # [K, POINTS]
         places = torch.arange(POINTS).expand_as(seen)
@@ -63,10 +63,10 @@ class LearningCurve(Callback):
 
 
 def ends(point: int, steps: int) -> int:
-    """How many of a training's steps are taken when a point's last one is."""
+    """Number of steps that are taken at the end of a point, of the `steps` of a training."""
     return -((-(point + 1) * steps) // POINTS)
 
 
 def blank(classes: int) -> Tensor:
-    """The curves of trainings of no steps: zeros [K, POINTS, 2]."""
+    """Learning curves of no steps: zeros [K, POINTS, 2]."""
     return torch.zeros(classes, POINTS, 2, dtype=torch.float16)

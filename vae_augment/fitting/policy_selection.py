@@ -1,18 +1,19 @@
-"""Choose how much to augment from training data alone: one split, one trial bank, one short training a candidate."""
+"""Choose a policy from training data alone: one split, one trial bank, and one short training a candidate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.draws import REAL, draw_seeded, shares_of
+from vae_augment.bank.draws import REAL, draw_batch, shares_of
 from vae_augment.bank.policy import Policy
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.loading import FitData
@@ -23,27 +24,21 @@ from vae_augment.seeding import derive, draw_items, generator
 
 HELD_OUT = 0.25  # of each class
 MOST_HELD_OUT = 2_000  # images
-LEAST_HELD_OUT = 20  # images; with fewer a trial says nothing at all
-# With fewer than these even a strong default is found harmful by chance, and none is found better.
+LEAST_HELD_OUT = 20  # images; fewer say nothing
+# On fewer images even a strong default seems harmful by chance, and no candidate seems better.
 FEW_HELD_OUT, MANY_HELD_OUT = 100, 200  # images
 QUANTILE = 1.96  # of a normal distribution, for a 95 % interval
 
 
-@dataclass(frozen=True)
-class Split:
-    """A dataset's images in two parts.
+class Split(NamedTuple):
+    """A dataset's images in two parts."""
 
-    Args:
-        train: images that the trial's VAEs and classifiers see.
-        held_out: images that they do not.
-    """
-
-    train: FitData
-    held_out: FitData
+    train: FitData  # for the trial's VAEs and classifiers
+    held_out: FitData  # for measuring them
 
 
 def split(data: FitData, seed: int) -> Split | None:
-    """A quarter of each class held out, drawn by seed; None where too few images are left on either side."""
+    """Hold out a quarter of each class, drawn by seed; None if too few images are left on either side."""
     held = torch.zeros(len(data.images), dtype=torch.bool)
     share = min(HELD_OUT, MOST_HELD_OUT / max(1, len(data.images)))
     for label, name in data.names.items():
@@ -59,14 +54,14 @@ def choose(
 ) -> tuple[Policy, SmallCNN]:
     """The policy for a dataset, and a classifier trained on its training part with classical augmentation alone.
 
-    Each candidate is added to classical augmentation and compared with it, or with the default, on the same held-out
-    images, every class counting the same (balanced accuracy). The default stands unless the 95 % interval of a paired
-    difference excludes zero: it is switched off where it does harm, and replaced by the best of the candidates that are
-    better. On few held-out images it stands untried.
+    Each candidate is added to classical augmentation and compared with it, and with the default, by balanced accuracy
+    on the same held-out images. The default stands unless the 95 % interval of a paired difference excludes zero: it is
+    switched off if it does harm, and replaced by the best of the candidates that are better. On few held-out images it
+    stands untried.
 
     Args:
         bank: a trial, fitted on the training part alone.
-        default: for the dataset's size and kind.
+        default: the policy for the dataset's size and kind.
         parts: of the dataset.
         steps: of each classifier's training.
         seed: of the classifiers and draws, the same for every candidate.
@@ -87,13 +82,13 @@ def choose(
 
 
 def _weights(labels: Tensor) -> Tensor:
-    """What each image counts, so that every class counts the same: float64 [N], 1 on average."""
+    """Weights of images that make every class count the same: float64 [N], 1 on average."""
     counts = torch.bincount(labels).double()
     return len(labels) / int((counts > 0).sum()) / counts[labels]
 
 
 def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
-    """What is compared: the less, the fewer images there are to compare it on."""
+    """Policies to compare by name: the fewer, the fewer images there are to compare them on."""
     candidates = {"off": replace(default, p_generate=0.0, p_jitter=0.0)}
     if held_out >= FEW_HELD_OUT:
         candidates["default"] = default
@@ -104,11 +99,11 @@ def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
 
 
 def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Tensor], weights: Tensor) -> Policy:
-    """What the intervals leave, with the figures as its origin."""
+    """The policy that the intervals decide for, with the figures in its origin."""
     if "default" not in candidates:
         return replace(default, origin=f"{default.origin}; {len(right['off'])} held-out images are too few to check it")
     figures = {name: _interval(right[name] - right["off"], weights) for name in candidates if name != "off"}
-    said = "; ".join(f"{name} {_said(*interval)}" for name, interval in figures.items())
+    said = "; ".join(f"{n} {mean:+.1f} ({low:+.1f} to {high:+.1f})" for n, (mean, low, high) in figures.items())
     evidence = f"{said} points over classical augmentation on {len(right['off'])} held-out images"
     harmless = [n for n in figures if n != "default" and figures[n][2] >= 0]
     better = [n for n in harmless if _interval(right[n] - right["default"], weights)[1] > 0]
@@ -116,29 +111,24 @@ def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Ten
         name = max(better, key=lambda n: figures[n][0])
         return replace(candidates[name], origin=f"chosen on this data, {name}: {evidence}")
     if figures["default"][2] < 0:
-        return replace(
-            candidates["off"], origin=f"do not augment, the default lowers accuracy on this data: {evidence}"
-        )
+        harm = f"do not augment, the default lowers accuracy on this data: {evidence}"
+        return replace(candidates["off"], origin=harm)
     return replace(default, origin=f"{default.origin}, not contradicted by this data: {evidence}")
 
 
 def _interval(differences: Tensor, weights: Tensor) -> tuple[float, float, float]:
-    """Mean and 95 % interval of weighted per-image differences [N]; a pair added keeps few from looking certain."""
+    """Mean and 95 % interval of weighted per-image differences [N]."""
     images, weighted = len(differences), weights * differences
     mean = weighted.mean().item()
-    # one discordant image each way, as in the adjusted interval of Agresti and Min (2005)
+    # One discordant image each way is added, so that few images do not look certain (Agresti and Min 2005).
     discordant = 100.0**2 * weights.square().mean().item()
     spread = (weighted.square().sum().item() + 2 * discordant) / (images + 2) - mean**2
     reach = QUANTILE * math.sqrt(spread / (images + 2))
     return mean, mean - reach, mean + reach
 
 
-def _said(mean: float, low: float, high: float) -> str:
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
-
-
 def _batches(bank: VAEBank, data: FitData, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches of what a wrapper serves, with classical augmentation on top, for ever."""
+    """Endless shuffled batches of the images that a wrapper serves, with classical augmentation on top."""
     order, moves = generator(seed, "policy", "order"), generator(seed, "policy", "classical")
     labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)
     classical = classical_moves(colour_channels(data.images))
@@ -150,7 +140,7 @@ def _batches(bank: VAEBank, data: FitData, seed: int) -> Iterator[tuple[Tensor, 
 
 
 class Served:
-    """A fit's images as a `VAEAugmentedDataset` of them serves them, by the bank's policy.
+    """Images of a fit, served by the bank's policy as a `VAEAugmentedDataset` of them serves them.
 
     Args:
         bank: on the CPU.
@@ -165,8 +155,8 @@ class Served:
         self._synthesis = Synthesis(bank, Source(TensorDataset(data.images, data.labels)), rows)
 
     def batch(self, items: Tensor, epoch: int) -> Tensor:
-        """Items [B] as a wrapper with that seed serves them in an epoch: uint8 [B, C, H, W]."""
-        draws = draw_seeded(self._bank, items.tolist(), self._shares[items], seed=self._seed, epoch=epoch)
+        """Items [B] as a wrapper with the same seed serves them in an epoch: uint8 [B, C, H, W]."""
+        draws = draw_batch(self._bank, items.tolist(), self._shares[items], seed=self._seed, epoch=epoch)
         made = (draws.kind != REAL).nonzero()[:, 0]
         images = self._images[items]
         if len(made):

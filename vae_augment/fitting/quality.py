@@ -1,8 +1,8 @@
 """Quality figures of a bank, against real images that it was not fitted on.
 
-Figures of sets of different size cannot be compared: a Frechet distance grows as sets shrink, coverage grows with the
-number of generated images. So all sets compared here have one size and the same labels. Where few images are held out,
-several sets of that size are generated, one after the other, and a figure is the mean over them.
+Figures of sets of different sizes cannot be compared: a Frechet distance grows as sets shrink, coverage grows with the
+number of generated images. All sets compared here have one size and the same labels. If few images are held out,
+several sets of that size are generated, and a figure is the mean over them.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from vae_augment.seeding import draw_items, generator
 
 Images = tuple[Tensor, Tensor]  # uint8 [N, C, H, W] and their labels, int64 [N], on the CPU
 
-NEIGHBOURS = 5  # k of precision, recall, density and coverage, as Naeem et al. chose it
-LEAST_GENERATED = 200  # images; so that a handful of held-out ones still says something about the bank
-RARE = 0.01  # share of held-out images that may be as near to a training image as near-duplicates are
-COPY = 1e-3  # a distance below which an image is a copy: a quarter of one of 255 levels
+NEIGHBOURS = 5  # k of precision, recall, density and coverage, as in Naeem et al.
+LEAST_GENERATED = 200  # images, even for a handful of held-out ones
+RARE = 0.01  # share of held-out images that are as near to a training image as near-duplicates are
+COPY = 1e-3  # distance up to which an image is a copy: a quarter of one of 255 levels
 
 
 @dataclass(frozen=True)
 class Quality:
     """Figures of a bank's images beside held-out real ones. Each field is finite and at least 0.
 
-    Features are a classifier's, trained on the same training images as the bank. Their scale is arbitrary: compare
-    `frechet` with `frechet_real`, not with another dataset's. Perfect generated images get a density of about 1 and a
-    coverage of about 0.97 (1 - 2^-5). With fewer than some 100 images held out poor ones get a high precision too.
+    Features are those of a classifier trained on the bank's training images. Their scale is arbitrary: compare
+    `frechet` with `frechet_real`, not with another dataset's. Perfect generated images have a density of about 1 and a
+    coverage of about 0.97 (1 - 2^-5). With fewer than some 100 images held out even poor ones have a high precision.
     A VAE's images are blurred, and blurred images are nearer to all others: distances a little below the real ones',
-    and some near-duplicates more than are to be expected, are a reason to look at them, not a proof of copies.
+    and some more near-duplicates than expected, are a reason to look at the images, not a proof of copies.
 
     Args:
         rmse: root mean squared error of reconstructed held-out images, pixels in 0..1.
@@ -48,18 +48,18 @@ class Quality:
         kl: mean KL divergence of held-out images' posterior from the prior, in nats an image.
         precision: share of generated images inside the real ones' neighbourhoods (Kynkaanniemi et al. 2019).
         recall: share of held-out images inside the generated ones' neighbourhoods (Kynkaanniemi et al. 2019).
-        density: mean number of real neighbourhoods around a generated image, over k (Naeem et al. 2020).
+        density: mean number of real neighbourhoods that a generated image is in, over k (Naeem et al. 2020).
         coverage: share of held-out images with a generated one in their neighbourhood (Naeem et al. 2020).
         frechet: Frechet distance of features, generated to held-out images (Heusel et al. 2017).
-        frechet_real: the same of training to held-out images: about what a perfect generator could reach.
+        frechet_real: the same of training to held-out images: about the best that a generator could reach.
         copy_distance: median over generated images of the distance to the nearest training image of their class, as
             root mean squared difference of pixels in 0..1.
         real_distance: the same of held-out images, to the same training images.
-        near_duplicates: generated images nearer to a training image than all but 1 % of the held-out ones, or than all
-            of H <= 100 held-out ones; exact copies are not among these, and always count if generated. To be expected
-            of images as new as real ones are 1 %, or one in H + 1.
-        generated: how many generated images the figures are of.
-        held_out: how many held-out images.
+        near_duplicates: number of generated images nearer to a training image than all but 1 % of the held-out ones, or
+            than all of up to 100 held-out ones. Generated copies always count, held-out copies are left out. Of H
+            held-out images, images as new as real ones give 1 %, or one in H + 1.
+        generated: number of generated images.
+        held_out: number of held-out images.
     """
 
     rmse: float
@@ -98,7 +98,7 @@ class Quality:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Quality:
-        """From what `to_dict` gives. Raises ValueError for an unknown, missing or impossible entry."""
+        """The inverse of `to_dict`. Raises ValueError for an unknown, missing or impossible entry."""
         return from_dict(cls, values, "quality")
 
 
@@ -111,10 +111,10 @@ def measure_quality(
         bank: fitted on `train` alone.
         model: a classifier trained on `train` alone.
         train: uint8 [N, C, H, W] of the bank's size, and int64 labels [N].
-        held_out: the same of real images that neither bank nor model saw; two or more, of classes that `train` has.
+        held_out: the same of two or more real images that neither bank nor model saw, of classes in `train`.
         seed: of the choice of images and of the generated ones; torch's global generator is left alone.
-        most: images used of each set at most. Only nearest training images are looked for among all of them, up to
-            10,000 a class, because a copy of one left out would not be found.
+        most: images of each set, at most. But nearest training images are searched among all, up to 10,000 a class,
+            because copies of images left out would not be found.
 
     Raises:
         TypeError: images that are not uint8.
@@ -136,8 +136,8 @@ def measure_quality(
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Squared Frechet distance, as the FID is, of normal distributions fitted to features (Heusel et al. 2017).
 
-    It needs the trace of a root of a product of covariances. With A'A and B'B for them that is the sum of the singular
-    values of AB', which is exact where covariances are singular, as those of few images are, and a matrix root is not.
+    The trace of the root of the product of covariances A'A and B'B is the sum of the singular values of AB'. That is
+    exact even for singular covariances, as those of few images are, while a matrix root is not.
 
     Args:
         a: float [N, F], N >= 1; the covariance of one image is zero.
@@ -155,7 +155,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 class Neighbourhoods(NamedTuple):
-    """How two sets of features lie among each other; see `Quality`."""
+    """Precision, recall, density and coverage of two sets of features; see `Quality`."""
 
     precision: float
     recall: float
@@ -167,12 +167,12 @@ def neighbourhoods(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> Neighbour
     """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
     The neighbourhood of an image is the ball that reaches to the k-th nearest image of its own set, edge included.
-    Where ties put more than k images into it, density counts these instead of k, and so stays comparable.
+    If ties put more than k images into it, density divides by their number instead of k, and so stays comparable.
 
     Args:
         real: float32 [N, F], N >= 2.
-        fake: float32 [M, F], M >= 2; M = N unless the four are not compared with other sets'.
-        k: lowered to one less than the size of a smaller set.
+        fake: float32 [M, F], M >= 2; M = N to compare the four with those of other sets.
+        k: at most one less than the size of the smaller set.
     """
     k = min(k, len(real) - 1, len(fake) - 1)
     apart = _distances(real, fake)  # [N, M]
@@ -188,21 +188,21 @@ def neighbourhoods(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> Neighbour
 
 
 def _balls(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Distance [N] from each of x [N, F] to its k-th nearest other, and how many others [N] are as near."""
+    """Distance of each of x [N, F] to its k-th nearest other, and the number of others as near: [N] each."""
     distances = _distances(x, x).fill_diagonal_(math.inf)
     radius = distances.topk(k, dim=1, largest=False).values[:, -1]
     return radius, (distances <= radius[:, None]).sum(1)
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """[N, M]; not by a matrix product, so that the distance of equal features is 0."""
+    """Distances [N, M], not by a matrix product, so that equal features have distance 0."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _in_features(
     model: SmallCNN, made: Tensor, held_out: Images, train: Images, draws: torch.Generator
 ) -> dict[str, Any]:
-    """Figures that compare features; `made` is one or more sets with the held-out images' labels."""
+    """Figures that compare features; `made` is one or more sets of images with the held-out images' labels."""
     images, labels = held_out
     real, fakes = _features(model, images), _features(model, made).split(len(images))
     hoods = [neighbourhoods(real, fake) for fake in fakes]
@@ -217,7 +217,7 @@ def _in_features(
 
 
 def _pairs(labels: Tensor, train_labels: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Positions of as many held-out as training images of each class, drawn without repeats: those of the scarcer."""
+    """Positions of held-out and of training images, equally many of each class, drawn without repeats."""
     items, chosen = [], []
     for label in labels.unique():
         ours, theirs = draw_items(labels, label, draws), draw_items(train_labels, label, draws)
@@ -232,7 +232,7 @@ def _in_pixels(made: Tensor, held_out: Images, train: Images, draws: torch.Gener
     images, labels = held_out
     distances = _nearest(torch.cat([made, images]), labels.repeat(len(made) // len(images) + 1), train, draws)
     of_made, of_real = distances.split([len(made), len(images)])
-    new = of_real[of_real > COPY]  # real data may hold images twice
+    new = of_real[of_real > COPY]  # real data may hold an image twice
     limit = max(COPY, new.quantile(RARE, interpolation="lower").item()) if len(new) else 0.0
     return {
         "copy_distance": of_made.quantile(0.5).item(),
@@ -267,7 +267,7 @@ def _features(model: SmallCNN, images: Tensor) -> Tensor:
 
 
 def _drawn(images: Images, most: int, draws: torch.Generator) -> Images:
-    """At most `most` of them, in their order."""
+    """A random choice of at most `most` images, in their order."""
     chosen = torch.randperm(len(images[1]), generator=draws)[:most].sort().values
     return images[0][chosen], images[1][chosen]
 

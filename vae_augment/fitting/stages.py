@@ -19,28 +19,28 @@ from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fitting.callbacks import Callback, KeepState, Progress
-from vae_augment.fitting.checkpoint import NOTHING_KEPT, Checkpoint, Part
+from vae_augment.fitting.checkpoint import Checkpoint, Part
 from vae_augment.fitting.fitted_class import FittedClass, status_of
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.fitting.quality import Quality, measure_quality
 from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, train
-from vae_augment.fitting.training_log import NOTHING_LOGGED, LogLosses, TrainingLog
+from vae_augment.fitting.training_log import LogLosses, TrainingLog
 from vae_augment.images.moves import MOVES, colour_channels, default_invariances, one_by_one
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened
 from vae_augment.seeding import generator
 
-WARM_FACTOR = 2  # batch and peak rate of the warm start, over those of fine-tuning
+WARM_FACTOR = 2  # batch and peak rate of the warm start over those of fine-tuning
 SMALL_SIDE = 32  # pixels
-SMALL_BATCH = 16  # images a step in fine-tuning at least, and no more than classes have
-WARM_SHARE = 0.75  # of a class's steps are the shared ones
-TUNED_CLASSES = 12  # more of them are each tuned for fewer steps, so that together they take as long as so many
+SMALL_BATCH = 16  # images a step in fine-tuning, at least
+WARM_SHARE = 0.75  # of a class's steps belong to the warm start
+TUNED_CLASSES = 12  # more classes are tuned for fewer steps each, so that together they take as long as 12
 LEAST_TUNED = 10  # steps
-STEP_COST = 64  # images: what a step takes besides its own images, on a CPU
+STEP_COST = 64  # overhead of a step on a CPU, in images
 BAR_NAME = 24  # characters of a class name beside the progress bar
-TRIAL_SHARE = 0.5  # of the steps, for a trial bank apart from the fit
-JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that the policy is chosen with
+TRIAL_SHARE = 0.5  # of the steps, for a trial bank of its own
+JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that helps to choose the policy
 
 
 class Fitter:
@@ -54,8 +54,8 @@ class Fitter:
         device: torch.device,
         seed: int,
         bar: tqdm[Any],
-        checkpoint: Checkpoint = NOTHING_KEPT,
-        log: TrainingLog = NOTHING_LOGGED,
+        checkpoint: Checkpoint,
+        log: TrainingLog | None,
     ) -> None:
         self.vae, self.config, self.data = vae, config, data
         self.device, self.seed, self.bar = device, seed, bar
@@ -63,14 +63,14 @@ class Fitter:
         self._channels = colour_channels(data.images)
 
     def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
-        """All stages, and the quality of the trial bank that the policy was chosen with.
+        """Run all stages; also returns the quality of the trial bank that the policy was chosen with.
 
-        Images enough to choose on are held out from the warm start alone: its VAE is the trial, at no cost in steps,
-        and fine-tuning sees every image. Where they are few the warm start needs them, and the trial is a fit apart.
+        Enough images to choose on are held out from the warm start alone: its VAE is the trial bank, at no cost in
+        steps, and fine-tuning sees every image. Few images are all needed by the warm start: the trial is another fit.
 
         Args:
             labels: the classes to fit.
-            start: takes the warm start's place. The policy is another bank's then, and none is chosen.
+            start: replaces the warm start. No policy is chosen, since the bank to extend has one.
         """
         steps = self.config.steps or 0
         warm_steps = round(steps * WARM_SHARE) if self.config.sharing == "warm-start" else 0
@@ -94,12 +94,12 @@ class Fitter:
         return replace(content, policy=policy), quality
 
     def _on(self, data: FitData) -> Fitter:
-        """The same for a trial on other images, whose parts are kept under other names."""
+        """A fitter of other images for a trial, whose parts are kept under other names."""
         kept = self.checkpoint.within("trial")
         return Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept, self.log)
 
     def _moves(self, images: float) -> Move | None:
-        """What a VAE of so many images is trained on copies by."""
+        """The random moves a VAE is trained with, by its number of images."""
         wanted = self.config.invariances
         if callable(wanted):
             return one_by_one(wanted)
@@ -110,13 +110,8 @@ class Fitter:
         moves = MOVES[wanted]
         return None if moves is None else moves.draw
 
-    @property
-    def _many_or_small(self) -> bool:
-        """Whether a larger batch is worth its time. Of few photographs it is not, and each costs more than a digit."""
-        return len(self.data.images) >= SMALL_DATASET or max(self.vae.image_shape[1:]) <= SMALL_SIDE
-
     def warm_start(self, steps: int) -> Start:
-        """One VAE trained on all classes, and the covariance within classes of its latents."""
+        """Train one VAE on all classes; with the within-class covariance of its posterior means."""
         kept = self.checkpoint.load("start")
         if kept is None:
             kept = self._train_start(steps)
@@ -130,15 +125,17 @@ class Fitter:
         return Start(params, kept.tensors["pooled"], steps, kept.tensors["curve"])
 
     def _train_start(self, steps: int) -> Part:
-        """The shared weights in half precision, which is all that is kept of them, and why they stopped early."""
+        """The shared weights, rounded to half precision, with their statistics and the reason of an early stop."""
         self.bar.set_description("warm start on all classes")
         moves = self._moves(len(self.data.images) / len(self.data.names))
+        # A larger batch is not worth its time on few photographs, each of which costs more than a digit.
+        larger = len(self.data.images) >= SMALL_DATASET or max(self.vae.image_shape[1:]) <= SMALL_SIDE
         params, notes, curves = train(
             self.vae,
             self.vae.init(generator(self.seed, "init")),
             [Job(self.data.images, generator(self.seed, "warm start"), moves)],
             steps=steps,
-            batch_size=self.config.batch_size * (WARM_FACTOR if self._many_or_small else 1),
+            batch_size=self.config.batch_size * (WARM_FACTOR if larger else 1),
             learning_rate=self.config.learning_rate * WARM_FACTOR,
             device=self.device,
             callbacks=self._callbacks("warm-start", ["warm start"]),
@@ -151,17 +148,17 @@ class Fitter:
         return Part({**halves, "pooled": pooled_covariance(by_class), "curve": curves[0]}, {"note": notes[0]})
 
     def _callbacks(self, name: str, shown: list[str], before: int = 0) -> list[Callback]:
-        """What goes on around the steps of a training: its state kept, the bar moved, its losses logged."""
-        return [
-            KeepState(self.checkpoint, name),
-            Progress(self.bar, len(shown)),
-            LogLosses(self.log, shown, before),
-        ]
+        """Callbacks of a training: keep its state, show its progress, log its losses."""
+        callbacks = [KeepState(self.checkpoint, name), Progress(self.bar, len(shown))]
+        return callbacks if self.log is None else [*callbacks, LogLosses(self.log, shown, before)]
 
     def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
-        """One VAE per class, from the shared weights or from random ones, and what is known of its latents."""
-        kept = {label: self._finished(label, start) for label in labels} if steps else {}
-        done = {label: fitted for label, fitted in kept.items() if fitted is not None}
+        """Train one VAE per class, from the shared weights or from random ones; with its latent statistics."""
+        done = {}
+        for label in labels if steps else ():
+            kept = self.checkpoint.load(f"class-{label}")
+            if kept is not None:
+                done[label] = FittedClass.of(kept, self.vae, start)
         self.bar.update(steps * len(done))
         left = [label for label in labels if label not in done]
         at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
@@ -170,7 +167,7 @@ class Fitter:
         return self._content([done[label] for label in labels], start)
 
     def _content(self, classes: Sequence[FittedClass], start: Start | None) -> BankContent:
-        """A bank of classes, before its policy is chosen."""
+        """A bank of fitted classes with the default policy."""
         stats = concatenate([each.stats for each in classes])
         return BankContent(
             self.vae,
@@ -185,16 +182,16 @@ class Fitter:
         )
 
     def _short_fit(self) -> BankContent:
-        """A trial bank: the warm start alone, or each class apart, for fewer steps."""
+        """Fit a trial bank in fewer steps: the warm start alone, or without sharing each class."""
         self.bar.set_description("trial")
-        self.log = NOTHING_LOGGED
+        self.log = None
         labels, steps = sorted(self.data.names), max(1, round((self.config.steps or 0) * TRIAL_SHARE))
         shared = self.config.sharing == "warm-start"
         self.bar.total = (self.bar.total or 0) + steps * (1 if shared else len(labels))
         return self.fine_tune(labels, self.warm_start(steps) if shared else None, 0 if shared else steps)
 
     def _select(self, trial: BankContent, parts: Split) -> tuple[Policy, Quality]:
-        """A policy chosen with a trial bank, which has not seen what is held out, and the trial's quality."""
+        """Choose a policy with a trial bank, which has not seen the held-out images; with the trial's quality."""
         kept = self.checkpoint.load("policy")
         if kept is not None:
             return Policy.from_dict(kept.values["policy"]), Quality.from_dict(kept.values["quality"])
@@ -214,17 +211,13 @@ class Fitter:
         return min(self.config.batch_size, max(SMALL_BATCH, len(self.data.images) // len(self.data.names)))
 
     def _fine_steps(self, steps: int) -> int:
-        """Steps that each class is tuned for, of those that it would be tuned for among few."""
+        """Steps that each class is tuned for; `steps` if the classes are few."""
         full, own = (STEP_COST + batch for batch in (self.config.batch_size, self._fine_batch))
         share = TUNED_CLASSES * full / (len(self.data.names) * own)
         return min(steps, max(LEAST_TUNED, round(steps * share)))
 
-    def _finished(self, label: int, start: Start | None) -> FittedClass | None:
-        kept = self.checkpoint.load(f"class-{label}")
-        return None if kept is None else FittedClass.of(kept, self.vae, start)
-
     def _fit_group(self, labels: list[int], start: Start | None, steps: int) -> dict[int, FittedClass]:
-        """Classes that are trained together."""
+        """Train some classes together."""
         names = [self.data.names[label] for label in labels]
         ends = names[:1] if len(names) == 1 else [names[0], names[-1]]
         self.bar.set_description(" to ".join(shortened(name, BAR_NAME) for name in ends))
@@ -248,14 +241,11 @@ class Fitter:
             fitted[label] = FittedClass(own_weights, *described, curves[row : row + 1])
             if steps:
                 self.checkpoint.save(f"class-{label}", fitted[label].part())
-                self._log(fitted[label], start)
+            if steps and self.log is not None:
+                bank = VAEBank(self._content([fitted[label]], start))
+                self.log.contact_sheet(bank, self.data.of(label), label, fitted[label].info.steps)
         self.checkpoint.clear(training)
         return fitted
-
-    def _log(self, fitted: FittedClass, start: Start | None) -> None:
-        if self.log:
-            label, bank = fitted.info.label, VAEBank(self._content([fitted], start))
-            self.log.contact_sheet(bank, self.data.of(label), label, fitted.info.steps)
 
     def _job(self, label: int) -> Job:
         images = self.data.of(label)
@@ -264,7 +254,7 @@ class Fitter:
     def _describe(
         self, label: int, weights: Stored, note: str, start: Start | None, steps: int
     ) -> tuple[ClassInfo, LatentStats]:
-        """How a class's fit went, and what is known of its latents."""
+        """Figures of a class's fit, and its latent statistics."""
         images, name = self.data.of(label), self.data.names[label]
         models = Models(self.vae, weights, self.device)
         rows = torch.zeros(len(images), dtype=torch.long, device=self.device)  # of the one class

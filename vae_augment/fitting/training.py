@@ -1,4 +1,4 @@
-"""The training of K VAEs at once: each class has its own weights, images, randomness and, if need be, failure."""
+"""Train K VAEs at once. Each class has its own weights, images and randomness, and fails alone."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from vae_augment.model.vae import VAE, Params
 Move = Callable[[Tensor, torch.Generator], Tensor]
 
 CLASSES_AT_ONCE = {"cpu": 1, "cuda": 64}  # on a CPU a loop over classes beats grouped convolutions
-BFLOAT16_FROM = 3 * 32 * 32  # numbers an image; smaller ones gain little by it
+BFLOAT16_FROM = 3 * 32 * 32  # values of an image; smaller images gain little by bfloat16
 WARM_UP_SHARE = 0.1  # of the steps, until the rate peaks
-MOVED_SHARE = 0.75  # of a batch; the rest stays as it is, so that the VAE also knows the images themselves
+MOVED_SHARE = 0.75  # of a batch; the rest is not moved, so that the VAE also knows the images themselves
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one class is trained on.
+    """The images and randomness of one class's training.
 
     Args:
         images: uint8 [N, C, H, W], N >= 1.
-        generator: the class's own randomness, so that training beside others changes nothing.
-        moves: images are trained on after this, which moves each at random, given float images [B, C, H, W] and the
-            generator; None: as they are.
+        generator: the class's own, so that training beside others changes nothing.
+        moves: a function of float images [B, C, H, W] and the generator that moves each image at random; None: images
+            are not moved.
     """
 
     images: Tensor
@@ -41,13 +41,13 @@ class Job:
 
 
 class Trained(NamedTuple):
-    """What came of a training.
+    """The result of a training.
 
     Args:
         params: weights of K classes, on the CPU.
-        notes: of each class, "" or why it failed.
-        curves: float16 [K, POINTS, 2], how the reconstruction loss in nats per value of an image, and the KL
-            divergence in nats per image, went; means over the batches (see vae_augment.fitting.learning_curve).
+        notes: of each class, "" or the reason why it failed.
+        curves: float16 [K, POINTS, 2], learning curves: the reconstruction loss in nats per value of an image, and the
+            KL divergence in nats per image (see vae_augment.fitting.learning_curve).
     """
 
     params: Params
@@ -66,16 +66,16 @@ def train(
     device: torch.device,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Minimise the negative evidence lower bound of each class by Adam, its rate rising, then falling along a cosine.
+    """Minimise the negative evidence lower bound of each class by Adam, with linear warm-up and cosine decay.
 
-    A class's step is left out where its loss is not finite; after some in a row it has failed, and its note says why.
+    A class skips a step if its loss is not finite. After too many in a row it has failed, and its note says why.
 
     Args:
         vae: the model's shapes.
         params: initial weights of K classes; not changed.
-        jobs: what each class is trained on.
-        steps: optimizer steps; 0 returns the weights as they came.
-        batch_size: images a class and step, drawn with replacement, so that a class of one image trains too.
+        jobs: the images and randomness of each class.
+        steps: optimizer steps; 0 returns the initial weights.
+        batch_size: images of each class in a step, drawn with replacement, so that one image is enough.
         learning_rate: the schedule's peak.
         device: where to train.
         callbacks: called around the steps, in this order.
@@ -96,13 +96,13 @@ def train(
             training.step = step
             # A batch of each class, and the noise of the reparameterisation.
             images = torch.stack([_batch(job, batch_size, device) for job in jobs])  # [K, B, C, H, W]
-            noise = torch.stack([torch.randn(batch_size, vae.latent_dim, generator=j.generator) for j in jobs])
-            # The negative evidence lower bound, per value of an image, so that one rate suits images of any size.
+            draws = [torch.randn(batch_size, vae.latent_dim, generator=job.generator) for job in jobs]
+            noise = torch.stack(draws).to(device)  # [K, B, L]
             with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
-                training.loss = vae.loss(weights, images, noise.to(device))  # nats per image, [K] each
-            nats = training.loss.total / values  # [K]
+                training.loss = vae.loss(weights, images, noise)  # nats per image, [K] each
+            nats = training.loss.total / values  # [K], per value, so that one rate suits images of any size
             training.finite = torch.isfinite(nats)  # [K]
-            # Classes share nothing, so the gradient of the sum is each class's own.
+            # Classes share no weights, so the gradient of their sum is each class's own.
             optimizer.zero_grad(set_to_none=True)
             torch.where(training.finite, nats, torch.zeros_like(nats)).sum().backward()
             for callback in callbacks:
@@ -119,7 +119,7 @@ def _finished(weights: Params) -> Params:
 
 
 def _rate(step: int, steps: int) -> float:
-    """Share of the peak rate at a step: up in a straight line, down along half a cosine."""
+    """Factor of the peak rate at a step: linear warm-up, then half a cosine down."""
     warm_up = max(1, round(steps * WARM_UP_SHARE))
     if step < warm_up:
         return (step + 1) / warm_up

@@ -1,4 +1,4 @@
-"""Devices: which one, how much it takes at once, and how it is set while we compute."""
+"""The choice of a device, its block size, and settings of torch while we compute."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCKS = {"cpu": 64}  # images a pass at most: more would not stay in the processor's cache; of other devices 512
+BLOCKS = {"cpu": 64}  # images a pass: more would not stay in the processor's cache
 
 
 @cache
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether it is a processor with instructions for bfloat16 products, which PyTorch knows of from 2.10 on."""
+    """True for a CPU with instructions for bfloat16 products, which PyTorch from 2.10 on reports."""
     known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def choose_device(name: str) -> torch.device:
-    """A device by name; "auto" is a CUDA device if there is one. Raises ValueError if torch cannot use it here."""
+    """A device by name; "auto" takes a CUDA device if there is one. Raises ValueError if torch cannot use it here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -35,7 +35,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def flush_denormals() -> Iterator[None]:
-    """Denormal numbers as zero: they slow a CPU manyfold and carry nothing here. The setting is put back."""
+    """Treat denormal numbers as zero, since they slow a CPU manyfold; the setting is restored at the end."""
     was_on = bool(torch.tensor(1e-310, dtype=torch.float64) * 1.0 == 0)
     torch.set_flush_denormal(True)
     try:
@@ -45,13 +45,13 @@ def flush_denormals() -> Iterator[None]:
 
 
 def block_of(device: torch.device) -> int:
-    """Images a pass at most."""
+    """Images a pass on a device, at most."""
     return BLOCKS.get(device.type, 512)
 
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """One thread, as in a DataLoader's worker, so that the main process computes the same bits as a worker does."""
+    """Compute on one thread, as a DataLoader's worker does, so that the main process gets the same bits."""
     threads = torch.get_num_threads()
     if threads > 1:
         torch.set_num_threads(1)
@@ -63,6 +63,6 @@ def single_thread() -> Iterator[None]:
 
 
 def half(numbers: Tensor) -> Tensor:
-    """In half precision, what is too large for it as its largest number."""
+    """Numbers in half precision, clamped to its range."""
     largest = torch.finfo(torch.float16).max
     return numbers.clamp(-largest, largest).half()

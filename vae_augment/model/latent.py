@@ -1,10 +1,10 @@
-"""What is known of each class's latent space, and how to draw from it."""
+"""Statistics of each class's latent space, and samplers that draw from it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
@@ -16,6 +16,7 @@ from vae_augment.model.devices import half
 ACTIVE_VARIANCE = 0.01
 # Kernel width of "exemplar" in units of the class's own spread: 0 repeats training codes, 1 is "gaussian".
 EXEMPLAR_BANDWIDTH = 0.5
+SAMPLERS = ("exemplar", "gaussian", "prior")
 VARIANCE_FLOOR = 1e-6  # added to variances before a Cholesky factor is taken
 
 
@@ -36,26 +37,25 @@ class LatentStats:
     counts: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        """By name."""
-        return {"mean": self.mean, "cov": self.cov, "exemplars": self.exemplars, "counts": self.counts}
+        """The four tensors by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def scale_tril(self) -> Tensor:
         """Lower Cholesky factors of `cov`, [K, L, L]."""
         factors: Tensor
         factors, failed = torch.linalg.cholesky_ex(self._floored())
-        if bool(failed.any()):  # codes that training has thrown far apart
-            factors = torch.where(
-                failed[:, None, None] > 0, torch.linalg.cholesky(self._floored(rounding=True)), factors
-            )
+        if bool(failed.any()):  # variances so large that rounding outweighs the usual floor
+            safe = torch.linalg.cholesky(self._floored(rounding=True))
+            factors = torch.where(failed[:, None, None] > 0, safe, factors)
         return factors
 
     def usable(self) -> bool:
-        """Whether every covariance is one: positive definite but for rounding."""
+        """True if every covariance is positive definite, but for rounding."""
         return not bool(torch.linalg.cholesky_ex(self._floored(rounding=True)).info.any())
 
     def _floored(self, *, rounding: bool = False) -> Tensor:
-        """Covariances with a floor under their variances; `rounding` raises it to what that takes from large ones."""
+        """Covariances with VARIANCE_FLOOR added to their variances, and with `rounding` at least the rounding error."""
         latent_dim, floor = self.cov.shape[-1], torch.tensor(VARIANCE_FLOOR)
         if rounding:
             largest = self.cov.diagonal(dim1=-2, dim2=-1).amax(1)  # [K]
@@ -67,10 +67,10 @@ class LatentStats:
         return torch.einsum("bij,bj->bi", self.scale_tril[rows], noise)
 
     def pick(self, rows: list[int]) -> LatentStats:
-        return LatentStats(self.mean[rows], self.cov[rows], self.exemplars[rows], self.counts[rows])
+        return LatentStats(*(tensor[rows] for tensor in self.tensors().values()))
 
     def to(self, device: torch.device) -> LatentStats:
-        return LatentStats(*(t.to(device) for t in (self.mean, self.cov, self.exemplars, self.counts)))
+        return LatentStats(*(tensor.to(device) for tensor in self.tensors().values()))
 
 
 def concatenate(stats: Sequence[LatentStats]) -> LatentStats:
@@ -111,10 +111,8 @@ def describe(means: Tensor, pooled: Tensor | None, exemplars: int, generator: to
 
 def covariance(means: Tensor) -> Tensor:
     """Unbiased covariance [L, L] of [N, L]; zeros for a single row."""
-    if len(means) < 2:
-        return torch.zeros(means.shape[1], means.shape[1])
-    centred = means - means.mean(0)
-    return centred.T @ centred / (len(means) - 1)
+    latent_dim = means.shape[1]
+    return torch.cov(means.T).view(latent_dim, latent_dim) if len(means) > 1 else torch.zeros(latent_dim, latent_dim)
 
 
 def pooled_covariance(means_by_class: list[Tensor]) -> Tensor:
@@ -134,7 +132,7 @@ def shrinkage_intensity(means: Tensor, target: Tensor | None) -> float:
     count, latent_dim = means.shape
     if count < 3:
         return 1.0
-    # With no more images than dimensions the sample covariance is singular, and its own noise is not to be read off it.
+    # With no more images than dimensions the sample covariance is singular and tells too little of its own noise.
     least = latent_dim / (latent_dim + count) if count <= latent_dim else 0.0
     centred = means - means.mean(0)
     own, square = covariance(means), centred.square()
@@ -152,38 +150,8 @@ def active_dims(means: Tensor) -> int:
     return int((covariance(means).diagonal() > ACTIVE_VARIANCE).sum())
 
 
-# A sampler maps (statistics, row of each item [B], standard normal noise [B, L], uniform pick [B] in [0, 1),
-# temperature) to latents [B, L]. Noise comes in from outside, so an item's draw does not depend on its batch.
-Sampler = Callable[[LatentStats, Tensor, Tensor, Tensor, float], Tensor]
-
-
-def _prior(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, temperature: float) -> Tensor:
-    """The textbook draw from N(0, I)."""
-    return temperature * noise
-
-
-def _gaussian(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, temperature: float) -> Tensor:
-    """One Gaussian per class."""
-    return stats.mean[rows] + temperature * stats.spread(rows, noise)
-
-
-def _exemplar(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, temperature: float) -> Tensor:
-    """A kernel density around stored codes, pulled toward the mean so that mean and covariance are the class's.
-
-    The smoothed bootstrap with shrinkage of West (1993), "Approximating Posterior Distributions by Mixtures".
-    """
-    bandwidth = min(1.0, EXEMPLAR_BANDWIDTH * temperature)
-    chosen = (pick * stats.counts[rows]).long()
-    mean = stats.mean[rows]
-    pulled = mean + math.sqrt(1 - bandwidth**2) * (stats.exemplars[rows, chosen].float() - mean)
-    return pulled + bandwidth * stats.spread(rows, noise)
-
-
-SAMPLERS: dict[str, Sampler] = {"exemplar": _exemplar, "gaussian": _gaussian, "prior": _prior}
-
-
 def check_method(counts: Tensor, method: str) -> None:
-    """Raise ValueError if there is no such sampler, or a class lacks the exemplars [counts] that it draws from."""
+    """Raise ValueError for an unknown sampler, or one that needs exemplars where `counts` [K] is 0."""
     if method not in SAMPLERS:
         raise ValueError(f"method must be one of {', '.join(map(repr, SAMPLERS))}, got {method!r}.")
     if method == "exemplar" and not bool(counts.all()):
@@ -191,8 +159,28 @@ def check_method(counts: Tensor, method: str) -> None:
 
 
 def draw(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, *, method: str, temperature: float) -> Tensor:
-    """New latents [B, L] of the classes in `rows` [B] by one of `SAMPLERS`."""
+    """New latents [B, L]. Randomness comes in from outside, so that an item's draw does not depend on its batch.
+
+    "prior" draws from N(0, I), "gaussian" from one Gaussian per class. "exemplar" draws from a kernel density around
+    stored codes, pulled toward the mean so that mean and covariance stay the class's: the smoothed bootstrap with
+    shrinkage of West (1993), "Approximating Posterior Distributions by Mixtures".
+
+    Args:
+        stats: of K classes.
+        rows: int64 [B], the class position of each item.
+        noise: standard normal [B, L].
+        pick: uniform [B] in [0, 1), chooses the exemplar.
+        method: one of `SAMPLERS`.
+        temperature: scales the noise; for "exemplar" the width of the kernel, up to that of "gaussian".
+    """
     check_method(stats.counts[rows], method)
     if not temperature >= 0 or not math.isfinite(temperature):
         raise ValueError(f"temperature must be a finite number of at least 0, got {temperature}.")
-    return SAMPLERS[method](stats, rows, noise, pick, temperature)
+    if method == "prior":
+        return temperature * noise
+    mean, spread = stats.mean[rows], stats.spread(rows, noise)  # [B, L] each
+    if method == "gaussian":
+        return mean + temperature * spread
+    bandwidth = min(1.0, EXEMPLAR_BANDWIDTH * temperature)
+    exemplars = stats.exemplars[rows, (pick * stats.counts[rows]).long()].float()  # [B, L]
+    return mean + math.sqrt(1 - bandwidth**2) * (exemplars - mean) + bandwidth * spread

@@ -1,6 +1,6 @@
-"""Layers of K classes at once: each class has its own weights, in tensors whose first axis is the class.
+"""Layers of K classes at once: the first axis of a weight is the class.
 
-Weights are found by the layer's name, as `VAE.shapes` lists them.
+`params` holds the weights by name, as `VAE.shapes` lists them; `name` is the layer's.
 
 Shapes: K classes, B batch, I inputs, O outputs.
 """
@@ -31,20 +31,20 @@ def group_norm(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 def pointwise(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     """x [K, B, I, places] by weight [K, O, I, 1, 1] to [K, B, O, places]."""
     weight, bias = params[f"{name}.weight"].flatten(2), params[f"{name}.bias"]
-    if torch.is_autocast_enabled(x.device.type):  # which does not reach into a gradient of our own
+    if torch.is_autocast_enabled(x.device.type):  # autocast does not reach into a torch.autograd.Function
         x, weight, bias = (t.to(torch.get_autocast_dtype(x.device.type)) for t in (x, weight, bias))
     product: Tensor = _Pointwise.apply(x, weight, bias)
     return product
 
 
 def group_norm_blocks(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """x [K, B, 4*channels, places], four values of a channel side by side, normalised as 2x2 blocks of it."""
+    """Normalise x [K, B, 4*channels, places]; the four values of a channel are its 2x2 block and share a weight."""
     weight, bias = (params[f"{name}.{what}"].repeat_interleave(4, dim=1) for what in ("weight", "bias"))
     if len(x) == 1:
         return F.group_norm(x[0], NORM_GROUPS, weight[0], bias[0])[None]
     batch, places = x.shape[1], x.shape[3]
     weight, bias = (t[:, None].expand(-1, batch, -1).flatten() for t in (weight, bias))
-    # all images as one of many channels, so that each has its own class's weights
+    # All images as one image of many channels, so that each is scaled by its own class's weights.
     normed = F.group_norm(x.reshape(1, -1, places), len(x) * batch * NORM_GROUPS, weight, bias)
     return normed.view_as(x)
 
@@ -57,7 +57,7 @@ def linear(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 class _Pointwise(torch.autograd.Function):
     """x [K, B, I, places] by weight [K, O, I] and bias [K, O] to [K, B, O, places].
 
-    The weight's gradient is one product over all images and places; autograd would make one of each image.
+    The weight's gradient is one product over all images and places, where autograd would make one an image.
     """
 
     @staticmethod
@@ -68,10 +68,8 @@ class _Pointwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        side_by_side = (t.transpose(1, 2).flatten(2) for t in (gradient, x))  # [K, O or I, B*places]
-        outputs, inputs = side_by_side
-        of_weight = outputs @ inputs.transpose(1, 2)
-        return _by_image(gradient, weight.transpose(1, 2)), of_weight, outputs.sum(2)
+        outputs, inputs = (t.transpose(1, 2).flatten(2) for t in (gradient, x))  # [K, O or I, B*places]
+        return _by_image(gradient, weight.transpose(1, 2)), outputs @ inputs.transpose(1, 2), outputs.sum(2)
 
 
 def _by_image(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -23,7 +23,7 @@ from vae_augment.model.layers import conv, group_norm, group_norm_blocks, linear
 Params = dict[str, Tensor]
 
 COARSEST = 4  # convolutions halve the grid until its longer side is at most this
-OVERLAP = 1  # pixels by which a decoded patch reaches into its neighbours, so that no edge shows
+OVERLAP = 1  # pixels by which decoded patches overlap, so that no edge shows
 LOGVAR_RANGE = (-10.0, 4.0)
 # exp(-3) = 0.05 in pixels of 0..1: below it ten images are memorised rather than modelled.
 LOG_SIGMA_RANGE = (-3.0, 0.0)
@@ -31,11 +31,11 @@ INITIAL_LOG_SIGMA = -1.5
 
 
 class Loss(NamedTuple):
-    """Means over the batch, in nats per image, and what tells of a loss that is not finite; each float32 [K]."""
+    """The parts of a loss, each float32 [K]: means over the batch, in nats per image."""
 
     reconstruction: Tensor  # -log p(x|z)
     kl: Tensor  # KL(q(z|x) || N(0, I))
-    logvar: Tensor  # the largest |log-variance| of the posterior
+    logvar: Tensor  # the largest |log-variance| of the posterior, to explain a loss that is not finite
 
     @property
     def total(self) -> Tensor:
@@ -47,12 +47,12 @@ class VAE:
     """The shapes of one class's VAE, and its functions of (weights, inputs).
 
     A patch convolution, `stages` strided 3x3 convolutions with GroupNorm, and a linear layer give the posterior
-    (Kingma and Welling 2014). The decoder mirrors them by 1x1 sub-pixel convolutions (Shi et al. 2016): a linear layer
-    has mixed all places already; its patches overlap. Its noise is one learned sigma (Rybkin et al. 2021, "Simple and
-    Effective VAE Training with Calibrated Decoders").
+    (Kingma and Welling 2014). The decoder mirrors them by 1x1 sub-pixel convolutions (Shi et al. 2016), because its
+    linear layer has mixed all places already, and ends in overlapping patches. Its noise is one learned sigma (Rybkin
+    et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders").
 
     Args:
-        image_shape: (C, H, W), sides of 8 to 128 pixels. Other sides than the grid's are padded and cropped again.
+        image_shape: (C, H, W), sides of 8 to 128 pixels; padded to a multiple of the stride, and cropped again.
         latent_dim: L.
         width: channels after the patch convolution, a multiple of 8.
     """
@@ -151,17 +151,17 @@ class VAE:
         return self.render(params, linear(params, "decoder.in", z))
 
     def render(self, params: Params, features: Tensor) -> Tensor:
-        """`decode` from what the decoder's first layer gives, [K, B, F]."""
+        """`decode` from the output of the decoder's first layer, [K, B, F]."""
         classes, batch = features.shape[:2]
-        h = F.silu(features)  # channels, then places
+        h = F.silu(features)  # a channel's places side by side
         for i in reversed(range(self.stages)):
             h = h.reshape(classes, batch, self.channels[i + 1], -1)
             h = pointwise(params, f"decoder.{i}", h)  # [K, B, 4*channels, places]
             h = F.silu(group_norm_blocks(params, f"decoder.{i}.norm", h))
-        # A channel's four values of a place are its 2x2 block on the finer grid, and are never put side by side there:
-        # `_places` knows where each is.
+        # A channel's four values of a place are its 2x2 block on the finer grid. They are never rearranged into it:
+        # `pixels_of_patches` maps each value to its pixel.
         h, weight = h.reshape(classes, batch, self.width, -1), params["decoder.patch.weight"].transpose(1, 2)
-        # Values are added up with images side by side. Of one class it is quicker to lay these so before they are many.
+        # Patches are added up with images side by side. With one class it is quicker to transpose before the product.
         if classes == 1:
             values = (weight[0] @ h[0].permute(1, 2, 0).flatten(1)).view(-1, batch)  # [V, B]
         else:
@@ -171,10 +171,10 @@ class VAE:
         return images.view(classes, batch, *self.image_shape)
 
     def pixels_of_patches(self) -> Tensor:
-        """The pixel of the flat image [C*H*W] that each of a decoder's values adds to; -1: none, it is cropped.
+        """The pixel of the flat image [C*H*W] that each value of the decoder's patches adds to; -1: it is cropped.
 
-        Values are in the order of their channel, row and column in a patch, and place of the patch, where places are
-        counted by block of each stage, the last first, and then by the coarsest grid.
+        Values are ordered by channel, row and column in a patch, and place of the patch. Places are ordered by their
+        position in the 2x2 block of each stage, the last stage first, and then on the coarsest grid.
         """
         height, width = self.grid
         rows, columns = torch.arange(height)[:, None].expand(height, width), torch.arange(width).expand(height, width)
@@ -211,7 +211,7 @@ class VAE:
 
 @cache
 def _bags(vae: VAE, device: torch.device) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """For `embedding_bag`, the values that each pixel is the sum of, and the pixel, if any, of each value."""
+    """Arguments of `embedding_bag`: the values that each pixel sums, and backwards the pixel, if any, of each value."""
     pixels = vae.pixels_of_patches()
     order = pixels.argsort(stable=True)[int((pixels < 0).sum()) :]
     counts = torch.bincount(pixels[order], minlength=math.prod(vae.image_shape))
@@ -221,9 +221,9 @@ def _bags(vae: VAE, device: torch.device) -> tuple[tuple[Tensor, Tensor], tuple[
 
 
 class _Overlapped(torch.autograd.Function):
-    """Images [N, C, H*W] in [0, 1] of the values [V, N] of their patches, which overlap, and of a bias [N, C].
+    """Images [N, C, H*W] in [0, 1] from the values [V, N] of their overlapping patches and a bias [N, C].
 
-    What `torch.nn.functional.fold` and a sigmoid do, in less time: images lie side by side while patches are added up.
+    The same as `torch.nn.functional.fold` and a sigmoid, but quicker: images lie side by side while patches are added.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The bank of a dataset: the one given, from a file, from the per-user cache, or fitted now."""
+"""Find the bank for a dataset: given, in a file, in the per-user cache, or fitted now."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Source) -> VAEBank:
-    """The bank on the CPU: given, loaded, or fitted into the cache."""
+    """The bank on the CPU: as given, loaded, or from the cache, into which it is fitted if need be."""
     if bank is None:
         bank = _cached_bank(base_ds, source)
     elif not isinstance(bank, VAEBank):
@@ -39,8 +39,8 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
         return VAEBank.load(path)
     with _alone(path):
         try:
-            return VAEBank.load(path)  # of a process that was quicker
-        except OSError as error:  # none, or one that may not be read: keeping the new one fails then, and is warned of
+            return VAEBank.load(path)  # if another process fitted it meanwhile
+        except OSError as error:  # there is none, or it is not readable: then saving the new one fails, with a warning
             logger.info("no bank in the cache: %s", error)
         except ValueError as error:
             warn(f"fitting again: {error}", CacheWarning)
@@ -49,7 +49,7 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Wait for another process that fits the same. It saves work; where locks do not work, both fit it."""
+    """Wait for another process that fits the same bank. Where the file system has no locks, both fit it."""
     lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def _fitted(base_ds: Dataset[Any], images: int, config: FitConfig, path: Path) -
     unfinished = path.with_suffix(".unfinished")
     bank = fit(base_ds, config=config, checkpoint=unfinished)
     try:
-        if not any(info.status == "failed" for info in bank.class_infos):  # else the next run tries again
+        if not any(info.status == "failed" for info in bank.class_infos):  # else the next run fits it again
             path.parent.mkdir(parents=True, exist_ok=True)
             bank.save(path)
         discard(unfinished)

@@ -1,4 +1,4 @@
-"""sampling_strategy: how many images each class should have, in imbalanced-learn's terms."""
+"""sampling_strategy: the number of images that each class should have, in imbalanced-learn's terms."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NAMES = ("minority", "not minority", "not majority", "all", "auto")
 def wanted_totals(
     strategy: Strategy, labels: Tensor, names: Mapping[int, str] | None = None, *, by_name: bool = False
 ) -> dict[int, int]:
-    """Images each class should have in all, for the classes that should get more.
+    """The total of images that each class should have, by label, for the classes that should get more.
 
     Args:
         strategy: "not majority" or "auto" (all but the largest class), "minority", "not minority", "all", each up to
             the largest class's count; a dict of label or class name to total; or a function of the labels, a NumPy
             array [N], that returns one.
         labels: int64 [N].
-        names: of each label.
-        by_name: whether labels are names, so that a function is given these.
+        names: class name of each label.
+        by_name: the dataset's labels are names, and a function is given these.
 
     Raises:
         ValueError: an unknown name or label, or a total below what the class has.
@@ -51,20 +51,20 @@ def wanted_totals(
 
 
 def _checked(key: Any, label: Any, total: Any, have: dict[int, int], names: Mapping[int, str]) -> tuple[int, int]:
-    """A class's label and total, from what the strategy calls it and the label of that."""
+    """The label and total of the class that the strategy calls `key`."""
     if label not in have:
         known = list(names.values()) if isinstance(key, str) and names else sorted(have)
         raise ValueError(f"sampling_strategy names class {key!r}, which has no images; there are {known}.")
     if not isinstance(total, Integral) or total < have[label]:  # NumPy's integers too
+        images = f"{have[label]} image{'s' * (have[label] != 1)}"
         raise ValueError(
-            f"sampling_strategy must give class {key!r} a total of at least the {have[label]} images it has, "
-            f"got {total!r}."
+            f"sampling_strategy must give class {key!r} a total of at least the {images} it has, got {total!r}."
         )
     return int(label), int(total)
 
 
 def added_items(totals: Mapping[int, int], labels: Tensor) -> Tensor:
-    """The real item [A] that each added item stands for: those of its class in turn."""
+    """The real item behind each added item, int64 [A]: those of its class in turn."""
     added = []
     for label, total in sorted(totals.items()):
         items = (labels == label).nonzero()[:, 0]
