@@ -7,7 +7,8 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank.file import serialize
 from vae_augment.images.tensors import to_uint8
 from vae_augment.model.devices import BLOCKS
-from vae_augment.model.latent import SAMPLERS, LatentStats
+from vae_augment.model.latent import LatentStats
+from vae_augment.model.samplers import SAMPLERS
 from vae_augment.model.vae import VAE
 
 B = 5
@@ -182,7 +183,7 @@ def test_wrong_labels_are_named(bank, method, labels, message):
 
 @pytest.mark.parametrize("method", OF_IMAGES)
 def test_there_must_be_one_label_an_image(bank, method):
-    with pytest.raises(ValueError, match="labels must have one entry an image, got 3 for 5"):
+    with pytest.raises(ValueError, match="labels must have one entry per image, got 3 for 5"):
         METHODS[method](bank, images_of(), LABELS[:3], gen())
 
 

@@ -6,16 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_augment.model.latent import (
-    SAMPLERS,
     LatentStats,
     active_dims,
     concatenate,
     covariance,
     describe,
-    draw,
     pooled_covariance,
     shrinkage_intensity,
 )
+from vae_augment.model.samplers import SAMPLERS, draw
 
 L = 3
 

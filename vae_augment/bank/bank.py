@@ -22,7 +22,8 @@ from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.files.writing import atomic_write
 from vae_augment.images.tensors import to_float, to_uint8
-from vae_augment.model.latent import concatenate, draw
+from vae_augment.model.latent import concatenate
+from vae_augment.model.samplers import draw
 from vae_augment.model.vae import VAE
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ class VAEBank:
         if labels.ndim != 1 or labels.is_floating_point():
             raise ValueError(f"labels must be int64 [B], got {labels.dtype} {list(labels.shape)}.")
         if expected is not None and len(labels) != expected:
-            raise ValueError(f"labels must have one entry an image, got {len(labels)} for {expected}.")
+            raise ValueError(f"labels must have one entry per image, got {len(labels)} for {expected}.")
         unknown = sorted(set(labels.tolist()) - set(self.row_of))
         if unknown:
             raise ValueError(f"labels must be among the bank's {sorted(self.row_of)}, got {unknown[0]}.")

@@ -19,7 +19,8 @@ from vae_augment.bank.metadata import Declared, Metadata
 from vae_augment.bank.packed_weights import LARGEST, Stored
 from vae_augment.bank.tensor_file import Kind, require_finite, serialized
 from vae_augment.files.class_names import check_names
-from vae_augment.model.latent import LatentStats, check_method
+from vae_augment.model.latent import LatentStats
+from vae_augment.model.samplers import check_method
 
 BANK = Kind("vae-augment-bank", 3, "bank", ".safetensors", "vae-augment fit", "fit the bank again")
 # With weights and codes up to these no image overflows. A class with larger ones is tried out when it is read.

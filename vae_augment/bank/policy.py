@@ -9,7 +9,7 @@ from typing import Any
 
 from vae_augment.files.untrusted_json import check_types, from_dict
 from vae_augment.images.moves import MOVES, Moves, default_moves
-from vae_augment.model.latent import SAMPLERS
+from vae_augment.model.samplers import SAMPLERS
 
 MAX_SCALE = 1000  # standard deviations
 
@@ -43,7 +43,7 @@ class Policy:
             raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {shares}")
         if not 0 <= self.scale <= MAX_SCALE:
             raise ValueError(f"scale must be a finite number of at least 0, and at most {MAX_SCALE}, got {self.scale}")
-        for name, known in (("method", SAMPLERS), ("moves", MOVES)):
+        for name, known in (("method", tuple(SAMPLERS)), ("moves", tuple(MOVES))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {getattr(self, name)!r}")
 

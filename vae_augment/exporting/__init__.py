@@ -21,7 +21,7 @@ from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly
 from vae_augment.images.png import check_png, encode_pngs
 from vae_augment.model.devices import single_thread
-from vae_augment.model.latent import check_method
+from vae_augment.model.samplers import check_method
 from vae_augment.processes import end_with
 from vae_augment.seeding import check_seed, generator
 

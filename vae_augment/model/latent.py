@@ -1,8 +1,7 @@
-"""Statistics of each class's latent space, and samplers that draw from it."""
+"""Statistics of each class's latent space."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -14,9 +13,6 @@ from vae_augment.model.devices import half
 
 # A dimension is active if the posterior means vary by more than this over the images (Burda et al. 2016).
 ACTIVE_VARIANCE = 0.01
-# Kernel width of "exemplar" in units of the class's own spread: 0 repeats training codes, 1 is "gaussian".
-EXEMPLAR_BANDWIDTH = 0.5
-SAMPLERS = ("exemplar", "gaussian", "prior")
 VARIANCE_FLOOR = 1e-6  # added to variances before a Cholesky factor is taken
 
 
@@ -148,39 +144,3 @@ def shrinkage_intensity(means: Tensor, target: Tensor | None) -> float:
 def active_dims(means: Tensor) -> int:
     """Latent dimensions in use: those whose posterior means [N, L] vary over the images (Burda et al. 2016)."""
     return int((covariance(means).diagonal() > ACTIVE_VARIANCE).sum())
-
-
-def check_method(counts: Tensor, method: str) -> None:
-    """Raise ValueError for an unknown sampler, or one that needs exemplars where `counts` [K] is 0."""
-    if method not in SAMPLERS:
-        raise ValueError(f"method must be one of {', '.join(map(repr, SAMPLERS))}, got {method!r}.")
-    if method == "exemplar" and not bool(counts.all()):
-        raise ValueError("method='exemplar' needs a bank fitted with exemplars > 0; use method='gaussian'.")
-
-
-def draw(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, *, method: str, temperature: float) -> Tensor:
-    """New latents [B, L]. Randomness comes in from outside, so that an item's draw does not depend on its batch.
-
-    "prior" draws from N(0, I), "gaussian" from one Gaussian per class. "exemplar" draws from a kernel density around
-    stored codes, pulled toward the mean so that mean and covariance stay the class's: the smoothed bootstrap with
-    shrinkage of West (1993), "Approximating Posterior Distributions by Mixtures".
-
-    Args:
-        stats: of K classes.
-        rows: int64 [B], the class position of each item.
-        noise: standard normal [B, L].
-        pick: uniform [B] in [0, 1), chooses the exemplar.
-        method: one of `SAMPLERS`.
-        temperature: scales the noise; for "exemplar" the width of the kernel, up to that of "gaussian".
-    """
-    check_method(stats.counts[rows], method)
-    if not temperature >= 0 or not math.isfinite(temperature):
-        raise ValueError(f"temperature must be a finite number of at least 0, got {temperature}.")
-    if method == "prior":
-        return temperature * noise
-    mean, spread = stats.mean[rows], stats.spread(rows, noise)  # [B, L] each
-    if method == "gaussian":
-        return mean + temperature * spread
-    bandwidth = min(1.0, EXEMPLAR_BANDWIDTH * temperature)
-    exemplars = stats.exemplars[rows, (pick * stats.counts[rows]).long()].float()  # [B, L]
-    return mean + math.sqrt(1 - bandwidth**2) * (exemplars - mean) + bandwidth * spread
