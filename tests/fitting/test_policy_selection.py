@@ -138,7 +138,7 @@ def chosen(monkeypatch, bank, right, *, default=DEFAULT, held_out=HELD):
 def test_the_default_stands_unless_it_is_contradicted(monkeypatch, fitted, changes):
     policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, **changes})
     assert policy == replace(DEFAULT, origin=policy.origin)
-    assert policy.origin.startswith("default, not contradicted by this data: default ")
+    assert policy.origin.startswith("default; this data does not speak against it: default ")
     points = round(100 * (changes.get("default", 0.6) - 0.6))
     assert f"default {points:+.1f} (" in policy.origin
     assert policy.origin.endswith(f"points over classical augmentation on {HELD} held-out images")

@@ -113,7 +113,7 @@ def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Ten
     if figures["default"][2] < 0:
         harm = f"do not augment, the default lowers accuracy on this data: {evidence}"
         return replace(candidates["off"], origin=harm)
-    return replace(default, origin=f"{default.origin}, not contradicted by this data: {evidence}")
+    return replace(default, origin=f"{default.origin}; this data does not speak against it: {evidence}")
 
 
 def _interval(differences: Tensor, weights: Tensor) -> tuple[float, float, float]:
