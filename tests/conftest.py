@@ -162,7 +162,15 @@ def lowered(monkeypatch):
 
 
 @pytest.fixture
-def here(offline, tmp_path, monkeypatch):
+def quick_presets(monkeypatch):
+    """Fits of a fraction of a second, whichever preset they have."""
+    tiny = {"steps": 30, "latent_dim": 4, "width": 8, "image_size": 32}
+    for preset in ("fast", "default"):
+        monkeypatch.setitem(config.PRESETS, preset, tiny)
+
+
+@pytest.fixture
+def here(offline, quick_presets, tmp_path):
     """A working folder with class folders, a file and an empty folder in it, no data, no network and a quick preset."""
     for i, label in enumerate(Shapes(per_class=3).targets):
         folder = tmp_path / "bars" / Shapes.classes[label]
@@ -170,9 +178,6 @@ def here(offline, tmp_path, monkeypatch):
         Image.fromarray(Shapes(per_class=3).data[i]).save(folder / f"{i}.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("hello")
-    tiny = {"steps": 30, "latent_dim": 4, "width": 8, "image_size": 32}
-    monkeypatch.setitem(config.PRESETS, "fast", tiny)
-    monkeypatch.setitem(config.PRESETS, "default", tiny)
     return tmp_path
 
 

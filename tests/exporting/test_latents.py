@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 from tests.latents import PATHS, made
 from vae_augment.bank.tensor_file import METADATA_KEY
+from vae_augment.exporting import latents_parquet
 from vae_augment.exporting.latents import Latents, check_ending
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30)
@@ -144,8 +145,8 @@ def test_the_table_of_bytes_is_as_specified(tmp_path):
     assert np.array_equal(offset[rows] + step[rows] * codes, Latents.load(tmp_path / "l.parquet").mean.numpy())
 
 
-def test_a_table_of_many_rows_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("vae_augment.exporting.latents_parquet.AT_ONCE", 7)
+def test_a_table_of_many_rows_comes_back(tmp_path, lowered):
+    lowered(latents_parquet, "AT_ONCE", 7)
     for dtype in ("float32", "int8"):
         read = []
         for name in PATHS:

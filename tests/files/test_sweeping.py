@@ -138,8 +138,7 @@ def test_discarding_a_checkpoint_takes_every_partial_with_it(tmp_path, gone):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fit_into_the_cache_sweeps_it(bank, tmp_path, monkeypatch, gone):
-    monkeypatch.setattr("vae_augment.wrapper.bank_cache.fit", lambda *arguments, **options: bank)
+def test_a_fit_into_the_cache_sweeps_it(quick_presets, tmp_path, gone):
     banks = tmp_path / "cache" / "banks"
     left, others = plant(banks, "a.safetensors", gone), plant(banks, "b.safetensors", os.getpid())
     VAEAugmentedDataset(Shapes())

@@ -11,6 +11,7 @@ from vae_augment.bank.file import serialize
 from vae_augment.bank.policy import Policy
 from vae_augment.fitting import stages
 from vae_augment.fitting.quality import Quality
+from vae_augment.images import moves as images_moves
 from vae_augment.images.moves import FEW_IMAGES, MOVES, default_invariances
 
 TINY = replace(CONFIG, steps=4, latent_dim=2, batch_size=4)
@@ -54,8 +55,9 @@ def test_moves_are_those_named(moves, name, sharing):
 
 
 @pytest.mark.parametrize("few", [5, FEW_IMAGES])
-def test_by_default_they_are_for_each_class_by_its_size(moves, monkeypatch, few):
-    monkeypatch.setattr("vae_augment.images.moves.FEW_IMAGES", few)
+def test_by_default_they_are_for_each_class_by_its_size(moves, lowered, few):
+    if few < FEW_IMAGES:
+        lowered(images_moves, "FEW_IMAGES", few)
     quick(torch.utils.data.Subset(Shapes(10), [*range(10), *range(10, 13), *range(20, 30)]))
     default = MOVES[default_invariances(0, 1)].draw
     assert [images for images, _ in moves] == [23, 10, 3, 10]
