@@ -1,4 +1,4 @@
-"""What is wrong with a machine that is told of. What is told of this one is tested in test_system.py."""
+"""Faults of a described machine; test_system.py tests how this one is described."""
 
 import pytest
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from vae_augment.files.untrusted_json import MAX_TEXT, brief, values_in
 
 MAX_CLASSES = 100_000
-# Of all names together. Beside its name a class has at most 512 bytes and 15 values in the metadata. With these limits
-# a bank of the most classes stays within those of `untrusted_json`.
+# Bounds of all names together. Beside its name a class has at most 512 bytes and 15 values in the metadata. With these
+# limits a bank of the most classes stays within those of `untrusted_json`.
 MAX_NAME_BYTES, MAX_NAME_VALUES = 14 * 2**20, 500_000
 
 
