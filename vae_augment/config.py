@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 MIN_SIDE, MAX_SIDE = 8, 128  # pixels of the images that a bank models
@@ -91,13 +92,15 @@ class FitConfig:
             value = getattr(self, name)
             if value is None and name in PRESETS["default"]:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            if not isinstance(value, Integral) or isinstance(value, bool) or not low <= int(value) <= high:
                 raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}.")
+            object.__setattr__(self, name, int(value))  # NumPy's integers would not be written as JSON
         if self.width is not None and self.width % NORM_GROUPS:
             raise ValueError(f"width must be a multiple of {NORM_GROUPS}, got {self.width}.")
-        is_number = isinstance(self.learning_rate, (int, float)) and not isinstance(self.learning_rate, bool)
-        if not is_number or not 0 < self.learning_rate <= 1:
+        is_number = isinstance(self.learning_rate, Real) and not isinstance(self.learning_rate, bool)
+        if not is_number or not 0 < float(self.learning_rate) <= 1:
             raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}.")
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
 
     def resolve(self, images: int) -> FitConfig:
         """Copy with the preset's values for a dataset of `images` images in place of `None`.

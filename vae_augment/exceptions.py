@@ -1,9 +1,12 @@
-"""Categories of this package's warnings, for `warnings.filterwarnings`, and `warn`, which gives them."""
+"""Categories of this package's warnings, for `warnings.filterwarnings`, and what gives them; checks of arguments."""
 
 from __future__ import annotations
 
+import reprlib
 import sys
 import warnings
+from numbers import Integral, Real
+from typing import Any
 
 
 class VAEAugmentWarning(UserWarning):
@@ -39,3 +42,36 @@ def warn(message: str, category: type[VAEAugmentWarning]) -> None:
             break
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def check_number(
+    name: str, value: Any, wanted: str, low: float = -sys.float_info.max, high: float = sys.float_info.max
+) -> float:
+    """A number from low to high as a float. NumPy's numbers are numbers; booleans and text are not.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not in the range, or NaN.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {wanted}, got {reprlib.repr(value)}.")
+    number = float(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be {wanted}, got {value}.")
+    return number
+
+
+def check_whole(name: str, value: Any, low: int = 0) -> int:
+    """A whole number of at least `low` as an int. Raises TypeError or ValueError as `check_number`."""
+    wanted = f"a whole number of at least {low}"
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {wanted}, got {reprlib.repr(value)}.")
+    if value < low:
+        raise ValueError(f"{name} must be {wanted}, got {value}.")
+    return int(value)
+
+
+def check_type(name: str, value: Any, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Raise TypeError unless a value is of one of these types; `wanted` says in words what it must be."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} must be {wanted}, got {reprlib.repr(value)}.")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,3 +34,15 @@ def draw_items(labels: Tensor, label: Tensor | int, draws: torch.Generator, most
     """Positions of a label's items among labels [N], in random order; at most `most` of them."""
     where = (labels == label).nonzero()[:, 0]
     return where[torch.randperm(len(where), generator=draws)[:most]]
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Leave the global generators of Python, NumPy and torch (of the CPU) as they are, whatever is drawn inside."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)

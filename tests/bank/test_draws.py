@@ -98,5 +98,7 @@ def test_nothing_is_drawn_where_all_items_stay_real():
 
 def test_items_of_a_class_that_failed_stay_real(bank):
     infos = (replace(bank.class_infos[0], status="failed"), *bank.class_infos[1:])
-    shares = shares_of(VAEBank(replace(bank.content, class_infos=infos)), torch.tensor([1, 0, 2, 0]), 0.25, 0.5)
+    shares = shares_of(
+        VAEBank(replace(bank.content, class_infos=infos)), torch.tensor([1, 0, 2, 0]), torch.tensor([0.25, 0.5])
+    )
     assert shares.tolist() == [[0.25, 0.5], [0, 0], [0.25, 0.5], [0, 0]]

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_augment.data.labels import agreeing, as_array, joined, numbered, renumbered
+from vae_augment.data.labels import agreeing, as_array, joined, namings, numbered, renumbered
 
 NAN = float("nan")
 WORDS = ["cat", "ant", "bee", "ant"]
@@ -21,7 +21,7 @@ def item(index):
 
 
 def of(labels, classes=None):
-    return numbered(labels, len(labels), classes, item)
+    return numbered(labels, len(labels), namings(None, classes), item)
 
 
 class Kind(enum.IntEnum):
@@ -76,7 +76,7 @@ def test_whole_numbers_stay_as_they_are(kind):
     assert labels.values.dtype == torch.int64
     assert labels.values.tolist() == [7, -3, 100, 7]
     assert labels.names == {-3: "-3", 7: "7", 100: "100"}
-    assert (labels.has_names, labels.are_names) == (False, False)
+    assert (labels.have_names, labels.are_names) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_whole_numbers_stay_as_they_are(kind):
 @pytest.mark.parametrize("kind", [int, float])
 def test_numbers_are_named_by_classes_that_reach_so_far(kind, classes, names, has_names):
     labels = of([kind(2), kind(0), kind(2)], classes)
-    assert (labels.names, labels.has_names, labels.are_names) == (names, has_names, False)
+    assert (labels.names, labels.have_names, labels.are_names) == (names, has_names, False)
 
 
 def test_large_integers_lose_nothing_beside_floats():
@@ -133,7 +133,7 @@ def test_names_are_numbered_in_their_order(kind):
     assert labels.values.tolist() == [2, 0, 1, 0]
     assert labels.names == {0: "ant", 1: "bee", 2: "cat"}
     assert all(type(name) is str for name in labels.names.values())
-    assert (labels.has_names, labels.are_names) == (True, True)
+    assert (labels.have_names, labels.are_names) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_names_that_look_like_numbers_or_like_nothing_are_names():
 def test_booleans_are_0_and_1(kind, classes, names):
     labels = of(kind([True, False, True]), classes)
     assert labels.values.tolist() == [1, 0, 1]
-    assert (labels.names, labels.has_names, labels.are_names) == (names, True, False)
+    assert (labels.names, labels.have_names, labels.are_names) == (names, True, False)
 
 
 def test_of_one_truth_the_other_is_no_class():
@@ -285,7 +285,7 @@ def test_names_beside_numbers_are_refused(first, second):
 )
 def test_labels_that_are_not_one_an_item_are_refused(labels, shape):
     with pytest.raises(ValueError, match=re.escape(f"labels must be one per dataset item (4), got shape {shape}")):
-        numbered(labels, 4, None, item)
+        numbered(labels, 4, [], item)
 
 
 # ---- numbered as another ----

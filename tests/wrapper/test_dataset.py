@@ -239,7 +239,7 @@ def test_transforms_are_applied_to_every_kind(bank):
     assert {(type(image), label, source) for image, label, source in ds} == {
         (Tagged, f"class {label}", source) for label in range(3) for source in range(3)
     }
-    assert ds.targets.tolist() == TARGETS
+    assert list(ds.targets) == TARGETS
 
 
 @pytest.mark.parametrize("base", [Shapes(), Shapes(transform=to_float_tensor), Subset(Shapes(), range(30))])
@@ -347,7 +347,7 @@ def test_it_has_what_the_base_has(bank, shapes):
     ds = VAEAugmentedDataset(shapes, bank, **MIXED)
     assert isinstance(ds, Dataset)
     assert (ds.classes, ds.class_to_idx) == (list(shapes.classes), shapes.class_to_idx)
-    assert ds.targets.tolist() == shapes.targets
+    assert list(ds.targets) == shapes.targets
     assert "30 items, p_generate=0.4, p_jitter=0.3, seed=None" in repr(ds)
 
 
@@ -446,9 +446,9 @@ def test_added_items_bring_classes_to_their_totals_and_are_never_real(bank, shap
     base = Subset(shapes, [*range(10), *range(10, 14), *range(20, 22)])
     ds = VAEAugmentedDataset(base, bank, sampling_strategy="not majority", seed=0, return_source=True, **shares)
     assert len(ds) == 30
-    assert Counter(ds.targets.tolist()) == {0: 10, 1: 10, 2: 10}
+    assert Counter(ds.targets) == {0: 10, 1: 10, 2: 10}
     assert ds.is_synthetic.tolist() == [False] * 16 + [True] * 14
-    assert [item[1] for item in ds] == ds.targets.tolist()
+    assert [item[1] for item in ds] == list(ds.targets)
     assert {ds[i][2] for i in range(16, 30)} == sources
     if shares is ALL_REAL:
         assert all_values(ds[i][:2] for i in range(16)) == all_values(base[i] for i in range(16))
@@ -482,7 +482,7 @@ def test_a_class_that_the_bank_lacks(bank, shapes):
 def test_a_class_that_the_base_lacks_is_no_matter(bank, shapes):
     ds = VAEAugmentedDataset(Subset(shapes, [25, 3]), bank, seed=0, **ALL_GENERATED)
     assert [label for _, label in ds] == [2, 0]
-    assert ds.class_to_idx == {"across": 0, "slanted": 2}
+    assert ds.class_to_idx == shapes.class_to_idx
 
 
 def test_classes_of_other_names_go_by_the_label_with_a_warning(bank, shapes):
@@ -709,7 +709,7 @@ def test_a_bank_of_names_is_that_of_their_places(animals):
 def test_names_stay_what_the_base_gives(animals, shares):
     ds = VAEAugmentedDataset(Animals(), animals, seed=0, **shares)
     assert [(type(label), label) for _, label in ds] == [(str, ANIMALS[target]) for target in TARGETS]
-    assert ds.targets.tolist() == TARGETS
+    assert list(ds.targets) == TARGETS
     assert (ds.classes, ds.class_to_idx) == (list(ANIMALS), {"ant": 0, "bee": 1, "cat": 2})
     assert pictures(ds) == pictures(VAEAugmentedDataset(NumberedAnimals(), animals, seed=0, **shares))
 
@@ -723,7 +723,7 @@ def test_names_meet_their_own_class_of_a_bank_though_one_is_lacking(animals, sha
     given = tmp_path / "animals.safetensors" if path else animals
     ds = VAEAugmentedDataset(Subset(Animals(), items), given, seed=0, **shares)
     assert [label for _, label in ds] == ["cat"] * 10 + ["ant"] * 10
-    assert ds.targets.tolist() == [2] * 10 + [0] * 10
+    assert list(ds.targets) == [2] * 10 + [0] * 10
     assert (ds.classes, ds.class_to_idx) == (["ant", "cat"], {"ant": 0, "cat": 2})
     numbered = Subset(NumberedAnimals(), items)
     assert pictures(ds) == pictures(VAEAugmentedDataset(numbered, animals, seed=0, **shares))
@@ -734,7 +734,7 @@ def test_names_that_the_dataset_numbers_otherwise_meet_their_own_class(animals):
     backwards = Animals()
     backwards.classes = ["cat", "bee", "ant", "cow"]
     ds = VAEAugmentedDataset(backwards, animals, seed=0, **ALL_GENERATED)
-    assert ds.targets.tolist() == TARGETS
+    assert list(ds.targets) == TARGETS
     assert pictures(ds) == pictures(VAEAugmentedDataset(Animals(), animals, seed=0, **ALL_GENERATED))
 
 
@@ -758,7 +758,7 @@ def test_a_name_that_the_bank_lacks(animals):
 def test_a_strategy_may_name_classes(animals, strategy):
     ds = VAEAugmentedDataset(Animals(), animals, seed=0, sampling_strategy=strategy, **MIXED)
     assert [label for _, label in ds][30:] == ["cat"] * 2
-    assert ds.targets[30:].tolist() == [2, 2]
+    assert ds.targets[30:] == [2, 2]
 
 
 @pytest.mark.filterwarnings("ignore:the bank was fitted on other data")
@@ -774,7 +774,7 @@ def test_a_strategy_adds_to_the_named_class_where_one_is_lacking(animals):
 
 def test_a_strategy_may_name_classes_of_numbers(bank, shapes):
     ds = VAEAugmentedDataset(shapes, bank, seed=0, sampling_strategy={"down": 12}, **MIXED)
-    assert ds.targets[30:].tolist() == [1, 1]
+    assert ds.targets[30:] == [1, 1]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -173,7 +173,7 @@ def test_workers_forked_after_the_model_ran_on_two_threads_do_not_hang(bank_path
 
 def weighted(ds):
     """As people balance classes: a weight of one over the class's count for each item."""
-    weights = (1 / ds.targets.bincount())[ds.targets]
+    weights = (1 / torch.tensor(ds.targets).bincount())[ds.targets]
     return WeightedRandomSampler(weights, 60, generator=torch.Generator().manual_seed(0))
 
 
@@ -203,7 +203,7 @@ def test_a_sampler_gets_the_items_it_asks_for(bank, sampling, workers, record_pr
 
 def test_weights_by_its_targets_balance_the_classes(bank):
     ds = wrapped(bank, Subset(Floats(), [*range(10), 10, 20, 21]), seed=3, sampling_strategy={1: 4}, **MIXED)
-    assert ds.targets.bincount().tolist() == [10, 4, 2]
+    assert np.bincount(ds.targets).tolist() == [10, 4, 2]
     drawn = torch.cat([labels for _, labels, *_ in DataLoader(ds, 8, sampler=weighted(ds))])
     assert (drawn.bincount() - 20).abs().max() <= 11  # three standard deviations of 60 draws
 
@@ -267,7 +267,7 @@ def test_a_stack_of_images_and_labels_is_a_base(bank, images, record_property):
     record(record_property, library=LIBRARY, what="StackDataset(images, labels) as the base")
     base = StackDataset(images, TARGETS)
     ds = wrapped(bank, base, seed=3, **MIXED)
-    assert ds.targets.tolist() == TARGETS
+    assert list(ds.targets) == TARGETS
     for i, (image, label, source) in enumerate(ds):
         assert (type(image), image.dtype, image.shape, label) == (
             type(base[i][0]),
@@ -285,7 +285,7 @@ def test_a_stack_of_named_images_and_labels_is_a_base(bank, first, record_proper
     columns = {"image": FLOATS, "label": TARGETS}
     base = StackDataset(**{name: columns[name] for name in sorted(columns, key=lambda name: name != first)})
     ds = VAEAugmentedDataset(base, bank, seed=3, **MIXED)
-    assert ds.targets.tolist() == TARGETS
+    assert list(ds.targets) == TARGETS
     real = 0
     for i in range(len(ds)):
         assert list(ds[i]) == list(base[i])
@@ -312,7 +312,7 @@ def test_a_base_wrapped_for_torchvisions_v2_transforms(bank, tmp_path, record_pr
         wrapped(bank, base, seed=3, **MIXED)
         for base in (wrap_dataset_for_transforms_v2(folder_of_shapes(tmp_path, transform=pil_to_tensor)), plain)
     )
-    assert (ds.classes, ds.targets.tolist()) == (list(Shapes.classes), TARGETS)
+    assert (ds.classes, list(ds.targets)) == (list(Shapes.classes), TARGETS)
     assert {type(image) for image, *_ in ds} == {torch.Tensor}
     assert all_values(ds) == all_values(like)
     assert items_in(loader_of(ds, 1, "spawn", batch_size=8)) == all_values(like)

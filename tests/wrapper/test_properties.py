@@ -327,7 +327,7 @@ def test_labels_never_change_and_images_keep_type_dtype_range_and_shape(banks, k
     low, high = allowed_range([parts_of(item)[0] for item in real])
     margin = 1e-3 * (high - low) if "half" in case.kind else 1e-6 * (high - low)
     assert len(ds) == len(real)
-    assert ds.targets.tolist() == [np.asarray(parts_of(item)[1]).item() for item in real]
+    assert list(ds.targets) == [np.asarray(parts_of(item)[1]).item() for item in real]
     for item, real_item in zip(listed(ds), real, strict=True):
         (image, label, rest), (real_image, real_label, real_rest) = parts_of(item), parts_of(real_item)
         if isinstance(item, dict):
@@ -465,7 +465,7 @@ def test_a_bank_is_fitted_on_images_and_not_on_what_a_random_transform_makes_of_
     unchanged = PLACEMENTS[placement](items, None) if placement != "transforms" else Joint(items, transforms=None)
     for name, base in (("cropped", PLACEMENTS[placement](items, crop)), ("whole", unchanged)):
         fit(base, config=CONFIG, progress=False).save(tmp_path / name)
-    assert crop.calls <= 2  # a look at how the dataset calls it
+    assert crop.calls <= 2 * len(items)  # a look at how the dataset calls it, where it cannot be copied
     assert (tmp_path / "cropped").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
@@ -555,7 +555,7 @@ def test_the_shares_served_are_those_asked_for(banks, thirds, seed, epoch):
     ds.set_epoch(epoch)
     sources = torch.tensor([source for batch in DataLoader(ds, 200, collate_fn=list) for *_, source in batch])
     wanted = (1 - p_generate - p_jitter, p_jitter, p_generate)
-    for members in (torch.ones(2400, dtype=torch.bool), *(ds.targets == label for label in range(3))):
+    for members in (torch.ones(2400, dtype=torch.bool), *(torch.as_tensor(ds.targets) == label for label in range(3))):
         counts = sources[members].bincount(minlength=3)
         for count, p in zip(counts.tolist(), wanted, strict=True):
             p = min(max(p, 0.0), 1.0)
@@ -628,11 +628,11 @@ def test_what_it_says_of_itself_is_what_it_serves(banks, counts, strategy, more,
     assert len(items) == len(ds) == len(ds.targets) == len(ds.is_synthetic)
     have, wanted = Counter(labels), wanted_totals(strategy, torch.tensor(labels)) if strategy is not None else {}
     assert Counter(served) == {**have, **wanted}
-    assert ds.targets.tolist() == served
+    assert list(ds.targets) == served
     assert served[: len(base)] == labels
     assert ds.is_synthetic.tolist() == [i >= len(base) for i in range(len(ds))]
-    assert ds.classes == [names[label] for label in sorted(set(labels))]
-    assert ds.class_to_idx == {names[label]: label for label in sorted(set(labels))}
+    assert ds.classes == list(names)
+    assert ds.class_to_idx == {name: label for label, name in enumerate(names)}
     assert all(source in (1, 2) for _, _, source in items[len(base) :])
     certain = {(0.0, 0.0): 0, (1.0, 0.0): 2, (0.0, 1.0): 1}.get((ds.p_generate, ds.p_jitter))
     assert certain is None or {source for _, _, source in items[: len(base)]} == {certain}

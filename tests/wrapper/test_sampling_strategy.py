@@ -35,6 +35,12 @@ def totals(strategy, labels=LABELS):
         ({np.int64(0): np.int64(7)}, LABELS, {0: 7, 1: 5, 4: 3}),
         (lambda labels: {1: 2 * int((labels == 1).sum())}, LABELS, {0: 2, 1: 10, 4: 3}),
         ({}, LABELS, {0: 2, 1: 5, 4: 3}),
+        ([0], LABELS, {0: 5, 1: 5, 4: 3}),
+        ((np.int64(4), 0), LABELS, {0: 5, 1: 5, 4: 5}),
+        ([], LABELS, {0: 2, 1: 5, 4: 3}),
+        (0.5, LABELS[:6], {0: 2, 1: 4}),
+        (0.75, LABELS[:6], {0: 3, 1: 4}),
+        (1.0, LABELS[:6], {0: 4, 1: 4}),
     ],
 )
 def test_a_strategy_means_what_imbalanced_learn_says(strategy, labels, wanted):
@@ -58,8 +64,10 @@ def test_added_items_are_of_their_class_and_take_turns(labels, extra):
     ("strategy", "message"),
     [
         ("majority", "sampling_strategy must be one of 'minority', .*a dict or a callable, got 'majority'"),
-        (0.5, "sampling_strategy must be one of .* got 0.5"),
-        (lambda labels: 3, "sampling_strategy must be one of .* got 3"),
+        (0.5, r"may be a ratio for two classes, from what they have to 1; got 0.5 for classes of \[2, 3, 5\] images"),
+        (lambda labels: 3, "may be a ratio for two classes, .* got 3"),
+        (True, "sampling_strategy must be one of .* got True"),
+        ([0, 7], r"names class 7, which has no images; there are \[0, 1, 4\]"),
         ({2: 9}, r"names class 2, which has no images; there are \[0, 1, 4\]"),
         ({"zero": 9}, "names class 'zero', which has no images"),
         ({1: 4}, "must give class 1 a total of at least the 5 images it has, got 4"),

@@ -37,17 +37,16 @@ class Draws:
         return Draws(self.kind[items], self.chosen[items], self.noise[items], self.moves[items])
 
 
-def shares_of(bank: VAEBank, rows: Tensor, p_generate: float, p_jitter: float) -> Tensor:
+def shares_of(bank: VAEBank, rows: Tensor, wanted: Tensor) -> Tensor:
     """Probabilities of each item to be generated and to be jittered, float32 [N, 2].
 
     Args:
         bank: items of its classes that failed to fit stay real.
         rows: int64 [N], the class position of each item.
-        p_generate: probability to be generated, for the other classes.
-        p_jitter: probability to be jittered, for the other classes.
+        wanted: float32 [N, 2], those of items of other classes, or [2] for all.
     """
     failed = torch.tensor([info.status == "failed" for info in bank.class_infos])
-    shares = torch.tensor([p_generate, p_jitter], dtype=torch.float32).repeat(len(rows), 1)
+    shares = wanted.expand(len(rows), 2).clone()
     shares[failed[rows]] = 0.0
     return shares
 

@@ -36,10 +36,14 @@ class Table:
     def kept(self) -> bool:
         return len(self._rows) > 0
 
+    @property
+    def width(self) -> int:
+        return int(self._rows.shape[1])
+
     def get(self, items: Tensor) -> Tensor:
         """Rows [B, width] of items [B]; all NaN if not known."""
         if not self.kept:
-            return torch.full((len(items), self._rows.shape[1]), torch.nan, dtype=self._rows.dtype)
+            return torch.full((len(items), self.width), torch.nan, dtype=self._rows.dtype)
         found: Tensor = self._rows[items]
         found[found[:, :: self._step].isnan().any(1)] = torch.nan
         return found
@@ -77,5 +81,7 @@ class Codes(Table):
             return None
         start, end = self._first[row : row + 2].tolist()
         first = int(self._place[item])
+        if not start <= first < end:  # it has changed its class
+            return None
         first -= (first - start) % TOGETHER
         return self._order[first : min(first + TOGETHER, end)]

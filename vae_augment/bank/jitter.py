@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vae_augment.exceptions import check_number
 from vae_augment.images.moves import Moves
 from vae_augment.images.tensors import as_float, match_channels, resize, to_uint8
 
@@ -54,11 +55,13 @@ def jitter(
     return finished(made, images, keeps=keeps)
 
 
-def moved(bank: VAEBank, z: Tensor, rows: Tensor, noise: Tensor, scale: float | None = None) -> Tensor:
-    """Codes [B, L] moved along the variation of their classes, by standard normal noise [B, L]."""
+def moved(bank: VAEBank, z: Tensor, rows: Tensor, noise: Tensor, scale: float | Tensor | None = None) -> Tensor:
+    """Codes [B, L] moved along the variation of their classes, by standard normal noise [B, L], at scale(s) [B]."""
     scale = bank.policy.scale if scale is None else scale
-    if not 0 <= scale < float("inf"):
-        raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
+    if isinstance(scale, Tensor):
+        scale = scale[:, None]  # [B, 1]
+    else:
+        check_number("scale", scale, "a finite number of at least 0", low=0.0)
     return z + scale * bank.stats.spread(rows, noise.to(bank.device))
 
 

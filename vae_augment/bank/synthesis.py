@@ -17,6 +17,7 @@ from vae_augment.bank.item_cache import Codes, Table
 from vae_augment.bank.jitter import WITH_ALPHA, difference, finished, keeps_detail, moved
 from vae_augment.data.items import Sample
 from vae_augment.data.source import Source
+from vae_augment.data.stand_ins import after_to_tensor
 from vae_augment.images.conversion import all_to_tensor, channels_of, kind_of, like_all, needs_range, size_of
 from vae_augment.images.tensors import match_channels, resize, to_float, to_uint8
 from vae_augment.model.devices import single_thread
@@ -55,22 +56,26 @@ class Synthesis:
         return other
 
     @torch.no_grad()
-    def items(self, items: Tensor, draws: Draws, *, scale: float | None = None) -> list[Any]:
+    def items(self, items: Tensor, draws: Draws, *, scale: float | Tensor | None = None) -> list[Any]:
         """Items with synthetic images in place of their own, through the dataset's transforms.
 
         Args:
             items: int64 [B].
             draws: of B items, each JITTERED or GENERATED.
-            scale: of the jitter; None: the policy's.
+            scale: of the jitter, for all or float32 [B]; None: the policy's.
         """
         bank, rows = self.bank, self.rows[items]  # [B], class positions
         jittered, generated = ((draws.kind == kind).nonzero()[:, 0] for kind in (JITTERED, GENERATED))  # [J], [G]
         with single_thread():  # as in a worker, so that the main process computes the same bits
             known = self._codes.get(items[jittered])  # [J, L], NaN if not known yet
             samples, keeps = self._read(items, jittered, known)  # B samples; bool [B], True where detail is kept
+            if changed := self.source.relabel(items.tolist(), [sample.target for sample in samples]):
+                self._forget(torch.tensor(changed))
+                return self.items(items, draws, scale=scale)
             codes = self._encode(items[jittered], [samples[place] for place in jittered.tolist()], known)  # [J, L]
             z = torch.empty(len(items), bank.latent_dim, dtype=torch.float32)  # [B, L]
-            z[jittered] = moved(bank, codes, rows[jittered], draws.noise[jittered], scale)
+            scales = scale[jittered] if isinstance(scale, Tensor) else scale
+            z[jittered] = moved(bank, codes, rows[jittered], draws.noise[jittered], scales)
             z[generated] = bank.draw(rows[generated], draws.noise[generated], draws.chosen[generated])
             made = self._decode(items, z, keeps, codes[keeps[jittered]])  # [B, C, h, w], images or differences
             images = self._finish(samples, made, keeps, draws)  # B images of each sample's own kind and size
@@ -78,6 +83,12 @@ class Synthesis:
             self.source.finish(item, sample, image)
             for item, sample, image in zip(items.tolist(), samples, images, strict=True)
         ]
+
+    def _forget(self, items: Tensor) -> None:
+        """Take items as those of the classes that they have now."""
+        self.rows[items] = torch.tensor([self.bank.row_of[label] for label in self.source.labels[items].tolist()])
+        for table in (self._codes, self._reconstructions):
+            table.put(items, torch.full((len(items), table.width), torch.nan))
 
     def _read(self, items: Tensor, jittered: Tensor, known: Tensor) -> tuple[list[Sample], Tensor]:
         """Raw samples of items, pixels read only where they matter; and bool [B], True for items that keep detail."""
@@ -139,15 +150,14 @@ class Synthesis:
         """Images of the samples' own kind and size from decoded ones; the policy moves those that are jittered."""
         images: list[Any] = [None] * len(samples)
         # Where transforms begin with ToTensor its result is made at once, without a PIL image in between.
-        as_tensors = all(dataset.after_to_tensor() is not None for dataset in self.source.datasets)
         jitters = (draws.kind == JITTERED).tolist()
         kinds = [
-            (kind_of(sample.image), kept, jitter)
+            (kind_of(sample.image), kept, jitter, after_to_tensor(sample) is not None)
             for sample, kept, jitter in zip(samples, keeps.tolist(), jitters, strict=True)
         ]
         for some in _alike(kinds, [size_of(sample.image) for sample in samples]):
             originals = [samples[place].image for place in some]
-            _, kept, jitter = kinds[some[0]]
+            _, kept, jitter, as_tensors = kinds[some[0]]
             pixels = finished(
                 made[some],
                 self._originals(originals, needed=kept or (jitter and channels_of(originals[0]) in WITH_ALPHA)),

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from vae_augment.data.items import IMAGE_KEYS, LABEL_KEYS, Sample, key_of
+from vae_augment.data.labels import as_array
 from vae_augment.data.raw_dataset import RawDataset
-from vae_augment.data.transform_calls import Call
+from vae_augment.data.transform_calls import SetAside
 
 
 def is_huggingface(dataset: Any) -> bool:
@@ -27,9 +28,9 @@ class HuggingFaceDataset(RawDataset):
         shown = dataset.format
         self._of_batches = shown["format_kwargs"].get("transform") if shown["type"] == "custom" else None
         self._columns, self._with_others = shown["columns"], shown["output_all_columns"]
-        self._dataset = dataset
+        self.dataset = dataset
         self._plain = dataset.with_format(None) if self._of_batches else dataset
-        self._after, self._call, self._alike, self.stable = {}, Call(), None, True
+        self._after, self._aside, self._alike, self.stable = {}, SetAside(self._plain), None, True
 
     def copied(self) -> HuggingFaceDataset:
         return self
@@ -46,7 +47,10 @@ class HuggingFaceDataset(RawDataset):
         raise AttributeError(f"give a Hugging Face dataset its {name} by set_transform before it is wrapped.")
 
     def labels(self) -> Any:
-        return self._plain.with_format("numpy")[self._label_key][:]
+        labels = as_array(self._plain.with_format("numpy")[self._label_key][:])
+        if self.classes is None or labels.dtype.kind in "iu" or labels.ndim > 1:
+            return labels
+        return [-1 if label is None or label != label else int(label) for label in labels.tolist()]  # null: no label
 
     @property
     def _label_key(self) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 # The first of these keys that a dict has holds its image or label.
 IMAGE_KEYS = ("image", "img", "pixel_values", "images")
@@ -20,11 +22,13 @@ class Sample(NamedTuple):
         image: the item's image.
         target: the item's label, as the dataset gives it.
         whole: the item itself.
+        calls: calls of transforms that the dataset made for it (vae_augment.data.transform_calls), in order.
     """
 
     image: Any
     target: Any
     whole: Any
+    calls: tuple[Any, ...] = ()
 
 
 def taken_apart(item: Any) -> Sample:
@@ -57,6 +61,23 @@ def with_source(item: Any, source: int) -> Any:
     if isinstance(item, Mapping):
         return {**item, "source": source}
     return (*item, source)
+
+
+def batched(items: list[Any], like: Any) -> Any:
+    """Items as one batch, in which each part is a tensor, an array or a list, as in the batch `like`."""
+    if isinstance(like, Mapping):
+        return {key: _column([item[key] for item in items], like.get(key, [])) for key in (items or [like])[0]}
+    if not isinstance(like, (tuple, list)):
+        raise TypeError(f"items must be read one by one, since base_ds gives no batch but {type(like).__name__}.")
+    parts = list(zip(*items, strict=True)) or [()] * len(like)
+    likes = [*like, *[like[-1]] * (len(parts) - len(like))]  # further parts, as return_source adds one
+    return type(like)(_column(list(part), each) for part, each in zip(parts, likes, strict=True))
+
+
+def _column(values: list[Any], like: Any) -> Any:
+    if isinstance(like, Tensor):
+        return torch.stack([torch.as_tensor(value) for value in values]) if values else like[:0]
+    return np.stack(values) if isinstance(like, np.ndarray) and values else values
 
 
 def evenly(count: int, most: int) -> list[int]:

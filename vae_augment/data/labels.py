@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,12 @@ from torch import Tensor
 
 from vae_augment.files.untrusted_json import brief
 
-TRUTHS = ("False", "True")
+TRUTHS = ((0, "False"), (1, "True"))
 LISTED_ITEMS = 5  # in an error
 LIMIT = 2**63  # of int64
+
+
+Naming = Sequence[tuple[int, str]]  # labels and their names; a label, or a name, may occur more than once
 
 
 class Labels(NamedTuple):
@@ -22,30 +26,58 @@ class Labels(NamedTuple):
     Args:
         values: int64 [N].
         names: name of each label that occurs.
-        has_names: False if the names are just the labels as text.
         are_names: True if the labels were names themselves, so that their numbers mean nothing.
+        naming: names of all labels, as the dataset declares them; empty if names are just the labels as text.
     """
 
     values: Tensor
     names: dict[int, str]
-    has_names: bool
     are_names: bool
+    naming: Naming = ()
+
+    @property
+    def have_names(self) -> bool:
+        """False if the names are just the labels as text."""
+        return self.are_names or bool(self.naming)
 
 
-def numbered(labels: Any, count: int, classes: Any, whereabouts: Callable[[int], str]) -> Labels:
+def namings(class_to_idx: Any, classes: Any) -> list[Naming]:
+    """Names of labels that a dataset declares by its `class_to_idx`, and by its `classes`; neither need be usable."""
+    found: list[Naming] = []
+    if isinstance(class_to_idx, Mapping):
+        pairs = [(plain(label), name) for name, label in class_to_idx.items()]
+        if all(isinstance(name, str) and type(label) is int for label, name in pairs):
+            found.append(pairs)
+    if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
+        found.append(list(enumerate(classes)))
+    return [naming for naming in found if naming]
+
+
+def names_by_label(naming: Naming) -> dict[int, str]:
+    """The first name of each label."""
+    return dict(reversed(naming))
+
+
+def covering(declared: Iterable[Naming], values: Iterable[int]) -> Naming:
+    """The first naming that names all labels; empty if there is none."""
+    wanted = set(values)
+    return next((naming for naming in declared if wanted <= {label for label, _ in naming}), ())
+
+
+def numbered(labels: Any, count: int, declared: Sequence[Naming], whereabouts: Callable[[int], str]) -> Labels:
     """Convert labels to integers with names.
 
-    Whole numbers keep their value and are named by `classes`. Names become their index in `classes` if all are there,
-    else among the sorted names that occur. Booleans become 0 and 1.
+    Whole numbers keep their value and have their declared names. Names have their declared numbers if all have one,
+    else their places among the sorted names that occur. Booleans become 0 and 1.
 
     Example:
-        >>> numbered(["cat", "ant", "cat"], 3, None, str).names
+        >>> numbered(["cat", "ant", "cat"], 3, [], str).names
         {0: 'ant', 1: 'cat'}
 
     Args:
         labels: a sequence, array or tensor, [N] or [N, 1].
         count: N.
-        classes: the dataset's own names; ignored unless they are a list or tuple of texts.
+        declared: the dataset's own names; the first that has all labels counts.
         whereabouts: function that names an item in messages.
 
     Raises:
@@ -56,17 +88,15 @@ def numbered(labels: Any, count: int, classes: Any, whereabouts: Callable[[int],
         array = array[:, 0]
     if array.ndim != 1 or len(array) != count:
         raise ValueError(f"labels must be one per dataset item ({count}), got shape {list(array.shape)}.")
-    texts = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
-    own: Sequence[str] = classes if texts else ()
     if array.dtype.kind in "iu":
-        return _of_integers(array, own)
+        return _of_integers(array, declared)
     values = [plain(label) for label in (array if array.dtype.kind in "Mm" else array.tolist())]
     _check(values, whereabouts)
     if isinstance(values[0], str):
-        return _of_names(values, own)
+        return _of_names(values, declared)
     if all(isinstance(value, bool) for value in values):
-        own = own if len(own) == len(TRUTHS) else TRUTHS
-    return _of_integers(np.array([int(value) for value in values], dtype=np.int64), own)
+        declared = [naming for naming in declared if {label for label, _ in naming} == {0, 1}] or [TRUTHS]
+    return _of_integers(np.array([int(value) for value in values], dtype=np.int64), declared)
 
 
 def renumbered(labels: Labels, known: Mapping[str, int]) -> Labels:
@@ -114,9 +144,23 @@ def agreeing(held: Iterable[Any], count: int, targets: Mapping[int, Any]) -> np.
             flat = as_array(labels).reshape(-1)
         except (TypeError, ValueError, RuntimeError):
             continue
-        if len(flat) == count and all(_same(_first(target), plain(flat[item])) for item, target in targets.items()):
+        if len(flat) == count and all(_same(first_of(target), plain(flat[item])) for item, target in targets.items()):
             return flat
     return None
+
+
+def differing(held: Sequence[Any], count: int, most: int) -> list[int]:
+    """Items for which lists of N labels differ, at most `most` of them, evenly spaced."""
+    arrays = []
+    for labels in held:
+        with suppress(TypeError, ValueError, RuntimeError):
+            flat = as_array(labels).reshape(-1)
+            arrays += [flat] if len(flat) == count else []
+    apart = np.zeros(count, dtype=bool)
+    for other in arrays[1:]:
+        apart |= np.asarray(other != arrays[0], dtype=bool)
+    where = np.flatnonzero(apart)
+    return [int(item) for item in where[np.unique(np.linspace(0, len(where) - 1, min(len(where), most)).astype(int))]]
 
 
 def plain(label: Any) -> Any:
@@ -133,12 +177,12 @@ def plain(label: Any) -> Any:
     return None if _is_missing(label) else label
 
 
-def _first(label: Any) -> Any:
+def first_of(label: Any) -> Any:
     """Convert a label, or the first of several, by `plain`."""
     label = _array_if_any(label)
     if isinstance(label, np.ndarray) and label.size:
         return plain(label.reshape(-1)[0])
-    return _first(label[0]) if isinstance(label, (list, tuple)) and label else plain(label)
+    return first_of(label[0]) if isinstance(label, (list, tuple)) and label else plain(label)
 
 
 def _same(label: Any, other: Any) -> bool:
@@ -194,17 +238,19 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, float)) and -LIMIT <= value < LIMIT and value == int(value)
 
 
-def _of_integers(array: np.ndarray[Any, Any], own: Sequence[str]) -> Labels:
+def _of_integers(array: np.ndarray[Any, Any], declared: Sequence[Naming]) -> Labels:
     values = torch.from_numpy(array.astype(np.int64))
     present: list[int] = values.unique().tolist()
-    if own and present[0] >= 0 and present[-1] < len(own):
-        return Labels(values, {label: own[label] for label in present}, True, False)
-    return Labels(values, {label: str(label) for label in present}, False, False)
+    naming = covering(declared, present)
+    names = names_by_label(naming) if naming else {label: str(label) for label in present}
+    return Labels(values, {label: names[label] for label in present}, False, naming)
 
 
-def _of_names(names: list[str], own: Sequence[str]) -> Labels:
+def _of_names(names: list[str], declared: Sequence[Naming]) -> Labels:
     present = sorted(set(names))
-    order = own if set(present) <= set(own) else present
-    place = {name: place for place, name in reversed(list(enumerate(order)))}  # of a name that is there twice the first
+    of_all = (naming for naming in declared if set(present) <= {name for _, name in naming})
+    naming: Naming = next(of_all, list(enumerate(present)))
+    place, first = {name: label for label, name in reversed(naming)}, names_by_label(naming)
     values = torch.tensor([place[name] for name in names])
-    return Labels(values, {place[name]: name for name in sorted(present, key=place.__getitem__)}, True, True)
+    labels = sorted({place[name] for name in present})
+    return Labels(values, {label: first[label] for label in labels}, True, naming)

@@ -45,18 +45,23 @@ class FitData:
 
 def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
     """Load all raw images of a source at `shape` (C, H, W). Raises ValueError naming one that cannot be read."""
-    return FitData(load_some(source, range(len(source)), shape), source.labels, source.classes)
+    images = load_some(source, range(len(source)), shape)  # first: items may have other labels than those listed
+    return FitData(images, source.labels, source.classes)
 
 
 def load_some(source: Source, indices: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
     """Load raw images of some items at `shape` (C, H, W), as uint8 [N, C, H, W]."""
     images = torch.empty(len(indices), *shape, dtype=torch.uint8)
+    targets = []
     for place, index in enumerate(indices):
-        pixels = match_channels(source.pixels(index, source.raw(index).image), shape[0])
+        image, target, *_ = source.raw(index)
+        targets.append(target)
+        pixels = match_channels(source.pixels(index, image), shape[0])
         if pixels.dtype == torch.uint8 and pixels.shape[1:] == shape[1:]:
             images[place] = pixels
         else:
             images[place] = to_uint8(resize(to_float(pixels)[None], (shape[1], shape[2])))[0]
+    source.relabel(indices, targets)
     return images
 
 

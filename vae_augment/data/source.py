@@ -16,8 +16,10 @@ from torch.utils.data import Dataset, IterableDataset
 
 from vae_augment.data.composed import parts_of
 from vae_augment.data.items import Sample, evenly
-from vae_augment.data.labels import as_array, joined, numbered, renumbered
+from vae_augment.data.labels import as_array, first_of, joined, names_by_label, numbered, renumbered
+from vae_augment.data.part_labels import labelled_parts, numbered_parts
 from vae_augment.data.raw_dataset import TRIED_ITEMS, RawDataset
+from vae_augment.exceptions import DataWarning, warn
 from vae_augment.files.class_names import check_names
 from vae_augment.images import conversion
 from vae_augment.images.conversion import Range
@@ -55,8 +57,17 @@ class Source:
             raise ValueError("dataset must hold at least one image, got an empty one.")
         image = self.raw(0).image
         conversion.as_tensor(image)  # raises if it is no image
-        given = self._own_labels() if labels is None else labels
-        self._labels = numbered(given, len(self), self.datasets[0].classes, self.whereabouts)
+        self._relabelled, unsure = False, labels is not None
+        if labels is None:
+            self._parts, own = labelled_parts(self._parts, self._own_labels())
+            self._labels, unsure = numbered_parts(self._parts, own, self.whereabouts)
+        else:
+            self._labels = numbered(labels, len(self), self.datasets[0].namings, self.whereabouts)
+        # Class of each label that items may have when they are read; empty if that does not tell it.
+        listed = unsure or all(dataset.labels_are_items for dataset in self.datasets)
+        self._names_read = (
+            {} if listed else {name if self.by_name else label: name for label, name in self.classes.items()}
+        )
         twice = [name for name, count in Counter(self.classes.values()).items() if count > 1]
         if twice:
             raise ValueError(f"each class needs a name of its own, got {twice[0]!r} more than once in dataset.classes.")
@@ -79,7 +90,26 @@ class Source:
     @property
     def has_names(self) -> bool:
         """True if classes have names of their own."""
-        return self._labels.has_names
+        return self._labels.have_names
+
+    @property
+    def all_classes(self) -> list[str]:
+        """The dataset's own `classes`, those without images too; else the name of each label, in label order."""
+        own = self.datasets[0].classes if len(self.datasets) == 1 and not self.by_name else None
+        if isinstance(own, (list, tuple)) and own and all(isinstance(name, str) for name in own):
+            return list(own)
+        return [name for _, name in sorted(self._every_name().items())]
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """Label of each class name, those without images too."""
+        if self.by_name or not self._labels.naming:
+            return {name: label for label, name in self._every_name().items()}
+        return {name: label for label, name in reversed(self._labels.naming)}
+
+    def _every_name(self) -> dict[int, str]:
+        declared = {} if self.by_name else names_by_label(self._labels.naming)
+        return dict(sorted({**declared, **self.classes}.items()))
 
     @property
     def by_name(self) -> bool:
@@ -99,6 +129,35 @@ class Source:
         if self.by_name:
             return repr(self.classes[lacking[0]]), listed(known)
         return f"for label {lacking[0]} ({self.classes[lacking[0]]!r})", f"labels {sorted(known.values())}"
+
+    def relabel(self, items: Sequence[int], targets: Iterable[Any]) -> list[int]:
+        """Go by the labels that items themselves give where the dataset's list of labels says others.
+
+        Args:
+            items: indices.
+            targets: label of each as it was read.
+
+        Returns:
+            Items whose labels changed.
+        """
+        changed = []
+        for item, label, target in zip(items, self.labels[list(items)].tolist(), targets, strict=True):
+            own = target if type(target) in (int, str) else first_of(target)
+            name = None
+            with suppress(TypeError):  # several labels
+                name = self._names_read.get(own)
+            if name is None or name == self.classes[label]:
+                continue
+            if not self._relabelled:
+                warn(
+                    f"{self.whereabouts(item)} has label {name!r} when it is read, and {self.classes[label]!r} in the "
+                    "dataset's list of labels; going by the item. Correct the list too: classes are counted by it.",
+                    DataWarning,
+                )
+            self._relabelled = True
+            self.labels[item] = {own: number for number, own in self.classes.items()}[name]
+            changed.append(item)
+        return changed
 
     def copied(self) -> Source:
         """Copy with transforms of its own."""
@@ -198,6 +257,20 @@ class Source:
         if len(self.datasets) == 1:
             return self.datasets[0].items([self._at(index)[1] for index in indices])
         return [dataset.items([place])[0] for dataset, place in map(self._at, indices)]
+
+    def batch_of_one(self) -> Any:
+        """First item as the dataset gives it in a batch. Raises what the dataset raises if it gives none."""
+        return self.datasets[0].dataset[[self._at(0)[1]]]
+
+    @property
+    def kind_of_targets(self) -> type | None:
+        """Type of the `targets` of the dataset underneath, None if it has none."""
+        targets = getattr(self.datasets[0].dataset, "targets", None)
+        return next((kind for kind in (list, np.ndarray, Tensor) if isinstance(targets, kind)), None)
+
+    def samples(self, items: Iterable[int]) -> list[Any]:
+        """File and label of items, of a dataset with torchvision's `samples`. Raises AttributeError for others."""
+        return [dataset.dataset.samples[place] for dataset, place in map(self._at, items)]
 
     def set_transform(self, name: str, value: Any) -> None:
         """Replace the "transform", "target_transform" or "transforms" of every dataset underneath."""

@@ -1,148 +1,118 @@
-"""A dataset's transforms set aside, and how it calls them: found by a transform in their place that changes nothing.
-
-The dataset is the caller's own: only copies of it are changed, and its code may raise anything.
-"""
+"""A dataset's transforms set aside: is it possible, and how does the dataset call them?"""
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-from torchvision.datasets import VisionDataset
-from torchvision.datasets.vision import StandardTransform
-
-from vae_augment.data.items import LABEL_KEYS, taken_apart
+from vae_augment.data.items import Sample, taken_apart
+from vae_augment.data.stand_ins import (
+    NAMES,
+    TARGET_TRANSFORM,
+    Call,
+    StandIn,
+    copied,
+    is_property,
+    read,
+    replace,
+    same_pixels,
+    stood_in,
+)
+from vae_augment.seeding import undrawn
 
 logger = logging.getLogger(__name__)
 
-TRANSFORMS = ("transform", "target_transform", "transforms")
-# A dataset calls its transform with the image, with image and label, with the whole item, or by keywords.
-OF_IMAGE, OF_PAIR, OF_ITEM, BY_KEYWORD = "image", "pair", "item", "keyword"
+READ_AGAIN = 8  # times that an item is read to tell a cache from a transform that is skipped at random ...
+ITEMS_READ_AGAIN = 3  # ... and of how many items
 
 
-class Call:
-    """The style in which a dataset calls its transform, found by watching one call."""
+class SetAside(NamedTuple):
+    """A dataset with its transforms set aside.
 
-    def __init__(self) -> None:
-        self.style = OF_IMAGE
-        self.label_key: str | None = None
-        self.made = False
+    Args:
+        dataset: copy that returns raw items; None if its transforms cannot be set aside.
+        keeps: True if it keeps what it returned once, in itself: each raw item is read from a new copy.
+        trouble: reason why synthetic images do not go through its transforms; "" if they do.
+    """
 
-    def observe(self, dataset: Any, name: str) -> Any:
-        """Watch how `dataset`, which is not changed, calls its transform of that name.
+    dataset: Any
+    keeps: bool = False
+    trouble: str = ""
 
-        Returns:
-            The image that the transform got, or None. It may be a view of the dataset's memory, which moves when it is
-            pickled for a spawned worker, so the image must not be kept.
-        """
-        seen: list[Any] = []
-        watched = _copied(dataset)
-        try:
-            for other in TRANSFORMS:
-                if getattr(watched, other, None) is not None:
-                    setattr(watched, other, None)
-            replace(watched, name, partial(self._watch, seen))
-            if len(watched):
-                watched[0]
-        except Exception as error:  # of the dataset's own code
-            logger.debug("watching %s of %s: %s", name, type(dataset).__name__, error)
-        return seen[-1] if seen else None
-
-    def _watch(self, seen: list[Any], /, *args: Any, **keywords: Any) -> Any:
-        self.made = True
-        image = keywords.get("image", args[0] if args else None)
-        if "image" in keywords:
-            self.style = BY_KEYWORD
-            self.label_key = next((key for key in LABEL_KEYS if key in keywords), None)
-        elif len(args) == 2:
-            self.style = OF_PAIR
-        elif len(args) == 1 and isinstance(args[0], (Mapping, tuple)):
-            self.style = OF_ITEM
-            image = taken_apart(args[0]).image
-        seen.append(image)
-        return _passed_on(*args, **keywords)
-
-    def __call__(self, transform: Any, image: Any, target: Any) -> Any:
-        if self.style == BY_KEYWORD or _is_albumentations(transform):
-            given = {"image": image} if self.label_key is None else {"image": image, self.label_key: target}
-            return transform(**given)["image"]
-        return transform(image)
+    def read(self, index: int) -> Sample:
+        """Raw item `index`, and the calls of transforms that the dataset made for it."""
+        return read(copied(self.dataset) if self.keeps else self.dataset, index)
 
 
-def _passed_on(*args: Any, **keywords: Any) -> Any:
-    """Transform that changes nothing, in any style of call."""
-    if keywords:
-        return keywords
-    return args[0] if len(args) == 1 else args
+def set_aside(dataset: Any, items: Sequence[int], *, known: bool) -> SetAside:
+    """Set a dataset's transforms aside.
 
+    Items are read with transforms in place first: what a dataset keeps of them, in memory or on disk, is what it would
+    have kept anyway.
 
-def _copied(dataset: Any) -> Any:
-    """Shallow copy with its own containers, in which a dataset may keep transformed items."""
-    copied = copy.copy(dataset)
-    for name, value in list(getattr(copied, "__dict__", {}).items()):
-        if type(value) in (dict, list, set):
-            copied.__dict__[name] = value.copy()
-    return copied
-
-
-def replace(dataset: Any, name: str, value: Any) -> None:
-    setattr(dataset, name, value)
-    if isinstance(dataset, VisionDataset) and name != "transforms":  # torchvision keeps both in it
-        dataset.transforms = StandardTransform(dataset.transform, dataset.target_transform)
-
-
-def is_property(dataset: Any, name: str) -> bool:
-    return isinstance(getattr(type(dataset), name, None), property)
-
-
-def set_aside(dataset: Any) -> tuple[Any, Call]:
-    """Copy that returns raw items (None if transforms cannot be set aside), and how the dataset calls its transform."""
-    given = [name for name in TRANSFORMS if getattr(dataset, name, None) is not None]
-    call, image = Call(), None
+    Args:
+        dataset: the caller's, which is not changed.
+        items: indices to try it on.
+        known: True for torchvision's own datasets, which call their transforms for each item and keep nothing.
+    """
+    given = [name for name in NAMES if getattr(dataset, name, None) is not None]
+    if not given or not items:
+        return SetAside(copied(dataset))
     if any(is_property(dataset, name) or not callable(getattr(dataset, name)) for name in given):
-        return None, call
-    name = next((name for name in ("transform", "transforms") if name in given), None)
-    if name is not None:
-        image = call.observe(dataset, name)
-    plain = _without_transforms(dataset, given)
-    # If the dataset changes an image after its transform, that would now happen before it.
-    if call.made and plain is not None and len(plain) and not same_pixels(image, taken_apart(plain[0]).image):
-        return None, call
-    return plain, call
+        return SetAside(None, trouble="they are no functions that it holds")
+    if known:
+        return SetAside(stood_in(dataset, given))
+    with undrawn():
+        tried = stood_in(dataset, given, tries=True)
+        twice = {item: [_tried(tried, item), _tried(tried, item)] for item in items}
+        calls = [call for pair in twice.values() for each in pair for call in each or ()]
+        if any(each is None for pair in twice.values() for each in pair):
+            return SetAside(None, trouble="it works on what they return, or calls one twice")
+        once = [item for item, (first, second) in twice.items() if _called(first) and not _called(second)]
+        kept = [i for i in once[:ITEMS_READ_AGAIN] if not any(_called(_tried(tried, i)) for _ in range(READ_AGAIN))]
+        if kept and not _called(_tried(stood_in(dataset, given, tries=True), kept[0])):
+            return SetAside(None, trouble="it keeps what they returned")
+        styles = {name: {call.style for call in calls if call.name == name} for name in given}
+        if any(len(found) > 1 for found in styles.values()):
+            return SetAside(None, trouble="it calls them in several ways")
+        plain = stood_in(dataset, given, styles={name: next(iter(found), None) for name, found in styles.items()})
+        aside = SetAside(plain, bool(kept), "" if _called(calls) else "it does not call them")
+        return aside if all(_passes(aside, item) for item in items) else SetAside(None, trouble="it needs them")
 
 
-def _without_transforms(dataset: Any, given: list[str]) -> Any:
-    if not given:
-        return _copied(dataset)
-    for instead in (None, _passed_on):
-        try:
-            plain = _copied(dataset)
-            for name in given:
-                setattr(plain, name, instead)
-            if len(plain):
-                taken_apart(plain[0])
-            return plain
-        except OSError:  # reading the item will raise it
-            return plain
-        except Exception as error:  # of the dataset's own code, which may call even None
-            logger.debug("without the transforms of %s: %s", type(dataset).__name__, error)
-    return None
+def _tried(dataset: Any, item: int) -> tuple[Call, ...] | None:
+    """Calls of transforms while an item is read; None if it does not hold the image that they returned."""
+    try:
+        sample = read(dataset, item)
+        made = [call.image for call in sample.calls if call.name != TARGET_TRANSFORM]
+        held = taken_apart(sample.whole).image
+        return sample.calls if not made or (len(made) == 1 and same_pixels(made[0], held)) else None
+    except Exception as error:  # of the dataset's own code; reading the item later raises it again
+        logger.debug("item %d of %s: %s", item, type(dataset).__name__, error)
+        return ()
 
 
-def same_pixels(first: Any, second: Any) -> bool:
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        return first.dtype == second.dtype and torch.equal(first.nan_to_num(), second.nan_to_num())
-    a, b = np.asarray(first), np.asarray(second)
-    alike = isinstance(first, Image.Image) == isinstance(second, Image.Image)
-    return alike and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+def _called(calls: Sequence[Call] | None) -> bool:
+    """Say if the image went through a transform."""
+    return any(call.name != TARGET_TRANSFORM for call in calls or ())
 
 
-def _is_albumentations(transform: Any) -> bool:
-    return any(base.__module__.split(".")[0] == "albumentations" for base in type(transform).__mro__)
+def _passes(aside: SetAside, item: int) -> bool:
+    """Say if an item without transforms holds the image that they would get."""
+    try:
+        sample = aside.read(item)
+        return same_pixels(sample.image, taken_apart(sample.whole).image)
+    except OSError:  # reading the item later raises it again
+        return True
+    except Exception as error:  # of the dataset's own code, which may need what its transforms return
+        logger.debug("without the transforms of %s: %s", type(aside.dataset).__name__, error)
+        return False
+
+
+def calls(dataset: Any, name: str, value: Any, items: Sequence[int]) -> bool:
+    """Say if a dataset would call another transform of that name for any of these items."""
+    other = copied(dataset)
+    with undrawn():
+        replace(other, name, StandIn(name, value, tries=True))
+        return any(call.name == name for item in items for call in _tried(other, item) or ())

@@ -151,7 +151,7 @@ class Served:
     def __init__(self, bank: VAEBank, data: FitData, seed: int) -> None:
         rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
         self._bank, self._images, self._seed = bank, data.images, seed
-        self._shares = shares_of(bank, rows, bank.policy.p_generate, bank.policy.p_jitter)  # [N, 2]
+        self._shares = shares_of(bank, rows, torch.tensor([bank.policy.p_generate, bank.policy.p_jitter]))  # [N, 2]
         self._synthesis = Synthesis(bank, Source(TensorDataset(data.images, data.labels)), rows)
 
     def batch(self, items: Tensor, epoch: int) -> Tensor:

@@ -23,16 +23,16 @@ from vae_augment.fitting.checkpoint import discard
 logger = logging.getLogger(__name__)
 
 
-def find_bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Source) -> VAEBank:
+def find_bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Source, labels: Any) -> VAEBank:
     """The bank on the CPU: as given, loaded, or from the cache, into which it is fitted if need be."""
     if bank is None:
-        bank = _cached_bank(base_ds, source)
+        bank = _cached_bank(base_ds, source, labels)
     elif not isinstance(bank, VAEBank):
         bank = VAEBank.load(bank)
     return bank if bank.device.type == "cpu" else bank.to("cpu")
 
 
-def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
+def _cached_bank(base_ds: Dataset[Any], source: Source, labels: Any) -> VAEBank:
     config = FitConfig()
     path = cache_folder() / "banks" / f"{fit_key(source, config)}.safetensors"
     with suppress(ValueError, OSError):
@@ -44,7 +44,7 @@ def _cached_bank(base_ds: Dataset[Any], source: Source) -> VAEBank:
             logger.info("no bank in the cache: %s", error)
         except ValueError as error:
             warn(f"fitting again: {error}", CacheWarning)
-        return _fitted(base_ds, len(source), config, path)
+        return _fitted(base_ds, labels, len(source), config, path)
 
 
 @contextmanager
@@ -66,11 +66,11 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _fitted(base_ds: Dataset[Any], images: int, config: FitConfig, path: Path) -> VAEBank:
+def _fitted(base_ds: Dataset[Any], labels: Any, images: int, config: FitConfig, path: Path) -> VAEBank:
     print(f"vae-augment: fitting a bank on {images} images, once; it is kept in {path}", file=sys.stderr)
     sweep(path.parent)
     unfinished = path.with_suffix(".unfinished")
-    bank = fit(base_ds, config=config, checkpoint=unfinished)
+    bank = fit(base_ds, labels=labels, config=config, checkpoint=unfinished)
     try:
         if not any(info.status == "failed" for info in bank.class_infos):  # else the next run fits it again
             path.parent.mkdir(parents=True, exist_ok=True)

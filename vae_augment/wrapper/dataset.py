@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
@@ -16,12 +18,13 @@ from vae_augment.bank.draws import REAL, draw_batch, shares_of
 from vae_augment.bank.matching import rows_of, warn_of_other_data
 from vae_augment.bank.notebook import card
 from vae_augment.bank.synthesis import Synthesis
-from vae_augment.data.items import with_source
+from vae_augment.data.items import batched, with_source
 from vae_augment.data.source import Source
-from vae_augment.exceptions import PolicyWarning, warn
+from vae_augment.exceptions import PolicyWarning, check_whole, warn
 from vae_augment.images.conversion import common_range
 from vae_augment.seeding import check_seed
 from vae_augment.wrapper.bank_cache import find_bank
+from vae_augment.wrapper.class_options import ClassOptions, Numbers, one_or_each
 from vae_augment.wrapper.sampling_strategy import Strategy, added_items, wanted_totals
 
 
@@ -41,20 +44,23 @@ class VAEAugmentedDataset(Dataset[Any]):
             "class". Never changed.
         bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
             labels and options were fitted before.
-        p_generate: probability that an item is a newly generated image of its class, in [0, 1]; None: the policy's, at
-            most 1 - p_jitter.
-        p_jitter: probability that an item is a latent-jittered version of itself, in [0, 1]; None: the policy's, at
-            most 1 - p_generate.
-        scale: jitter in standard deviations of the class's spread in latent space; None: the policy's.
+        labels: integers or names [N] that tell the class of each item in place of the base's own labels, for example
+            where these are one-hot. Items are served with the base's own.
+        p_generate: probability that an item is a newly generated image of its class, in [0, 1], or a dict of class name
+            or label to it; None, and for classes not in the dict: the policy's, at most 1 - p_jitter.
+        p_jitter: probability that an item is a latent-jittered version of itself, in [0, 1], or a dict of it; None: the
+            policy's, at most 1 - p_generate.
+        scale: jitter in standard deviations of the class's spread in latent space, or a dict of it; None: the policy's.
         sampling_strategy: as in imbalanced-learn: synthetic items are added at the end until classes have these totals
-            ("not majority", "all", a dict of label or class name to total, a callable, ...); None adds nothing.
+            ("not majority", "all", a list of classes, a ratio for two classes, a dict of label or class name to total,
+            a callable, ...); None adds nothing.
         seed: None draws from torch's global generator, which the DataLoader seeds for each worker and epoch; an int
             makes item i a function of (seed, epoch, i) alone, for any number of workers and any batch size. The epoch
             is 0 until `set_epoch` is called.
         return_source: 0 (real), 1 (jittered) or 2 (generated) is added to items: last in a tuple, "source" in a dict.
 
     Raises:
-        TypeError: base_ds is iterable, or its items are not (image, label).
+        TypeError: base_ds is iterable, its items are not (image, label), or an option is of another type.
         ValueError: an option out of range, or a bank that lacks one of the base's classes.
         FileNotFoundError: no bank at the path.
     """
@@ -65,45 +71,43 @@ class VAEAugmentedDataset(Dataset[Any]):
         base_ds: Dataset[Any],
         bank: VAEBank | str | Path | None = None,
         *,
-        p_generate: float | None = None,
-        p_jitter: float | None = None,
-        scale: float | None = None,
+        labels: Sequence[int | str] | Tensor | None = None,
+        p_generate: Numbers = None,
+        p_jitter: Numbers = None,
+        scale: Numbers = None,
         sampling_strategy: Strategy | None = None,
         seed: int | None = None,
         return_source: bool = False,
     ) -> None:
-        for name, value in (("p_generate", p_generate), ("p_jitter", p_jitter)):
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {value}.")
-        if scale is not None and not 0 <= scale < float("inf"):
-            raise ValueError(f"scale must be a finite number of at least 0, got {scale}.")
-        if p_generate is not None and p_jitter is not None and p_generate + p_jitter > 1:
-            raise ValueError(f"p_generate + p_jitter must be at most 1, got {p_generate} + {p_jitter}.")
         if seed is not None:
             check_seed(seed)
         if holds_augmented(base_ds):
             raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
-        self._source = source = Source(base_ds)
+        self._source = source = Source(base_ds, labels)
         totals = {}
         if sampling_strategy is not None:
-            totals = wanted_totals(sampling_strategy, source.labels, source.classes, by_name=source.by_name)
+            numbers, by_name = source.class_to_idx, source.by_name
+            totals = wanted_totals(sampling_strategy, source.labels, source.classes, numbers=numbers, by_name=by_name)
         added = added_items(totals, source.labels)
-        self.bank = find_bank(bank, base_ds, source)
+        options = ClassOptions(source, p_generate, p_jitter, scale)  # checked before a fit
+        self.bank = find_bank(bank, base_ds, source, labels)
         source.number_as(self.bank.class_to_idx)
         if bank is not None and source.stable:
             warn_of_other_data(self.bank, source)
         source.value_range = common_range(source.value_range, self.bank.value_range)
         policy = self.bank.policy
-        self.p_generate = float(min(policy.p_generate, 1 - (p_jitter or 0.0)) if p_generate is None else p_generate)
-        self.p_jitter = float(min(policy.p_jitter, 1 - self.p_generate) if p_jitter is None else p_jitter)
+        shares = options.shares(policy)
+        self.p_generate = one_or_each({name: share for name, (share, _) in shares.items()})
+        self.p_jitter = one_or_each({name: share for name, (_, share) in shares.items()})
+        self.scale = scale
         if p_generate is None and p_jitter is None and policy.off and not totals:
             warn(f"serving the images as they are: {policy.origin}", PolicyWarning)
-        self.scale = scale
         self.seed = seed
         self.return_source = return_source
         self._origin = torch.cat([torch.arange(len(source)), added])  # [N], the base item behind each item
         self._rows = rows_of(self.bank, source)[self._origin]  # [N], class positions in the bank
-        self._shares = self._share_table()  # [N, 2]
+        self._shares = self._share_table(shares)  # [N, 2]
+        self._scales = self._of_items(options.scales(policy))  # [N]
         self._synthesis = Synthesis(self.bank, source, self._rows[: len(source)])
         self._epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # persistent workers see it change
 
@@ -112,7 +116,14 @@ class VAEAugmentedDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self._origin)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
+        """An item; or a batch of items, for a list or slice of indices, if the base gives one."""
+        if isinstance(index, slice):
+            index = range(len(self))[index]
+        if isinstance(index, (list, tuple, range)) or (isinstance(index, (Tensor, np.ndarray)) and index.ndim):
+            indices = np.asarray(index)
+            positions = np.flatnonzero(indices) if indices.dtype == bool else indices
+            return batched(self.__getitems__(positions.tolist()), self._source.batch_of_one())
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
@@ -126,7 +137,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         for place, item in zip(real.tolist(), self._source.items(origins[real].tolist()), strict=True):
             samples[place] = item
         if len(made):
-            synthetic = self._synthesis.items(origins[made], draws.pick(made), scale=self.scale)
+            synthetic = self._synthesis.items(origins[made], draws.pick(made), scale=self._scales[positions][made])
             for place, item in zip(made.tolist(), synthetic, strict=True):
                 samples[place] = item
         if self.return_source:
@@ -137,18 +148,36 @@ class VAEAugmentedDataset(Dataset[Any]):
         return (self[i] for i in range(len(self)))
 
     @property
-    def targets(self) -> Tensor:
-        """int64 [N], labels of the base and of the added items; if the base's labels are names, the bank's numbers."""
-        return self._source.labels[self._origin]
+    def targets(self) -> Any:
+        """Labels [N] of the base and of the added items, a list or an array where the base's are, else an int64 tensor.
+
+        If the base's labels are names, they are the bank's numbers.
+        """
+        labels = self._source.labels[self._origin]
+        kind = self._source.kind_of_targets
+        return labels.tolist() if kind is list else labels.numpy() if kind is np.ndarray else labels
+
+    @property
+    def samples(self) -> list[Any]:
+        """File and label of each item, if the base has them as torchvision's folders do."""
+        return self._source.samples(self._origin.tolist())
+
+    imgs = samples
+
+    @property
+    def root(self) -> Any:
+        """The base's folder, if it has one."""
+        return self._source.datasets[0].dataset.root
 
     @property
     def classes(self) -> list[str]:
-        """The base's class names, in label order."""
-        return [self._source.classes[label] for label in sorted(self._source.classes)]
+        """The base's class names, those without images too."""
+        return self._source.all_classes
 
     @property
     def class_to_idx(self) -> dict[str, int]:
-        return {name: label for label, name in sorted(self._source.classes.items())}
+        """The base's label of each class name."""
+        return self._source.class_to_idx
 
     @property
     def is_synthetic(self) -> Tensor:
@@ -174,7 +203,17 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the items of a seeded dataset anew from now on, in running workers too."""
-        self._epoch[0] = epoch
+        self._epoch[0] = check_whole("epoch", epoch)
+
+    def real(self) -> VAEAugmentedDataset:
+        """The same items without synthetic images, for example to measure on a part of a dataset that is wrapped.
+
+        Example:
+            >>> val_ds = torch.utils.data.Subset(augmented.real(), val_indices)
+        """
+        other = copy.copy(self)
+        other._shares = torch.zeros_like(self._shares)
+        return other
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -190,7 +229,7 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     def __repr__(self) -> str:
         return (
-            f"VAEAugmentedDataset({len(self)} items, p_generate={self.p_generate:g}, p_jitter={self.p_jitter:g}, "
+            f"VAEAugmentedDataset({len(self)} items, p_generate={self.p_generate}, p_jitter={self.p_jitter}, "
             f"seed={self.seed}, bank={self.bank!r})"
         )
 
@@ -217,13 +256,19 @@ class VAEAugmentedDataset(Dataset[Any]):
             raise IndexError(f"index must be in [{-length}, {length}), got {position}.")
         return position % length
 
-    def _share_table(self) -> Tensor:
+    def _of_items(self, by_name: Mapping[str, Any]) -> Tensor:
+        """What each item's class has, float32 [N, ...]."""
+        labels, inverse = self._source.labels[self._origin].unique(return_inverse=True)
+        each = [by_name[self._source.classes[label]] for label in labels.tolist()]
+        return torch.tensor(each, dtype=torch.float32)[inverse]
+
+    def _share_table(self, shares: Mapping[str, tuple[float, float]]) -> Tensor:
         """Probabilities of each item to be generated and to be jittered, [N, 2]. Added items are never real."""
-        shares = shares_of(self.bank, self._rows, self.p_generate, self.p_jitter)
-        p_generate = self.p_generate / (self.p_generate + self.p_jitter) if self.p_generate else 0.0
-        # Their share of jitter is 1, so that the rest is jittered whatever rounding does.
-        shares[self.is_synthetic] = torch.tensor([p_generate, 1.0], dtype=torch.float32)
-        return shares
+        table = shares_of(self.bank, self._rows, self._of_items(shares))
+        # The share of jitter of added items is 1, so that the rest is jittered whatever rounding does.
+        of_added = {name: (g / (g + j) if g else 0.0, 1.0) for name, (g, j) in shares.items()}
+        table[self.is_synthetic] = self._of_items(of_added)[self.is_synthetic]
+        return table
 
 
 def holds_augmented(dataset: Any) -> bool:
