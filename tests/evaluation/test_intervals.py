@@ -88,3 +88,22 @@ def test_recall_is_the_share_of_each_class_that_is_recognised():
     assert found.dtype == torch.float64
     assert found[:2].tolist() == pytest.approx([2 / 3, 1 / 3])
     assert found[2:].isnan().all()  # what is predicted of them is no matter
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"), [(0.1, 9, True), (-9, 0.4, True), (-1, 0.6, False), (0.0, 0.6, False)]
+)
+def test_a_difference_is_told_above_zero_or_below_what_is_worth_having(low, high, told):
+    assert Difference((low + high) / 2, low, high).told is told
+    assert not Difference(1.0, None, None).told
+
+
+def test_enough_rounds_tell_if_they_spread_alike():
+    few = [3.0, -1.0, 4.0, -2.0]
+    found = paired_difference(few)
+    assert not found.told
+    as_many = [few[i % 4] for i in range(found.enough)]
+    assert paired_difference(as_many[: found.enough - found.enough % 4]).told or found.enough < 8
+    assert paired_difference(few, image_variance=100.0).enough is None
+    assert paired_difference([5.0, 6.0, 5.5]).enough is None
+    assert "enough" not in paired_difference([5.0, 6.0, 5.5]).to_dict()

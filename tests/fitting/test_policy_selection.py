@@ -144,11 +144,30 @@ def test_the_default_stands_unless_it_is_contradicted(monkeypatch, fitted, chang
     assert policy.origin.endswith(f"points over classical augmentation on {HELD} held-out images")
 
 
-def test_a_default_that_does_harm_is_switched_off(monkeypatch, fitted):
-    policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, "default": 0.5, "without detail": 0.5})
+@pytest.mark.parametrize("real", [0.6, 0.8])
+def test_a_default_that_does_harm_is_switched_off_where_real_images_are_no_worse(monkeypatch, fitted, real):
+    harmful = {**RIGHT, "default": 0.5, "without detail": 0.5, "real": real}
+    policy, _, trained = chosen(monkeypatch, fitted, harmful)
     assert policy.off
-    assert (policy.p_generate, policy.p_jitter) == (0.0, 0.0)
+    assert len(trained) == 4
     assert policy.origin.startswith("do not augment, the default lowers accuracy on this data: default -10.0 (")
+    assert policy.origin.endswith(f"classical augmentation {100 * (0.6 - real):+.1f} over the images as they are")
+
+
+@pytest.mark.parametrize(("moves", "wanted"), [("elastic", "affine"), ("elastic-colour", "colour"), ("none", "colour")])
+@pytest.mark.parametrize(("default", "held_out"), [(0.5, HELD), (0.54, 150)])
+def test_a_default_that_does_harm_or_looks_much_worse_gives_way_to_classical_moves(
+    monkeypatch, fitted, moves, wanted, default, held_out
+):
+    usual = replace(DEFAULT, moves=moves)
+    harmful = {"off": 0.6, "default": default, "without detail": default, "real": 0.4}
+    if held_out < MANY_HELD_OUT:
+        del harmful["without detail"]
+    policy, _, _ = chosen(monkeypatch, fitted, harmful, default=usual, held_out=held_out)
+    alone = {"p_generate": 0.0, "p_jitter": 1.0, "scale": 0.0, "keep_detail": True, "moves": wanted}
+    assert policy == replace(usual, **alone, origin=policy.origin)
+    assert policy.origin.startswith("moved and not jittered, since the default lowers accuracy on this data: default ")
+    assert "classical augmentation +20" in policy.origin
 
 
 def test_what_is_better_than_the_default_takes_its_place(monkeypatch, fitted):
@@ -174,7 +193,7 @@ def test_every_class_counts_the_same(monkeypatch, fitted):
 
 
 def test_what_is_better_than_a_harmful_default_but_harmful_itself_is_not_chosen(monkeypatch, fitted):
-    policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, "default": 0.3, "without detail": 0.5})
+    policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, "default": 0.3, "without detail": 0.5, "real": 0.6})
     assert policy.off
 
 
@@ -310,7 +329,7 @@ def test_batches_go_through_all_images_in_every_epoch(fitted):
     train = parts_of(FEW_HELD_OUT).train
     train = replace(train, images=train.images.repeat(3, 1, 1, 1), labels=train.labels.repeat(3))
     bank = fitted.with_policy(p_generate=0.0, p_jitter=0.0)
-    seen = list(islice(policy_selection._batches(bank, train, 0), 4))
+    seen = list(islice(policy_selection._batches(bank, train, None, 0), 4))
     assert [len(labels) for _, labels in seen] == [64, 26, 64, 26]
     for pair in (seen[:2], seen[2:]):
         assert torch.cat([labels for _, labels in pair]).bincount().tolist() == [30, 30, 30]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
 CONFIDENCE = 0.95
+WORTH = 0.5  # points; a smaller difference is not worth having
+MOST_ROUNDS = 1_000  # that are looked at
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,14 @@ class Difference:
         mean: over the rounds.
         low: the lower end of the interval; None after a single round, which says nothing of the spread.
         high: the upper end.
+        enough: rounds that would tell whether it is worth having, if they spread as these do; None: no number of rounds
+            on these images would, or it is told.
     """
 
     mean: float
     low: float | None
     high: float | None
+    enough: int | None = None
 
     @property
     def above(self) -> bool:
@@ -32,10 +37,17 @@ class Difference:
 
     @property
     def below(self) -> bool:
+        """True if the whole interval is below zero."""
         return self.high is not None and self.high < 0
 
+    @property
+    def told(self) -> bool:
+        """True if the interval is above zero, or below what is worth having."""
+        return self.above or (self.high is not None and self.high < WORTH)
+
     def to_dict(self) -> dict[str, float | None]:
-        return {name: None if value is None else round(value, 4) for name, value in asdict(self).items()}
+        rounded = {name: None if value is None else round(value, 4) for name, value in asdict(self).items()}
+        return {name: value for name, value in rounded.items() if name != "enough" or value is not None}
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
@@ -58,9 +70,16 @@ def paired_difference(differences: list[float], *, overlap: float = 0.0, image_v
     rounds, mean = len(values), values.mean().item()
     if rounds < 2:
         return Difference(mean, None, None)
-    variance = values.var().item() * (1 / rounds + overlap) + image_variance
-    reach = float(t.ppf(0.5 + CONFIDENCE / 2, rounds - 1)) * math.sqrt(variance)
-    return Difference(mean, mean - reach, mean + reach)
+
+    def reach(count: int) -> float:
+        """Half of the interval after so many rounds of the spread seen."""
+        variance = values.var().item() * (1 / count + overlap) + image_variance
+        return float(t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * math.sqrt(variance)
+
+    found = Difference(mean, mean - reach(rounds), mean + reach(rounds))
+    distance = max(mean, WORTH - mean)  # from the nearer border of what an interval must not hold
+    more = () if found.told else range(rounds + 1, MOST_ROUNDS)
+    return replace(found, enough=next((count for count in more if reach(count) < distance), None))
 
 
 def recalls(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:

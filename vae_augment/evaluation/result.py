@@ -38,7 +38,7 @@ class Evaluation:
         rows: one dict an arm: "arm"; "accuracy", "balanced_accuracy" and "recall" (by class name) in percent, means
             over the rounds; "over_none" and "over_classical", paired differences as {"mean", "low", "high"} in points,
             or None; "rounds", the metric of each round.
-        verdict: one sentence.
+        verdict: one sentence that begins with "helps", "does not help" or "cannot tell".
         metric: of the differences: "accuracy", or "balanced_accuracy" if classes are unequal.
         setup: numbers of images, rounds, steps and held-out images, and the seed; "images_per_class", the fewest and
             the most that are trained on; "sampling_strategy"; "not_measured", classes without a held-out image;
@@ -107,29 +107,49 @@ class Evaluation:
         return notes
 
 
+HELPS, DOES_NOT_HELP, CANNOT_TELL = "helps", "does not help", "cannot tell"  # the beginning of a verdict
+
+
 def verdict_of(evaluation: Evaluation) -> str:
-    """One sentence: does our augmentation help? It is compared with classical augmentation, or else with none."""
+    """One sentence: does our augmentation help? Each arm of ours is compared with classical, or else with none."""
     arms = [row["arm"] for row in evaluation.rows]
-    for arm, over, instead in (
-        ("ours+classical", CLASSICAL, "classical alone"),
-        ("ours", CLASSICAL, "classical alone"),
-        ("ours", "none", "the images as they are"),
-        ("ours+classical", "none", "the images as they are"),
-    ):
-        difference = evaluation.difference(arm, over) if arm in arms else None
-        if difference is not None:
-            return _sentence(difference, over, instead, evaluation.setup["rounds"])
-    return "no verdict: run an arm of ours beside 'none' or 'classical'"
+    found: dict[str, tuple[Difference, str, str]] = {}
+    for over, instead in ((CLASSICAL, "classical alone"), ("none", "the images as they are")):
+        for arm in ("ours+classical", "ours"):
+            difference = evaluation.difference(arm, over) if arm in arms else None
+            if difference is not None:
+                found[arm] = difference, over, instead
+        if found:
+            break
+    if not found:
+        return f"{CANNOT_TELL}: run an arm of ours beside 'none' or 'classical'"
+    outcomes = {arm: _outcome(difference) for arm, (difference, _, _) in found.items()}
+    outcome = next(one for one in (HELPS, CANNOT_TELL, DOES_NOT_HELP) if one in outcomes.values())
+    deciding = [arm for arm in found if outcomes[arm] == outcome]
+    instead = f" here: use {found[deciding[0]][2]}" if outcome == DOES_NOT_HELP else ""
+    rounds = evaluation.setup["rounds"]
+    parts = [_figures(arm, *found[arm][:2], rounds) for arm in deciding]
+    parts += [f"{outcomes[arm]}: {_figures(arm, *found[arm][:2], rounds)}" for arm in found if arm not in deciding]
+    return f"{outcome}{instead}: {'; '.join(parts)}"
 
 
-def _sentence(difference: Difference, over: str, instead: str, rounds: int) -> str:
-    figures = f"{difference.mean:+.1f} points over {over}"
+def _outcome(difference: Difference) -> str:
+    """Helps if the interval is above zero; does not help if it is below what is worth having; else nobody can tell."""
+    unequal = difference.low is None or (difference.mean and difference.low == difference.high)
+    if unequal or not difference.told:
+        return CANNOT_TELL
+    return HELPS if difference.above else DOES_NOT_HELP
+
+
+def _figures(arm: str, difference: Difference, over: str, rounds: int) -> str:
+    said = f"{arm} {difference.mean:+.1f} points over {over}"
     if difference.low is None:
-        return f"no verdict from one seed: {figures}"
+        return f"{said}, from one seed"
     if difference.mean and difference.low == difference.high:
-        return f"no verdict: the rounds do not differ, run more seeds ({figures})"
-    figures += f", interval {difference.low:+.1f} to {difference.high:+.1f}, {rounds} seeds"
-    if difference.above:
-        return f"helps: {figures}"
-    harm = "hurts" if difference.below else "does not help"
-    return f"{harm} here: use {instead} ({figures})"
+        return f"{said} in all {rounds} seeds, which do not differ: run more"
+    said += f", interval {difference.low:+.1f} to {difference.high:+.1f}, {rounds} seeds"
+    if difference.told:
+        return f"{said}, which is harm" if difference.below else said
+    if difference.enough is None:
+        return f"{said}, and more seeds would not tell: test on more images"
+    return f"{said}, and about {difference.enough} would tell"

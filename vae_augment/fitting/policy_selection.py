@@ -19,7 +19,7 @@ from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.loading import FitData
 from vae_augment.data.source import Source
 from vae_augment.fitting.classifier import BATCH, SmallCNN, new_classifier, predict, train_classifier
-from vae_augment.images.moves import classical_moves, colour_channels
+from vae_augment.images.moves import Moves, classical_moves, colour_channels
 from vae_augment.seeding import derive, draw_items, generator
 
 HELD_OUT = 0.25  # of each class
@@ -28,6 +28,7 @@ LEAST_HELD_OUT = 20  # images; fewer say nothing
 # On fewer images even a strong default seems harmful by chance, and no candidate seems better.
 FEW_HELD_OUT, MANY_HELD_OUT = 100, 200  # images
 QUANTILE = 1.96  # of a normal distribution, for a 95 % interval
+MUCH, PROBABLY = 3.0, 1.28  # points by which a default looks harmful; quantile for odds of nine in ten that it is
 
 
 class Split(NamedTuple):
@@ -56,8 +57,8 @@ def choose(
 
     Each candidate is added to classical augmentation and compared with it, and with the default, by balanced accuracy
     on the same held-out images. The default stands unless the 95 % interval of a paired difference excludes zero: it is
-    switched off if it does harm, and replaced by the best of the candidates that are better. On few held-out images it
-    stands untried.
+    replaced by the best of the candidates that are better. If it does harm, or looks much worse, classical moves alone
+    take its place, or the images as they are where they are no worse. On few held-out images it stands untried.
 
     Args:
         bank: a trial, fitted on the training part alone.
@@ -71,14 +72,25 @@ def choose(
     labels = sorted(parts.train.names)
     answers = torch.searchsorted(torch.tensor(labels), parts.held_out.labels)
     candidates = _candidates(default, len(answers))
-    for name, policy in candidates.items():
+    weights, classical = _weights(answers), classical_moves(colour_channels(parts.train.images))
+
+    def train(policy: Policy, moves: Moves | None) -> tuple[SmallCNN, Tensor]:
+        """A classifier, and 100 for each held-out image [N] that it gets right, else 0."""
         model = new_classifier(None, bank.image_shape, len(labels), derive(seed, "judge"), device)
         trial = VAEBank(replace(bank.content, policy=policy))
-        train_classifier(model, _batches(trial, parts.train, seed), steps=steps, seed=seed)
-        right[name] = (predict(model, parts.held_out.images) == answers).double() * 100
+        train_classifier(model, _batches(trial, parts.train, moves, seed), steps=steps, seed=seed)
+        assert isinstance(model, SmallCNN)
+        return model, (predict(model, parts.held_out.images) == answers).double() * 100
+
+    for name, policy in candidates.items():
+        model, right[name] = train(policy, classical)
         judge = judge or model
-    assert isinstance(judge, SmallCNN)
-    return _decide(default, candidates, right, _weights(answers)), judge
+    assert judge is not None
+    chosen = _decide(default, candidates, right, weights)
+    if chosen is None:
+        right["real"] = train(candidates["off"], None)[1]
+        chosen = _safer(default, candidates["off"], right, weights)
+    return chosen, judge
 
 
 def _weights(labels: Tensor) -> Tensor:
@@ -98,22 +110,38 @@ def _candidates(default: Policy, held_out: int) -> dict[str, Policy]:
     return candidates
 
 
-def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Tensor], weights: Tensor) -> Policy:
-    """The policy that the intervals decide for, with the figures in its origin."""
+def _decide(default: Policy, candidates: dict[str, Policy], right: dict[str, Tensor], weights: Tensor) -> Policy | None:
+    """The policy that the intervals decide for, with the figures in its origin; None if the default seems harmful."""
     if "default" not in candidates:
         return replace(default, origin=f"{default.origin}; {len(right['off'])} held-out images are too few to check it")
     figures = {name: _interval(right[name] - right["off"], weights) for name in candidates if name != "off"}
-    said = "; ".join(f"{n} {mean:+.1f} ({low:+.1f} to {high:+.1f})" for n, (mean, low, high) in figures.items())
-    evidence = f"{said} points over classical augmentation on {len(right['off'])} held-out images"
+    evidence = _evidence(figures, len(right["off"]))
     harmless = [n for n in figures if n != "default" and figures[n][2] >= 0]
     better = [n for n in harmless if _interval(right[n] - right["default"], weights)[1] > 0]
     if better:
         name = max(better, key=lambda n: figures[n][0])
         return replace(candidates[name], origin=f"chosen on this data, {name}: {evidence}")
-    if figures["default"][2] < 0:
-        harm = f"do not augment, the default lowers accuracy on this data: {evidence}"
-        return replace(candidates["off"], origin=harm)
+    mean, _, high = figures["default"]
+    if high < 0 or (mean <= -MUCH and mean + (high - mean) * PROBABLY / QUANTILE < 0):
+        return None
     return replace(default, origin=f"{default.origin}; this data does not speak against it: {evidence}")
+
+
+def _safer(default: Policy, off: Policy, right: dict[str, Tensor], weights: Tensor) -> Policy:
+    """Classical moves alone where they are better than the images as they are, which else are served."""
+    evidence = _evidence({"default": _interval(right["default"] - right["off"], weights)}, len(right["off"]))
+    moved, *_ = _interval(right["off"] - right["real"], weights)
+    found = f"{evidence}, and classical augmentation {moved:+.1f} over the images as they are"
+    if moved <= 0:
+        return replace(off, origin=f"do not augment, the default lowers accuracy on this data: {found}")
+    moves = "affine" if default.moves in ("affine", "elastic") else "colour"
+    alone = replace(off, p_jitter=1.0, scale=0.0, keep_detail=True, moves=moves)
+    return replace(alone, origin=f"moved and not jittered, since the default lowers accuracy on this data: {found}")
+
+
+def _evidence(figures: dict[str, tuple[float, float, float]], images: int) -> str:
+    said = "; ".join(f"{n} {mean:+.1f} ({low:+.1f} to {high:+.1f})" for n, (mean, low, high) in figures.items())
+    return f"{said} points over classical augmentation on {images} held-out images"
 
 
 def _interval(differences: Tensor, weights: Tensor) -> tuple[float, float, float]:
@@ -127,16 +155,15 @@ def _interval(differences: Tensor, weights: Tensor) -> tuple[float, float, float
     return mean, mean - reach, mean + reach
 
 
-def _batches(bank: VAEBank, data: FitData, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless shuffled batches of the images that a wrapper serves, with classical augmentation on top."""
+def _batches(bank: VAEBank, data: FitData, classical: Moves | None, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless shuffled batches of the images that a wrapper serves, with classical augmentation on top if wanted."""
     order, moves = generator(seed, "policy", "order"), generator(seed, "policy", "classical")
     labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)
-    classical = classical_moves(colour_channels(data.images))
     served = Served(bank, data, seed)
     for epoch in count():
         for some in torch.randperm(len(data.images), generator=order).split(BATCH):
             images = served.batch(some, epoch).float().div_(255)  # [B, C, H, W]
-            yield classical.draw(images, moves), labels[some]
+            yield images if classical is None else classical.draw(images, moves), labels[some]
 
 
 class Served:
