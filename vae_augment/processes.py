@@ -1,10 +1,58 @@
-"""Worker processes that end with their parent."""
+"""Settings that a process has once, such as torch's defaults, and worker processes that end with their parent."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+
+Defaults = tuple[torch.dtype, torch.device]
+USUAL: Defaults = (torch.float32, torch.device("cpu"))
+
+_callers: ContextVar[Defaults | None] = ContextVar("the caller's defaults, while ours are set", default=None)
+
+
+@contextmanager
+def own_defaults() -> Iterator[None]:
+    """Compute with torch's usual dtype and device, whatever the caller has made the default; also a decorator."""
+    held = torch.get_default_dtype(), torch.get_default_device()
+    if held == USUAL:
+        yield
+        return
+    token = _callers.set(held)
+    try:
+        with _defaults(USUAL):
+            yield
+    finally:
+        _callers.reset(token)
+
+
+@contextmanager
+def callers_defaults() -> Iterator[None]:
+    """Run the caller's code, a dataset or a transform, with the defaults that `own_defaults` has replaced."""
+    held = _callers.get()
+    if held is None:
+        yield
+    else:
+        with _defaults(held):
+            yield
+
+
+@contextmanager
+def _defaults(defaults: Defaults) -> Iterator[None]:
+    dtype, device = defaults
+    held = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            yield
+    finally:
+        torch.set_default_dtype(held)
 
 
 def end_with(parent: int) -> None:

@@ -8,6 +8,7 @@ import torch
 from tests.conftest import CONFIG, Shapes
 from tests.evaluation.test_rounds import Numbered, quick, studied
 from vae_augment import FitConfig, VAEBank, fit
+from vae_augment.data.source import Source
 from vae_augment.evaluation import rounds
 from vae_augment.evaluation.rounds import Study
 from vae_augment.exceptions import LeakageWarning
@@ -90,7 +91,7 @@ def test_a_preset_given_beside_a_bank_of_another_fills_in_its_own_values(fitted)
 
 
 def studied_config(bank, config):
-    return Study(Shapes(9), bank, Shapes(9, seed=1), 4, config, 0)._config
+    return Study(Source(Shapes(9)), bank, Source(Shapes(9, seed=1)), 4, config, 0)._config
 
 
 def test_the_textbook_arm_has_the_callers_steps_and_size(fits):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from vae_augment import FitConfig, evaluate, evaluation
+from vae_augment.data.source import Source
 from vae_augment.evaluation import rounds
 from vae_augment.evaluation.rounds import HELD_OUT, Study
 from vae_augment.exceptions import DataWarning
@@ -36,7 +37,7 @@ class Numbered:
 
 
 def studied(dataset, *, bank=None, test=None, per_class=None, seed=0):
-    return Study(dataset, bank, test, per_class, TINY, seed)
+    return Study(Source(dataset), bank, None if test is None else Source(test), per_class, TINY, seed)
 
 
 def places(images):

@@ -31,7 +31,7 @@ FLAT, WORSE, BETTER = [50, 51, 50], [40, 42, 41], [60, 62, 61]  # percent in thr
         ),
         (
             {"classical": FLAT, "ours": BETTER, "ours+classical": WORSE},
-            "helps: ours +10.7 points over classical, interval +9.2 to +12.1, 3 seeds; does not help: ours+classical -9",
+            "helps: ours +10.7 points over classical, interval +9.2 to +12.1, 3 seeds; does not help: ours+classical",
         ),
         (
             {"classical": FLAT, "ours": WORSE, "ours+classical": WORSE},

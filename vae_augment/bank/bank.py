@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,11 +21,14 @@ from vae_augment.bank.notebook import bank_card, bank_picture
 from vae_augment.bank.packed_weights import join
 from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
+from vae_augment.exceptions import check_type
 from vae_augment.files.writing import atomic_write
 from vae_augment.images.tensors import to_float, to_uint8
+from vae_augment.model.devices import usable_device
 from vae_augment.model.latent import concatenate
 from vae_augment.model.samplers import draw
 from vae_augment.model.vae import VAE
+from vae_augment.processes import own_defaults
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,6 +45,7 @@ class VAEBank:
         >>> images = bank.sample(torch.tensor([3, 1, 3]))  # uint8 [3, 1, 28, 28]
     """
 
+    @own_defaults()
     def __init__(self, content: BankContent, device: torch.device | str = "cpu") -> None:
         self.content = content
         self.device = torch.device(device)
@@ -107,6 +112,7 @@ class VAEBank:
     def _repr_html_(self) -> str:
         return bank_card(self)
 
+    @own_defaults()
     def show(self, images: int = 8, *, seed: int = 0) -> Image.Image:
         """A picture of generated images, a row for each of the first twenty classes.
 
@@ -116,24 +122,30 @@ class VAEBank:
         """
         return bank_picture(self, images, seed=seed)
 
+    @own_defaults()
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of each image under its class's VAE, float32 [B, L] each."""
         rows = self._rows(labels, len(images))
         return self.models.encode(self._checked(images), rows)
 
+    @own_defaults()
     @torch.no_grad()
     def decode(self, z: Tensor, labels: Tensor) -> Tensor:
         """Images of latent codes [B, L]: float32 [B, C, H, W] in [0, 1]."""
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"z must be [B, {self.latent_dim}], got {list(z.shape)}.")
+        if not bool(z.isfinite().all()):
+            raise ValueError("z must hold finite numbers, got some that are not.")
         return self.models.decode(z.to(self.device, torch.float32), self._rows(labels, len(z)))
 
+    @own_defaults()
     @torch.no_grad()
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
         """Each image encoded to its posterior mean and decoded: float32 [B, C, H, W] in [0, 1], the bank's size."""
         return self.decode(self.encode(images, labels)[0], labels)
 
+    @own_defaults()
     @torch.no_grad()
     def sample(
         self,
@@ -159,6 +171,7 @@ class VAEBank:
         chosen = torch.rand(len(rows), generator=generator)
         return self.models.decode(self.draw(rows, noise, chosen, method, temperature), rows, as_bytes=True)
 
+    @own_defaults()
     @torch.no_grad()
     def jitter(
         self,
@@ -182,10 +195,13 @@ class VAEBank:
         Raises:
             ValueError: an unknown label, images that do not fit, or a scale below 0.
         """
+        if keep_detail is not None:
+            check_type("keep_detail", keep_detail, bool, "True, False or None")
         rows = self._rows(labels, len(images))
         noise = torch.randn(len(rows), self.latent_dim, generator=generator)
         return to_uint8(jitter(self, self._checked(images), rows, noise, scale=scale, keep_detail=keep_detail))
 
+    @own_defaults()
     @torch.no_grad()
     def interpolate(self, images_a: Tensor, images_b: Tensor, labels: Tensor, *, t: float | Tensor) -> Tensor:
         """Images on the straight line between the codes of two images of a class: uint8 [B, C, H, W].
@@ -197,8 +213,9 @@ class VAEBank:
             t: one number, or one for each pair [B].
         """
         weight = torch.as_tensor(t, dtype=torch.float32, device=self.device)
-        if weight.shape not in ((), (len(labels),)):
-            raise ValueError(f"t must be a number or [B] with B = {len(labels)}, got {list(weight.shape)}.")
+        if weight.shape not in ((), (len(labels),)) or not bool(weight.isfinite().all()):
+            got = "one that is not finite" if weight.numel() and not weight.isfinite().all() else list(weight.shape)
+            raise ValueError(f"t must be a finite number or [B] of them with B = {len(labels)}, got {got}.")
         z_a, z_b = self.encode(images_a, labels)[0], self.encode(images_b, labels)[0]
         return to_uint8(self.decode(z_a + weight.reshape(-1, 1) * (z_b - z_a), labels))
 
@@ -212,17 +229,21 @@ class VAEBank:
 
     # ---- other banks from this one ----
 
+    @own_defaults()
     def subset(self, classes: Sequence[str | int]) -> VAEBank:
         """A bank of some classes, given by name or integer label; they keep their labels and weights."""
         return VAEBank(self.content.pick(find_all(self.class_infos, classes)), self.device)
 
     @classmethod
+    @own_defaults()
     def merge(cls, bank_a: VAEBank, bank_b: VAEBank) -> VAEBank:
         """A bank of the classes of both, in label order; all else is bank_a's, without its quality figures.
 
         Raises:
             ValueError: they model images of different shapes, or share a class name or label.
         """
+        for name, bank in (("bank_a", bank_a), ("bank_b", bank_b)):
+            check_bank(name, bank)
         if bank_a.vae != bank_b.vae:
             raise ValueError(
                 f"banks to merge must have one image_shape, latent_dim and width, got {bank_a.vae} and {bank_b.vae}."
@@ -243,7 +264,7 @@ class VAEBank:
 
     def to(self, device: torch.device | str) -> VAEBank:
         """The same bank on another device."""
-        return VAEBank(self.content, device)
+        return VAEBank(self.content, usable_device(device))
 
     def with_policy(self, **changes: Any) -> VAEBank:
         """The same bank with fields of its policy replaced, for example `p_jitter=0.3`."""
@@ -253,11 +274,13 @@ class VAEBank:
         """The same bank with entries of `data` replaced, for example `name="mnist"`."""
         return VAEBank(replace(self.content, data={**self.data, **changes}), self.device)
 
+    @own_defaults()
     def save(self, path: str | Path) -> None:
         """Write the bank to one file, atomically. Raises ValueError if a weight is not finite."""
-        atomic_write(path, serialize(self.content))
+        atomic_write(_named(path), serialize(self.content))
 
     @classmethod
+    @own_defaults()
     def load(
         cls, path: str | Path, classes: Sequence[str | int] | None = None, device: torch.device | str = "cpu"
     ) -> VAEBank:
@@ -267,7 +290,7 @@ class VAEBank:
             FileNotFoundError: there is no such file.
             ValueError: it is no bank, is damaged or too new, or lacks one of `classes`.
         """
-        return cls(read(path, classes), device)
+        return cls(read(_named(path), classes), usable_device(device))
 
     @cached_property
     def sha256(self) -> str:
@@ -277,7 +300,7 @@ class VAEBank:
     def _rows(self, labels: Tensor, expected: int | None = None) -> Tensor:
         """Class positions, on the bank's device, of int64 labels [B]."""
         labels = torch.as_tensor(labels)
-        if labels.ndim != 1 or labels.is_floating_point():
+        if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ValueError(f"labels must be int64 [B], got {labels.dtype} {list(labels.shape)}.")
         if expected is not None and len(labels) != expected:
             raise ValueError(f"labels must have one entry per image, got {len(labels)} for {expected}.")
@@ -291,5 +314,20 @@ class VAEBank:
         channels = self.image_shape[0]
         if images.ndim != 4 or images.shape[1] != channels:
             raise ValueError(f"images must be [B, {channels}, H, W], got {list(images.shape)}.")
+        if not images.shape[2] * images.shape[3]:
+            raise ValueError(f"images must have pixels, got {list(images.shape)}.")
         images = images.to(self.device)
         return images if images.dtype == torch.uint8 else to_float(images)
+
+
+def check_bank(name: str, bank: Any) -> None:
+    """Raise TypeError unless an argument is a bank."""
+    check_type(name, bank, VAEBank, "a VAEBank, as VAEBank.load(path) gives it")
+
+
+def _named(path: str | Path) -> Path:
+    """Path of a file. Raises TypeError or ValueError for anything else."""
+    check_type("path", path, (str, os.PathLike), "the path of a file")
+    if not os.fspath(path):
+        raise ValueError("path must name a file, got ''.")
+    return Path(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,6 +108,8 @@ def without_quality(data: dict[str, Any]) -> dict[str, Any]:
 
 def find_all(infos: Sequence[ClassInfo], classes: Sequence[str | int]) -> list[int]:
     """Positions of classes, given by name or label, in order. Raises ValueError if one is lacking or none is given."""
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise TypeError(f"classes must be a list of names or labels, got {classes!r}.")
     names, labels = [info.name for info in infos], [info.label for info in infos]
     rows = set()
     for wanted in classes:

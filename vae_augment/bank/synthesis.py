@@ -21,6 +21,7 @@ from vae_augment.data.stand_ins import after_to_tensor
 from vae_augment.images.conversion import all_to_tensor, channels_of, kind_of, like_all, needs_range, size_of
 from vae_augment.images.tensors import match_channels, resize, to_float, to_uint8
 from vae_augment.model.devices import single_thread
+from vae_augment.processes import callers_defaults
 
 ENCODED_ALONE = 4  # images in every pass of a class, padded: products of different sizes round differently
 CACHED_PIXELS = 2**18  # finished at a time, so that a batch of large photographs does not need much memory
@@ -184,8 +185,10 @@ class Synthesis:
 def _after_to_tensor(pixels: Tensor, channels: int) -> list[Tensor]:
     """Decoded images as torchvision's ToTensor gives byte images: float [C, H, W] each."""
     levels = to_uint8(match_channels(pixels, channels)).contiguous()
+    with callers_defaults():
+        dtype = torch.get_default_dtype()
     # Cloned, so that an item does not keep its batch in memory.
-    return [image.clone() for image in levels.to(torch.get_default_dtype()).div_(255)]
+    return [image.clone() for image in levels.to(dtype).div_(255)]
 
 
 def _alike(kinds: list[Any], sizes: list[tuple[int, int]]) -> Iterator[list[int]]:

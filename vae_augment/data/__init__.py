@@ -61,8 +61,9 @@ def open_data(
 
     Args:
         name: one of `KNOWN`, or a path. Of a folder whose "train" subfolder holds class folders, the parts are the
-            subfolders "train" and "test" (or "val"); of a table with a column "split", the rows of that split. Other
-            folders and files are the same in both parts.
+            subfolders "train" and "test" (or "val"); but without "test" and "val", and with another folder of images,
+            "train" is a class. Of a table with a column "split", the parts are the rows of that split. Other folders
+            and files are the same in both parts.
         part: "train" or "test".
         root: the folder that holds the dataset in torchvision's layout.
         timeout: seconds until a download is given up.
@@ -82,6 +83,8 @@ def open_data(
         raise ValueError(f"on_error must be one of {', '.join(map(repr, ON_ERROR))}, got {on_error!r}.")
     if not 1 <= max_pixels <= MOST_PIXELS:
         raise ValueError(f"max_pixels must be in 1..{MOST_PIXELS:,}, got {max_pixels:,}.")
+    if not str(name):
+        raise ValueError("--data must name a dataset, a folder or a file, got ''.")
     key = str(name).lower()
     if key in KNOWN and not isinstance(name, Path):
         return open_known(key, part, root, timeout)

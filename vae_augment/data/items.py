@@ -15,6 +15,10 @@ IMAGE_KEYS = ("image", "img", "pixel_values", "images")
 LABEL_KEYS = ("label", "labels", "target", "targets", "fine_label", "class")
 
 
+class ItemError(TypeError):
+    """An item that holds no image and label."""
+
+
 class Sample(NamedTuple):
     """An item taken apart.
 
@@ -32,17 +36,17 @@ class Sample(NamedTuple):
 
 
 def taken_apart(item: Any) -> Sample:
-    """Find an item's image and label. Raises TypeError if it lacks one."""
+    """Find an item's image and label. Raises ItemError if it lacks one."""
     if isinstance(item, Mapping):
         image_key, label_key = key_of(item, IMAGE_KEYS), key_of(item, LABEL_KEYS)
         if image_key is None or label_key is None:
-            raise TypeError(
+            raise ItemError(
                 f"dataset items that are dicts must hold an image under one of {', '.join(IMAGE_KEYS)} and a label "
                 f"under one of {', '.join(LABEL_KEYS)}, got the keys {', '.join(map(str, item))}."
             )
         return Sample(item[image_key], item[label_key], item)
     if not isinstance(item, (tuple, list)) or len(item) < 2:
-        raise TypeError(f"dataset items must be (image, label) pairs or dicts, got {type(item).__name__}.")
+        raise ItemError(f"dataset items must be (image, label) pairs or dicts, got {type(item).__name__}.")
     return Sample(item[0], item[1], item)
 
 

@@ -98,13 +98,13 @@ def common_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:
         raise ValueError(f"images must have 1 to {MAX_CHANNELS} channels, got {channels}. Leave some out.")
     sizes = Counter(size for _, size, _ in probed)
     height, width = sizes.most_common(1)[0][0]
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"images must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {height}x{width}.")
     longer = config.image_size or min(max(height, width), config.image_size_cap)
     scale = longer / max(height, width)
     # the shorter side of a long narrow image is not reduced below MIN_SIDE
     resized = [max(round(side * scale), min(side, MIN_SIDE)) for side in (height, width)]
     shape = channels, resized[0], resized[1]
-    if min(shape[1:]) < MIN_SIDE:
-        raise ValueError(f"images must be at least {MIN_SIDE}x{MIN_SIDE} pixels, got {height}x{width}.")
     if len(sizes) > 1 or shape[1:] != (height, width):
         logger.info("images of %d sizes are modelled at %dx%d", len(sizes), shape[1], shape[2])
     return shape

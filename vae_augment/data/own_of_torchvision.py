@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torchvision
+from PIL import Image
 from torchvision.datasets import DatasetFolder
 from torchvision.datasets.folder import default_loader
+
+from vae_augment.data.pixel_cache import is_upright
+from vae_augment.exceptions import DataWarning, warn
 
 
 def is_torchvisions(dataset: Any) -> bool:
@@ -23,5 +29,20 @@ def reads_files(folder: Any) -> bool:
         isinstance(folder, DatasetFolder)
         and type(folder).__getitem__ is DatasetFolder.__getitem__
         and folder.loader is default_loader
+        and len(folder) == len(folder.samples)
         and torchvision.get_image_backend() == "PIL"
     )
+
+
+def warn_of_turned(folder: Any, items: Sequence[int]) -> None:
+    """Warn if the EXIF of one of these files says to turn it, which our own readers do and torchvision does not."""
+    for item in items:
+        name = folder.samples[item][0]
+        with suppress(OSError), Image.open(name) as opened:
+            if not is_upright(opened):
+                warn(
+                    f"torchvision shows {name} as it is stored, though its EXIF says to turn it. A bank of the folder "
+                    "itself has upright images. Turn the files, or give the dataset a loader that does.",
+                    DataWarning,
+                )
+                return

@@ -70,7 +70,7 @@ class Pixels:
     def put(self, index: int, image: Image.Image) -> None:
         if not self.kept or image.size != self._size or image.mode != "RGB":
             return
-        if _is_upright(image):
+        if is_upright(image):
             profile = image.info.get(PROFILE)
             self._profiles[_hash(profile)] = profile
             self._profile[index] = _hash(profile)
@@ -83,7 +83,7 @@ class Pixels:
             tensor.share_memory_()
 
 
-def _is_upright(image: Image.Image) -> bool:
+def is_upright(image: Image.Image) -> bool:
     """Say if an image's EXIF can be read and does not turn it. Warnings were given when the file was opened."""
     with warnings.catch_warnings(action="ignore"):
         try:

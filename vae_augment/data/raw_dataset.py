@@ -19,7 +19,7 @@ from torch.utils.data import TensorDataset
 
 from vae_augment.data.items import Sample, evenly, put_together, taken_apart
 from vae_augment.data.labels import Naming, agreeing, as_array, differing, namings
-from vae_augment.data.own_of_torchvision import is_torchvisions, reads_files
+from vae_augment.data.own_of_torchvision import is_torchvisions, reads_files, warn_of_turned
 from vae_augment.data.pixel_cache import Pixels
 from vae_augment.data.stand_ins import (
     NAMES,
@@ -29,11 +29,13 @@ from vae_augment.data.stand_ins import (
     finished,
     is_albumentations,
     is_property,
+    read,
     replace,
     same_pixels,
 )
 from vae_augment.data.transform_calls import calls, set_aside
 from vae_augment.exceptions import DataWarning, warn
+from vae_augment.processes import callers_defaults
 
 LABELS = ("targets", "labels", "_labels")
 TRIED_ITEMS = 32  # read twice: a random transform that changes every tenth image is missed once in 1,000 datasets
@@ -64,6 +66,7 @@ class RawDataset:
         self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while unknown
         with suppress(OSError):  # reading the item will raise it
             self._pixels = Pixels(files, self._size(0)) if files else None
+        warn_of_turned(self._plain, evenly(files, TRIED_ITEMS) if files else [])
 
     def _set_aside(self) -> None:
         known = is_torchvisions(self.dataset)
@@ -103,7 +106,7 @@ class RawDataset:
                 image, target = self._plain[index]
                 self._pixels.put(index, image)
             return self._sample(image, target)
-        return taken_apart(self.dataset[index]) if self._plain is None else self._aside.read(index)
+        return self._aside.read(index) if self._plain is not None else read(self.dataset, index)
 
     def blank(self, index: int) -> Sample:
         """`raw` item, but with blank or another item's pixels where reading its own takes time."""
@@ -133,6 +136,10 @@ class RawDataset:
 
     def items(self, indices: list[int]) -> list[Any]:
         """Whole items, by the dataset's `__getitems__` if it has one. Files with cached pixels are not opened."""
+        with callers_defaults():
+            return self._items(indices)
+
+    def _items(self, indices: list[int]) -> list[Any]:
         batched = getattr(type(self.dataset), "__getitems__", None)
         if batched:
             items = list(batched(self.dataset, indices))
@@ -144,8 +151,9 @@ class RawDataset:
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """Put another image into a raw `sample`, through the transforms that its own image goes through."""
-        item = finished(sample, image)
-        return self._followed(item) if self._after else item
+        with callers_defaults():
+            item = finished(sample, image)
+            return self._followed(item) if self._after else item
 
     def _followed(self, item: Any) -> Any:
         image, target, whole, _ = taken_apart(item)
@@ -241,6 +249,8 @@ class RawDataset:
         """File of each item, for a dataset with torchvision's `samples`."""
         samples = getattr(self.dataset, "samples", None)
         if not isinstance(samples, list):
+            return None
+        if len(samples) != len(self.dataset):  # a dataset that repeats its files, or leaves some out
             return None
         files = [s[0] if isinstance(s, tuple) and s else s for s in samples]
         return files if all(isinstance(file, (str, Path)) for file in files) else None

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from vae_augment.data.composed import parts_of
-from vae_augment.data.items import Sample, evenly
+from vae_augment.data.items import ItemError, Sample, evenly
 from vae_augment.data.labels import as_array, first_of, joined, names_by_label, numbered, renumbered
 from vae_augment.data.part_labels import labelled_parts, numbered_parts
 from vae_augment.data.raw_dataset import TRIED_ITEMS, RawDataset
@@ -216,13 +216,19 @@ class Source:
         """Item `index` without transforms; if `blank`, its pixels may be blank where reading them takes long.
 
         Raises:
-            ValueError: the item cannot be read.
+            ItemError: the item holds no image.
+        ValueError: the item cannot be read.
         """
         dataset, place = self._at(index)
         try:
-            return dataset.blank(place) if blank else dataset.raw(place)
+            sample = dataset.blank(place) if blank else dataset.raw(place)
         except (OSError, UnreadableImageError) as error:
             raise ValueError(f"cannot read {self._of_class(index)}: {error}") from error
+        except ItemError as error:
+            raise ItemError(f"{self.whereabouts(index)}: {error}") from None
+        if not isinstance(sample.image, conversion.IMAGES):
+            raise ItemError(f"{self.whereabouts(index)} holds no image, but {type(sample.image).__name__}.")
+        return sample
 
     def _of_class(self, index: int) -> str:
         """Name of an item in messages: its file, and its class once labels are known."""
@@ -234,8 +240,8 @@ class Source:
         """Convert the raw image of item `index` by `to_tensor`. Raises ValueError that names item and class."""
         try:
             return conversion.to_tensor(image, self.value_range)
-        except ValueError as error:
-            raise ValueError(f"{self._of_class(index)}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self._of_class(index)}: {error}") from error
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """Put another image into the raw `sample` of item `index` and apply the item's transforms."""

@@ -22,6 +22,7 @@ from torchvision.datasets.vision import StandardTransform
 from torchvision.transforms import Compose, ToTensor
 
 from vae_augment.data.items import IMAGE_KEYS, LABEL_KEYS, Sample, key_of, put_together, taken_apart
+from vae_augment.processes import callers_defaults
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,8 @@ def read(dataset: Any, index: int) -> Sample:
     calls: list[Call] = []
     token = _heard.set(calls)
     try:
-        item = dataset[index]
+        with callers_defaults():
+            item = dataset[index]
     finally:
         _heard.reset(token)
     image, target, *_ = taken_apart(item)

@@ -15,24 +15,31 @@ from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
+from vae_augment.data.source import Source
 from vae_augment.evaluation.arms import CLASSICAL, Classical, batches, default_classical, parse
 from vae_augment.evaluation.intervals import paired_difference, recalls
 from vae_augment.evaluation.result import Evaluation, verdict_of
 from vae_augment.evaluation.rounds import Study
+from vae_augment.exceptions import check_type, check_whole
 from vae_augment.fitting.classifier import BATCH, Factory, new_classifier, predict, train_classifier
 from vae_augment.model.devices import choose_device
+from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed, derive
+from vae_augment.wrapper.dataset import holds_augmented
 from vae_augment.wrapper.sampling_strategy import wanted_totals
 
 LEAST_STEPS, MOST_STEPS, EPOCHS = 600, 5_000, 10
 
 
 @torch.inference_mode(False)  # so that there are gradients, wherever it is called
+@own_defaults()
 def evaluate(
     dataset: Dataset[Any],
     *,
+    labels: Sequence[int | str] | Tensor | None = None,
     bank: VAEBank | str | Path | None = None,
     test: Dataset[Any] | None = None,
+    test_labels: Sequence[int | str] | Tensor | None = None,
     per_class: int | None = None,
     seeds: int = 5,
     arms: Sequence[str] = ("none", "classical", "ours", "ours+classical"),
@@ -56,11 +63,13 @@ def evaluate(
 
     Args:
         dataset: as in `fit`.
+        labels: integers or names [N], in place of the dataset's own.
         bank: a bank or its path. With `test` and without `per_class` it must be fitted on `dataset`, and rounds differ
             in the classifiers alone. Otherwise each round fits a bank with its options, because the given one has seen
             images that are not trained on.
         test: images to measure on, of the same classes: by name, if both have names. None: they are held out from
             `dataset`, identical images together.
+        test_labels: as `labels`, for `test`.
         per_class: train on this many images of each class, drawn anew in each round.
         seeds: number of rounds.
         arms: "none", "classical", "ours", "oversampling", "mixup", "textbook" (a VAE per class from scratch, drawn from
@@ -80,17 +89,25 @@ def evaluate(
         device: where to train; "auto" takes a CUDA device if there is one.
 
     Raises:
-        TypeError: as `fit`.
-        ValueError: an unknown arm, fewer than two classes, or fewer than two with an image left to test on; test data
-            of other classes, of another scale, or all in `dataset` too; or a bank that lacks a class.
+        TypeError: as `fit`, or an option is of another type.
+        ValueError: an unknown arm, an option out of range, fewer than two classes, or fewer than two with an image left
+            to test on; test data of other classes, of another scale, or all in `dataset` too; or a bank that lacks a
+            class.
     """
     arms = tuple(dict.fromkeys(arms))
     for arm in arms:
         parse(arm)
     check_seed(seed)
-    if seeds < 1 or (steps is not None and steps < 1) or not arms:
-        raise ValueError(f"seeds and steps must be at least 1 and arms not empty, got {seeds}, {steps}, {arms}.")
-    study = Study(dataset, bank, test, per_class, config, seed)
+    check_type("config", config, FitConfig, "a FitConfig, such as FitConfig(preset='fast')")
+    for name, value in (("seeds", seeds), ("steps", steps), ("per_class", per_class)):
+        if value is not None:
+            check_whole(name, value, 1)
+    if holds_augmented(dataset) or holds_augmented(test):
+        raise TypeError("dataset and test must be the images themselves, not a VAEAugmentedDataset of them.")
+    if not arms:
+        raise ValueError("arms must name at least one arm, got none.")
+    measured = None if test is None else Source(test, test_labels)
+    study = Study(Source(dataset, labels), bank, measured, per_class, config, seed)
     not_measured = study.unmeasured(seeds)
     if sampling_strategy is not None:
         wanted_totals(sampling_strategy, study.split(0)[0].targets)  # an error comes now, and not after hours

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
@@ -24,7 +23,6 @@ from vae_augment.images import conversion
 from vae_augment.images.conversion import Range, common_range
 from vae_augment.images.moves import colour_channels
 from vae_augment.seeding import derive, generator
-from vae_augment.wrapper.dataset import holds_augmented
 
 HELD_OUT = 0.25  # of each class, where no test data are given
 MOST_TESTED = 10_000  # held-out images of a round
@@ -40,20 +38,15 @@ class Study:
 
     def __init__(
         self,
-        dataset: Dataset[Any],
+        source: Source,
         bank: VAEBank | str | Path | None,
-        test: Dataset[Any] | None,
+        test: Source | None,
         per_class: int | None,
         config: FitConfig,
         seed: int,
     ) -> None:
         if isinstance(bank, (str, Path)):
             bank = VAEBank.load(bank)
-        if per_class is not None and per_class < 1:
-            raise ValueError(f"per_class must be at least 1, got {per_class}.")
-        if holds_augmented(dataset) or holds_augmented(test):
-            raise TypeError("dataset and test must be the images themselves, not a VAEAugmentedDataset of them.")
-        source = Source(dataset)
         if bank is not None:
             source.number_as(bank.class_to_idx)
         source.value_range = common_range(source.value_range, None if bank is None else bank.value_range)
@@ -72,7 +65,7 @@ class Study:
         numbers = np.unique(digests, return_inverse=True)[1] if test is None else np.arange(len(digests))
         self._identity = torch.from_numpy(numbers)
         self.shared = 0  # number of test images that are in dataset too
-        self._test = None if test is None else self._load_test(source, Source(test), set(digests))
+        self._test = None if test is None else self._load_test(source, test, set(digests))
         self._kept = [self._of_class(count) for count in self._counts]
         if bank is not None:
             self._check(bank, source)

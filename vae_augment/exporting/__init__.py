@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vae_augment.bank import VAEBank
+from vae_augment.bank.bank import check_bank
 from vae_augment.exporting.folder import Export, filled, image_name, whole_images
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly
 from vae_augment.images.png import check_png, encode_pngs
 from vae_augment.model.devices import single_thread
 from vae_augment.model.samplers import check_method
-from vae_augment.processes import end_with
+from vae_augment.processes import end_with, own_defaults
 from vae_augment.seeding import check_seed, generator
 
 PER_CLASS = 500  # by default
@@ -31,6 +32,7 @@ BLOCK = 256  # images drawn from one random stream, so that any block can be mad
 WORTH_A_PROCESS = 8  # blocks: about 0.2 s of small images
 
 
+@own_defaults()
 def export(
     bank: VAEBank,
     out: str | Path,
@@ -73,6 +75,7 @@ def export(
         FileExistsError: the folder holds something else, is a file, or is being filled by another process; something
             that must be written is a link there; or an image that no export wrote is in the place of a new one.
     """
+    check_bank("bank", bank)
     if format != "png":
         raise ValueError(f"format must be 'png', got {format!r}.")
     check_seed(seed)
@@ -127,12 +130,13 @@ def counts_per_class(classes: int, *, per_class: int | None, count: int | None) 
 
 
 def _processes(workers: int | None, bank: VAEBank, blocks: int) -> int:
-    """The number of processes to start; 0 where this one is enough."""
+    """The number of processes to start, never more than there are blocks; 0 where this one is enough."""
     if bank.device.type != "cpu":
         return 0
     if workers is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = min(cores, blocks // WORTH_A_PROCESS)
+    workers = min(workers, blocks)
     return workers if workers > 1 else 0
 
 

@@ -15,11 +15,12 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
+from vae_augment.bank.bank import check_bank
 from vae_augment.bank.content import without_quality
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import common_shape, load_images, outliers_said
 from vae_augment.data.source import Source
-from vae_augment.exceptions import DataWarning, FitWarning, warn
+from vae_augment.exceptions import DataWarning, FitWarning, check_type, check_whole, warn
 from vae_augment.files.class_names import check_names
 from vae_augment.fitting.checkpoint import Checkpoint
 from vae_augment.fitting.stages import Fitter
@@ -27,6 +28,7 @@ from vae_augment.fitting.training_log import TrainingLog
 from vae_augment.images.conversion import common_range
 from vae_augment.model.devices import choose_device
 from vae_augment.model.vae import VAE
+from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed, derive
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ RECIPE = 12  # raised when the same data, options and seed come to give another 
 
 
 @torch.inference_mode(False)  # so that there are gradients, wherever it is called
+@own_defaults()
 def fit(
     dataset: Dataset[Any],
     *,
@@ -78,13 +81,19 @@ def fit(
         A bank on the CPU.
 
     Raises:
-        TypeError: the dataset is iterable, its items are not (image, label), or the seed is no whole number.
+        TypeError: the dataset is iterable, its items are not (image, label), or an option is of another type.
+        FileExistsError: `checkpoint` is a file.
         ValueError: an empty dataset, a class that it lacks, labels that are missing or neither whole numbers nor names,
             class names that no bank can have, images below 8x8, with more than 16 channels or with values that are not
             finite, arrays of several shapes, or a start that was fitted without a warm start or for other images.
         ImportError: `tensorboard` is given and the package is not installed.
     """
     check_seed(seed)
+    check_type("config", config, FitConfig, "a FitConfig, such as FitConfig(preset='fast')")
+    if start is not None:
+        check_bank("start", start)
+    if checkpoint is not None and Path(checkpoint).exists() and not Path(checkpoint).is_dir():
+        raise FileExistsError(f"checkpoint must be a folder, got the file {checkpoint}.")
     log = None if tensorboard is None else TrainingLog(tensorboard)
     source = Source(dataset, labels)
     if start is not None:
@@ -143,8 +152,10 @@ def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:
         return sorted(source.classes)
     by_name = {name: label for label, name in source.classes.items()}
     labels = []
+    if isinstance(classes, str):
+        raise TypeError(f"classes must be a list of names or labels, got {classes!r}.")
     for wanted in classes:
-        label = by_name.get(wanted) if isinstance(wanted, str) else int(wanted)
+        label = by_name.get(wanted) if isinstance(wanted, str) else check_whole("a class", wanted, -(2**63))
         if label not in source.classes:
             known = ", ".join(repr(name) for name in list(by_name)[:20])
             raise ValueError(f"class {wanted!r} has no images in the dataset; it has {known}.")

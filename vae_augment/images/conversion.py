@@ -21,6 +21,7 @@ from vae_augment.images.tensors import match_channels, to_uint8
 GREY_MODES = ("1", "L")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")  # treated as arrays: their values need a range
 USUAL_RANGES = ((0.0, 1.0), (0.0, 255.0))
+IMAGES = (Image.Image, np.ndarray, Tensor)
 WIDEST = 1e38  # a range that is safe in single precision
 Range: TypeAlias = tuple[float, float]
 
@@ -229,4 +230,4 @@ def _channels_first(image: np.ndarray) -> bool:
     # NumPy images have channels last. A first axis that is short enough for channels and shorter than the last counts
     # as channels, unless the last could be channels and the first a height.
     first, last = int(image.shape[0]), int(image.shape[-1])
-    return first <= MAX_CHANNELS and first < last and (first < MIN_SIDE or last > MAX_CHANNELS)
+    return first < last and (first < MIN_SIDE or last > MAX_CHANNELS)

@@ -20,14 +20,17 @@ def computes_bfloat16(device: torch.device) -> bool:
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
     """A device by name; "auto" takes a CUDA device if there is one. Raises ValueError if torch cannot use it here."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return usable_device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else usable_device(name)
+
+
+def usable_device(name: str | torch.device) -> torch.device:
+    """A device by name. Raises ValueError if torch cannot use it here."""
     try:
         device = torch.device(name)
         torch.ones(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError, AttributeError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, AttributeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device must be 'auto' or one that torch can use here, got {name!r}: {reason}") from None
     return device

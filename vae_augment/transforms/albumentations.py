@@ -16,6 +16,7 @@ from torch.utils.data import get_worker_info
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.file import serialize
+from vae_augment.processes import own_defaults
 from vae_augment.seeding import derive
 from vae_augment.transforms.jittering import (
     fitted,
@@ -149,6 +150,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         made: np.ndarray = self.apply_to_images(img[None], **params)[0]
         return made
 
+    @own_defaults()
     def apply_to_images(self, images: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
         """Jitter images [N, H, W, C] or [N, H, W], each by its own noise."""
         if not isinstance(images, np.ndarray):

@@ -19,6 +19,7 @@ from torchvision.transforms.v2.functional import is_pure_tensor
 from vae_augment.bank import VAEBank
 from vae_augment.images import conversion
 from vae_augment.images.tensors import to_float
+from vae_augment.processes import own_defaults
 from vae_augment.transforms.jittering import (
     fitted,
     jittered,
@@ -79,6 +80,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         self._labels_getter = labels_getter
         self._bank_on: dict[torch.device, VAEBank] = {}
 
+    @own_defaults()
     def forward(self, *inputs: Any) -> Any:
         """Return a sample like the one given; the same object if nothing was jittered."""
         sample = inputs if len(inputs) > 1 else inputs[0]
@@ -98,6 +100,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         ]
         return tree_unflatten(leaves, spec)
 
+    @own_defaults()
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Jitter an image or batch, with `params` (rows, chosen, noise) drawn for the whole sample."""
         if isinstance(inpt, PIL.Image.Image):

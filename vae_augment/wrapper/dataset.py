@@ -22,6 +22,7 @@ from vae_augment.data.items import batched, with_source
 from vae_augment.data.source import Source
 from vae_augment.exceptions import PolicyWarning, check_whole, warn
 from vae_augment.images.conversion import common_range
+from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed
 from vae_augment.wrapper.bank_cache import find_bank
 from vae_augment.wrapper.class_options import ClassOptions, Numbers, one_or_each
@@ -65,6 +66,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         FileNotFoundError: no bank at the path.
     """
 
+    @own_defaults()
     @torch.inference_mode(False)  # else set_epoch could not change the epoch later
     def __init__(
         self,
@@ -126,6 +128,7 @@ class VAEAugmentedDataset(Dataset[Any]):
             return batched(self.__getitems__(positions.tolist()), self._source.batch_of_one())
         return self.__getitems__([index])[0]
 
+    @own_defaults()
     def __getitems__(self, indices: list[int]) -> list[Any]:
         """Items of a whole batch, with their synthetic images made together. A DataLoader calls this."""
         positions = [self._index(index) for index in indices]

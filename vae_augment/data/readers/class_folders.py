@@ -13,6 +13,7 @@ from vae_augment.data.readers.image_files import ImageFiles
 from vae_augment.images.image_file import EXTENSIONS
 
 TEST_FOLDERS = ("test", "val")  # beside "train"; the first that exists
+PARTS = ("train", *TEST_FOLDERS)
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +27,15 @@ class _Found:
     endings: Counter[str] = field(default_factory=Counter)  # of files that are passed over
     hidden: int = 0
     outside: int = 0  # files in no class folder
+    beside: list[str] = field(default_factory=list)  # folders of images beside those of the parts
 
 
 def open_folder(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
     folder = _part_of(path, part)
+    found = _Found()
     if folder != path:
         logger.info("using the part %s", folder)
-    found = _Found()
+        found.beside = _images_beside(path)
     classes = _class_names(folder, found)
     if not classes:
         raise ValueError(f"{folder} must hold one folder of images per class: it has no folder.")
@@ -110,6 +113,8 @@ def _notes(found: _Found) -> list[str]:
         notes.append(f"Ignored files of other endings ({found.endings.total()}): {listed}.")
     if found.hidden:
         notes.append(f"Ignored hidden files and folders: {found.hidden}.")
+    if found.beside:
+        notes.append(f"Ignored folders beside train, which is a part of the data: {', '.join(found.beside)}.")
     if found.outside:
         notes.append(f"Ignored files in no class folder: {found.outside}.")
     return notes
@@ -117,8 +122,9 @@ def _notes(found: _Found) -> list[str]:
 
 def _part_of(path: Path, part: str) -> Path:
     """Subfolder of a part of the data; the folder itself if it has no parts."""
-    if not _holds_folders(path / "train"):
-        return path
+    has_test = any(_holds_folders(path / name) for name in TEST_FOLDERS)
+    if not _holds_folders(path / "train") or (not has_test and _images_beside(path)):
+        return path  # "train" is a class like the others
     if part == "train":
         return path / "train"
     for name in TEST_FOLDERS:
@@ -129,3 +135,13 @@ def _part_of(path: Path, part: str) -> Path:
 
 def _holds_folders(path: Path) -> bool:
     return path.is_dir() and any(child.is_dir() for child in path.iterdir() if not child.name.startswith("."))
+
+
+def _images_beside(path: Path) -> list[str]:
+    """Names of folders that hold images, beside those of parts."""
+    others = [child for child in path.iterdir() if child.is_dir() and not child.name.startswith((".", *PARTS))]
+    return sorted(child.name for child in others if any(map(_is_image, child.iterdir())))
+
+
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(EXTENSIONS) and not path.name.startswith(".")
