@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -22,7 +21,7 @@ from vae_augment.bank.packed_weights import join
 from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.exceptions import check_type
-from vae_augment.files.writing import atomic_write
+from vae_augment.files.writing import atomic_write, named_file
 from vae_augment.images.tensors import to_float, to_uint8
 from vae_augment.model.devices import usable_device
 from vae_augment.model.latent import concatenate
@@ -243,7 +242,7 @@ class VAEBank:
             ValueError: they model images of different shapes, or share a class name or label.
         """
         for name, bank in (("bank_a", bank_a), ("bank_b", bank_b)):
-            check_bank(name, bank)
+            check_type(name, bank, cls, "a VAEBank, as VAEBank.load(path) gives it")
         if bank_a.vae != bank_b.vae:
             raise ValueError(
                 f"banks to merge must have one image_shape, latent_dim and width, got {bank_a.vae} and {bank_b.vae}."
@@ -277,7 +276,7 @@ class VAEBank:
     @own_defaults()
     def save(self, path: str | Path) -> None:
         """Write the bank to one file, atomically. Raises ValueError if a weight is not finite."""
-        atomic_write(_named(path), serialize(self.content))
+        atomic_write(named_file(path), serialize(self.content))
 
     @classmethod
     @own_defaults()
@@ -290,7 +289,7 @@ class VAEBank:
             FileNotFoundError: there is no such file.
             ValueError: it is no bank, is damaged or too new, or lacks one of `classes`.
         """
-        return cls(read(_named(path), classes), usable_device(device))
+        return cls(read(named_file(path), classes), usable_device(device))
 
     @cached_property
     def sha256(self) -> str:
@@ -318,16 +317,3 @@ class VAEBank:
             raise ValueError(f"images must have pixels, got {list(images.shape)}.")
         images = images.to(self.device)
         return images if images.dtype == torch.uint8 else to_float(images)
-
-
-def check_bank(name: str, bank: Any) -> None:
-    """Raise TypeError unless an argument is a bank."""
-    check_type(name, bank, VAEBank, "a VAEBank, as VAEBank.load(path) gives it")
-
-
-def _named(path: str | Path) -> Path:
-    """Path of a file. Raises TypeError or ValueError for anything else."""
-    check_type("path", path, (str, os.PathLike), "the path of a file")
-    if not os.fspath(path):
-        raise ValueError("path must name a file, got ''.")
-    return Path(path)

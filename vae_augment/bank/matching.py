@@ -12,9 +12,14 @@ from torch.utils.data import Dataset
 from vae_augment.bank.bank import VAEBank
 from vae_augment.data.loading import common_shape
 from vae_augment.data.source import Source, listed
-from vae_augment.exceptions import DataWarning, LeakageWarning, warn
+from vae_augment.exceptions import DataWarning, LeakageWarning, check_type, warn
 from vae_augment.files.folder_names import folder_names
 from vae_augment.images.conversion import common_range
+
+
+def check_bank(name: str, bank: Any) -> None:
+    """Raise TypeError unless an argument is a bank."""
+    check_type(name, bank, VAEBank, "a VAEBank, as VAEBank.load(path) gives it")
 
 
 def warn_of_other_data(bank: VAEBank, source: Source) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.bank import check_bank
+from vae_augment.bank.matching import check_bank
 from vae_augment.exporting.folder import Export, filled, image_name, whole_images
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly

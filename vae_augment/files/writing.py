@@ -18,6 +18,8 @@ from typing import Any
 
 import platformdirs
 
+from vae_augment.exceptions import check_type
+
 PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp", re.DOTALL)
 STALE_AFTER = 24 * 3600  # seconds, for a partial whose writer may run elsewhere
 
@@ -113,6 +115,14 @@ def check_writable(folder: Path) -> None:
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     with tempfile.TemporaryFile(dir=nearest) as file:
         file.write(b"x")
+
+
+def named_file(path: str | Path) -> Path:
+    """Path of a file. Raises TypeError or ValueError for anything else."""
+    check_type("path", path, (str, os.PathLike), "the path of a file")
+    if not os.fspath(path):
+        raise ValueError("path must name a file, got ''.")
+    return Path(path)
 
 
 def sweep(folder: Path, names: Collection[str] | None = None) -> None:

@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.bank import check_bank
 from vae_augment.bank.content import without_quality
+from vae_augment.bank.matching import check_bank
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import common_shape, load_images, outliers_said
 from vae_augment.data.source import Source

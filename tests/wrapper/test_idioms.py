@@ -1,0 +1,215 @@
+"""What people write around a dataset holds over the wrapper too: labels, class weights, batches, label cleaning."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Subset, TensorDataset, random_split
+from torchvision.datasets import ImageFolder
+
+from tests.conftest import CONFIG, Shapes
+from tests.recording import record
+from vae_augment import VAEAugmentedDataset, evaluate, fit
+
+IMAGES, LABELS = torch.from_numpy(Shapes().data)[:, None], torch.tensor(Shapes().targets)
+ALL_REAL = {"p_generate": 0.0, "p_jitter": 0.0}
+ALL_GENERATED = {"p_generate": 1.0, "p_jitter": 0.0}
+MIXED = {"p_generate": 0.4, "p_jitter": 0.4, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("folder")
+    for i, (image, label) in enumerate(Shapes()):
+        (root / Shapes.classes[label]).mkdir(exist_ok=True)
+        image.convert("RGB").save(root / Shapes.classes[label] / f"{i:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder_bank(folder):
+    return fit(ImageFolder(folder), config=CONFIG, progress=False)
+
+
+# ---- labels ----
+
+
+def test_labels_are_counted_as_the_bases(folder, folder_bank, record_property):
+    record(
+        record_property,
+        library="torch DataLoader",
+        what="Counter of targets, class weights, samples, imgs and root of an ImageFolder",
+    )
+    base = ImageFolder(folder)
+    ds = VAEAugmentedDataset(base, folder_bank, sampling_strategy={"down": 13}, **MIXED)
+    assert type(ds.targets) is list
+    assert Counter(ds.targets) == {0: 10, 1: 13, 2: 10}
+    assert ds.targets.count(1) == 13
+    assert ds.targets == [item[1] for item in ds]
+    weights = [1 / Counter(ds.targets)[label] for label in ds.targets]
+    assert sum(weights) == pytest.approx(3)
+    assert ds.samples[:30] == ds.imgs[:30] == base.samples
+    assert [label for _, label in ds.samples] == ds.targets
+    assert (ds.root, ds.classes, ds.class_to_idx) == (base.root, base.classes, base.class_to_idx)
+
+
+@pytest.mark.parametrize(
+    ("targets", "kind"),
+    [
+        (LABELS, torch.Tensor),
+        (LABELS.numpy(), np.ndarray),
+        (LABELS.tolist(), list),
+        (tuple(LABELS.tolist()), torch.Tensor),
+    ],
+)
+def test_labels_are_of_the_bases_type(targets, kind, bank):
+    base = Shapes()
+    base.targets = targets
+    ds = VAEAugmentedDataset(base, bank)
+    assert type(ds.targets) is kind
+    assert list(map(int, ds.targets)) == LABELS.tolist()
+    assert type(VAEAugmentedDataset(Subset(base, range(3, 9)), bank).targets) is kind
+
+
+def test_what_the_base_lacks_is_lacking(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank)
+    assert not any(hasattr(ds, name) for name in ("samples", "imgs", "root"))
+
+
+def test_labels_that_are_cleaned_in_place_are_gone_by(bank, record_property):
+    record(
+        record_property,
+        library="torch DataLoader",
+        what="label cleaning: corrected samples, and corrected targets of arrays",
+    )
+    from vae_augment.mnist_sample import MNISTSample
+
+    base = MNISTSample()
+    bank = fit(Subset(base, range(0, 5000, 25)), config=CONFIG, progress=False)
+    ds = VAEAugmentedDataset(base, bank, seed=1, **ALL_GENERATED)
+    old = int(base.targets[7])
+    base.targets[7] = (old + 1) % 10
+    with pytest.warns(UserWarning, match="item 7 has label .* when it is read"):
+        assert ds[7][1] == (old + 1) % 10
+    assert ds._rows[7] == (old + 1) % 10
+
+
+# ---- one-hot labels, which the wrapper is told of ----
+
+
+class OneHot(Shapes):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.rows = torch.eye(3)[torch.tensor(self.targets)]
+        del self.targets
+
+    def __getitem__(self, index):
+        return Image.fromarray(self.data[index]), self.rows[index]
+
+
+def test_one_hot_labels_are_served_with_labels_given_beside():
+    base = OneHot()
+    bank = fit(base, labels=LABELS, config=CONFIG, progress=False)
+    ds = VAEAugmentedDataset(base, bank, labels=LABELS, **MIXED)
+    assert torch.equal(torch.stack([label for _, label in ds]), torch.eye(3)[LABELS])
+    assert ds.targets.tolist() == LABELS.tolist()
+    options = {"arms": ("none", "ours"), "seeds": 1, "steps": 2, "config": CONFIG, "progress": False}
+    found = evaluate(base, labels=LABELS, test=OneHot(seed=1), test_labels=LABELS, bank=bank, **options)
+    assert found.setup["classes"] == 3
+
+
+def test_labels_given_beside_are_part_of_the_cache(monkeypatch):
+    base = TensorDataset(IMAGES, torch.eye(3)[LABELS])
+    one = VAEAugmentedDataset(base, fit(base, labels=LABELS, config=CONFIG, progress=False), labels=LABELS)
+    assert one.bank.classes == ("0", "1", "2")
+    with pytest.raises(ValueError, match="labels must be one per dataset item"):
+        VAEAugmentedDataset(base, one.bank)
+
+
+# ---- batches ----
+
+
+def test_a_base_that_gives_batches_is_indexed_by_batches(bank, record_property):
+    record(
+        record_property,
+        library="torch DataLoader",
+        what="batch_size=None with a BatchSampler, ds[[0, 1]] and ds[:4] of a TensorDataset",
+    )
+    base = TensorDataset(IMAGES, LABELS)
+    ds = VAEAugmentedDataset(base, bank, **MIXED)
+    for index in ([0, 1], slice(4), slice(None, None, 7), torch.tensor([3, 5]), np.array([2, 2]), (1, 2), [-1], []):
+        images, labels = ds[index]
+        wanted = [ds[i] for i in np.arange(30)[list(index) if isinstance(index, tuple) else index].tolist()]
+        assert images.shape == (len(wanted), 1, 12, 12)
+        assert all(torch.equal(image, item[0]) for image, item in zip(images, wanted, strict=True))
+        assert labels.tolist() == [int(item[1]) for item in wanted]
+    mask = LABELS == 1
+    assert torch.equal(ds[mask][1], LABELS[mask])
+    loader = DataLoader(ds, batch_size=None, sampler=BatchSampler(RandomSampler(ds), 8, drop_last=False))
+    assert sum(len(labels) for _, labels in loader) == 30
+    real = VAEAugmentedDataset(base, bank, return_source=True, **ALL_REAL)
+    images, labels, sources = real[:5]
+    assert torch.equal(images, base[:5][0])
+    assert sources.tolist() == [0] * 5
+
+
+def test_a_table_of_hugging_face_is_sliced(bank, record_property):
+    datasets = pytest.importorskip("datasets")
+    record(record_property, library="datasets", what="ds[:4] and ds[[0, 1]]")
+    table = datasets.Dataset.from_dict({"image": [image for image, _ in Shapes()], "label": LABELS.tolist()})
+    ds = VAEAugmentedDataset(table, bank, **MIXED)
+    batch = ds[:4]
+    assert list(batch) == ["image", "label"]
+    assert batch["label"] == [0] * 4
+    assert all(np.array_equal(image, ds[i]["image"]) for i, image in enumerate(batch["image"]))
+    assert ds[[0, 29]]["label"] == [0, 2]
+
+
+def test_a_base_that_gives_no_batches_says_so(bank, shapes):
+    with pytest.raises((TypeError, IndexError)):
+        VAEAugmentedDataset(shapes, bank)["first"]
+    with pytest.raises(TypeError):
+        VAEAugmentedDataset(shapes, bank)[[0, 1]]
+
+
+# ---- by class ----
+
+
+def test_shares_and_scale_are_given_by_class(bank, shapes):
+    options = {"p_generate": {"across": 1.0, 2: 0.0}, "p_jitter": {"down": 1.0, "slanted": 0.0, "across": 0.0}}
+    ds = VAEAugmentedDataset(shapes, bank, seed=0, return_source=True, **options)
+    assert {(label, made) for _, label, made in ds} == {(0, 2), (1, 1), (2, 0)}
+    assert ds.p_generate == {"across": 1.0, "down": 0.0, "slanted": 0.0}
+    still = VAEAugmentedDataset(
+        shapes,
+        bank.with_policy(keep_detail=True, moves="none"),
+        seed=0,
+        scale={"across": 0.0},
+        p_generate=0.0,
+        p_jitter=1.0,
+    )
+    moved = [not np.array_equal(still[i][0], shapes[i][0]) for i in range(30)]
+    assert not any(moved[:10])
+    assert all(moved[10:])
+
+
+# ---- validation without synthetic images ----
+
+
+def test_a_split_of_the_wrapper_is_made_real(bank, shapes, record_property):
+    record(
+        record_property,
+        library="torch DataLoader",
+        what="random_split of the wrapper, and a real view of the validation part",
+    )
+    ds = VAEAugmentedDataset(shapes, bank, sampling_strategy={"down": 15}, return_source=True, seed=0, **ALL_GENERATED)
+    train, val = random_split(ds, [0.8, 0.2], generator=torch.Generator().manual_seed(0))
+    measured = Subset(ds.real(), val.indices)
+    assert {source for *_, source in train} == {2}
+    assert {source for *_, source in measured} == {0}
+    assert all(np.array_equal(measured[i][0], shapes[int(ds._origin[k])][0]) for i, k in enumerate(val.indices))
+    assert len(ds.real()) == len(ds) == 35
