@@ -42,7 +42,7 @@ def test_labels_are_counted_as_the_bases(folder, folder_bank, record_property):
     record(
         record_property,
         library="torch DataLoader",
-        what="Counter of targets, class weights, samples, imgs and root of an ImageFolder",
+        what="Counter of targets, class weights, samples, imgs, root",
     )
     base = ImageFolder(folder)
     ds = VAEAugmentedDataset(base, folder_bank, sampling_strategy={"down": 13}, **MIXED)
@@ -84,7 +84,7 @@ def test_labels_that_are_cleaned_in_place_are_gone_by(bank, record_property):
     record(
         record_property,
         library="torch DataLoader",
-        what="label cleaning: corrected samples, and corrected targets of arrays",
+        what="label cleaning: corrected samples and targets",
     )
     from vae_augment.mnist_sample import MNISTSample
 
@@ -111,6 +111,7 @@ class OneHot(Shapes):
         return Image.fromarray(self.data[index]), self.rows[index]
 
 
+@pytest.mark.filterwarnings("ignore::vae_augment.exceptions.LeakageWarning")
 def test_one_hot_labels_are_served_with_labels_given_beside():
     base = OneHot()
     bank = fit(base, labels=LABELS, config=CONFIG, progress=False)
@@ -137,7 +138,7 @@ def test_a_base_that_gives_batches_is_indexed_by_batches(bank, record_property):
     record(
         record_property,
         library="torch DataLoader",
-        what="batch_size=None with a BatchSampler, ds[[0, 1]] and ds[:4] of a TensorDataset",
+        what="batch_size=None, ds[[0, 1]] and ds[:4] of a TensorDataset",
     )
     base = TensorDataset(IMAGES, LABELS)
     ds = VAEAugmentedDataset(base, bank, **MIXED)
@@ -184,14 +185,8 @@ def test_shares_and_scale_are_given_by_class(bank, shapes):
     ds = VAEAugmentedDataset(shapes, bank, seed=0, return_source=True, **options)
     assert {(label, made) for _, label, made in ds} == {(0, 2), (1, 1), (2, 0)}
     assert ds.p_generate == {"across": 1.0, "down": 0.0, "slanted": 0.0}
-    still = VAEAugmentedDataset(
-        shapes,
-        bank.with_policy(keep_detail=True, moves="none"),
-        seed=0,
-        scale={"across": 0.0},
-        p_generate=0.0,
-        p_jitter=1.0,
-    )
+    unmoved = bank.with_policy(keep_detail=True, moves="none")
+    still = VAEAugmentedDataset(shapes, unmoved, seed=0, scale={"across": 0.0}, p_generate=0.0, p_jitter=1.0)
     moved = [not np.array_equal(still[i][0], shapes[i][0]) for i in range(30)]
     assert not any(moved[:10])
     assert all(moved[10:])
@@ -204,7 +199,7 @@ def test_a_split_of_the_wrapper_is_made_real(bank, shapes, record_property):
     record(
         record_property,
         library="torch DataLoader",
-        what="random_split of the wrapper, and a real view of the validation part",
+        what="random_split of it, with a real view for validation",
     )
     ds = VAEAugmentedDataset(shapes, bank, sampling_strategy={"down": 15}, return_source=True, seed=0, **ALL_GENERATED)
     train, val = random_split(ds, [0.8, 0.2], generator=torch.Generator().manual_seed(0))
