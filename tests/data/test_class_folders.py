@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from vae_augment import VAEAugmentedDataset, VAEBank, fit
 from vae_augment.config import FitConfig
 from vae_augment.data import open_data
 from vae_augment.data.source import Source
+from vae_augment.exceptions import DataWarning
 
 TINY = FitConfig(steps=2, latent_dim=2, width=8, policy="none")
 
@@ -208,3 +210,38 @@ def test_images_of_several_sizes_are_fitted_at_the_most_common(pets):
     draw(pets / "cat" / "large.png", size=(40, 30))
     draw(pets / "dog" / "small.png", size=(3, 2))
     assert fit(open_data(pets).dataset, config=TINY).image_shape[1:] == (9, 9)
+
+
+# ---- a folder called train ----
+
+
+def images_in(root, *folders):
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        Image.new("L", (9, 9), 77).save(root / folder / "0.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes", "said"),
+    [
+        (
+            ["bus", "train/ice", "train/tgv"],
+            ["bus", "train"],
+            "reading train in .* as a class like bus, since there is",
+        ),
+        (["bus", "train"], ["bus", "train"], None),
+        (["train/ice", "train/tgv"], ["ice", "tgv"], None),
+        (["train/ice", "train/tgv", "val/ice"], ["ice", "tgv"], None),
+        (
+            ["bus", "train/ice", "train/tgv", "test/ice"],
+            ["ice", "tgv"],
+            "train alone, .* not the images in bus beside it",
+        ),
+    ],
+)
+def test_train_is_a_part_unless_folders_beside_it_are_classes(folders, classes, said, tmp_path):
+    with pytest.warns(DataWarning, match=said) if said else nullcontext():
+        opened = open_data(images_in(tmp_path, *folders))
+    assert opened.dataset.classes == classes
+    assert len(opened.dataset) == (len(folders) if "bus" in classes else 2)

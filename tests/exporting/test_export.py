@@ -150,7 +150,7 @@ def test_images_do_not_depend_on_the_threads(bank, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "blocks", "started"),
     [(None, 1, 0), (None, 2 * WORTH_A_PROCESS - 1, 0), (None, 2 * WORTH_A_PROCESS, 2), (None, 1000, 4), (0, 1000, 0),
-     (1, 1000, 0), (2, 1, 2), (9, 1000, 9)],
+     (1, 1000, 0), (2, 1, 0), (9, 1000, 9), (100_000, 3, 3)],
 )  # fmt: skip
 def test_processes_are_started_where_there_is_work_for_them(bank, monkeypatch, asked, blocks, started):
     monkeypatch.setattr(exporting.os, "sched_getaffinity", lambda pid: range(4), raising=False)

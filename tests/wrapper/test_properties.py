@@ -150,6 +150,13 @@ class Transformed(Plain):
         return image if self.transform is None else self.transform(image)
 
 
+class OfEveryOther(Transformed):
+    """Transforms every other item alone, as datasets do that augment rare classes."""
+
+    def __getitem__(self, index):
+        return super().__getitem__(index) if index % 2 else Plain(self.items)[index]
+
+
 class Joint(VisionDataset):
     """A torchvision dataset that calls `transforms` on both, as OxfordIIITPet does."""
 
@@ -173,6 +180,7 @@ PLACEMENTS = {
     "transforms": lambda items, change: Joint(items, transforms=lambda image, label: (change(image), label)),
     "torchvision's transform": lambda items, change: Joint(items, transform=change),
     "inside": Plain,
+    "transform of every other item": OfEveryOther,
 }
 OF_TORCHVISION = (PLACEMENTS["transforms"], PLACEMENTS["torchvision's transform"])
 NESTS = {

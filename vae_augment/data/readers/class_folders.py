@@ -8,8 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vae_augment.data.opened import OpenedData, Problem, check_usable
+from vae_augment.data.opened import LISTED, OpenedData, Problem, check_usable
 from vae_augment.data.readers.image_files import ImageFiles
+from vae_augment.exceptions import DataWarning, warn
 from vae_augment.images.image_file import EXTENSIONS
 
 TEST_FOLDERS = ("test", "val")  # beside "train"; the first that exists
@@ -27,7 +28,6 @@ class _Found:
     endings: Counter[str] = field(default_factory=Counter)  # of files that are passed over
     hidden: int = 0
     outside: int = 0  # files in no class folder
-    beside: list[str] = field(default_factory=list)  # folders of images beside those of the parts
 
 
 def open_folder(path: Path, part: str, on_error: str, max_pixels: int) -> OpenedData:
@@ -35,7 +35,15 @@ def open_folder(path: Path, part: str, on_error: str, max_pixels: int) -> Opened
     found = _Found()
     if folder != path:
         logger.info("using the part %s", folder)
-        found.beside = _images_beside(path)
+    if _holds_folders(path / "train") and (beside := _images_beside(path)):
+        named = ", ".join(beside[:LISTED]) + (" and others" if len(beside) > LISTED else "")
+        if folder == path:
+            text = (
+                f"reading train in {path} as a class like {named}, since there is no part {' or '.join(TEST_FOLDERS)}"
+            )
+        else:
+            text = f"reading {folder} alone, as a part of the data, and not the images in {named} beside it"
+        warn(text, DataWarning)
     classes = _class_names(folder, found)
     if not classes:
         raise ValueError(f"{folder} must hold one folder of images per class: it has no folder.")
@@ -113,8 +121,6 @@ def _notes(found: _Found) -> list[str]:
         notes.append(f"Ignored files of other endings ({found.endings.total()}): {listed}.")
     if found.hidden:
         notes.append(f"Ignored hidden files and folders: {found.hidden}.")
-    if found.beside:
-        notes.append(f"Ignored folders beside train, which is a part of the data: {', '.join(found.beside)}.")
     if found.outside:
         notes.append(f"Ignored files in no class folder: {found.outside}.")
     return notes
