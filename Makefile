@@ -52,7 +52,7 @@ test-fast: .venv/test
 # Needs VAE_AUGMENT_DATA, a folder with MNIST; a failed test is a row too.
 faults: .venv/test
 	rm -f .venv/faults.xml
-	-$(BIN)/python -m pytest --junitxml=.venv/faults.xml tests/faults
+	-FAULT_TRIALS=5 FAULT_INTERLEAVINGS=100 $(BIN)/python -m pytest --junitxml=.venv/faults.xml tests/faults
 	$(BIN)/python -m tests.faults.killing --count 100 --report .venv/faults.xml --page docs/reliability.md
 
 # A failed test is a verdict too: the page says so, and then make fails.

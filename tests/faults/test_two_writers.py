@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -17,6 +19,8 @@ from vae_augment.files.folders import LOCK
 
 pytest.importorskip("resource")  # where processes are forked
 COMMAND = "generate bars.safetensors --out made --per-class 4"
+MANY = "generate bars.safetensors --out made --per-class 400 --workers 0"
+INTERLEAVINGS = int(os.environ.get("FAULT_INTERLEAVINGS", "5"))
 
 
 @pytest.fixture
@@ -74,3 +78,36 @@ def test_the_lock_of_a_process_that_was_killed_keeps_nobody_out_and_goes(first, 
     assert run(f"{COMMAND} {option}")[0] == 0
     run(COMMAND.replace("made", "afresh"))
     assert contents("made") == contents("afresh")
+
+
+def test_interleaved_writers_end_in_whole_images_and_success_is_true(with_bank, record_property):
+    """Two writers whose starts lie apart at random, each fifth time with kill -9 of the first."""
+    trials, draws = INTERLEAVINGS, random.Random(0)
+    run("generate bars.safetensors --out alone --per-class 400 --workers 0")
+    wanted, refused = contents("alone"), 0
+    for trial in range(trials):
+        shutil.rmtree("made", ignore_errors=True)
+        commands = [f"{MANY} {draws.choice(['', '--overwrite', '--resume'])}" for _ in range(2)]
+        first = start(commands[0], with_bank, with_bank / "log.txt")
+        time.sleep(draws.uniform(0, 0.6))
+        second = start(commands[1], with_bank, with_bank / "log.txt")
+        if trial % 5 == 0:
+            time.sleep(draws.uniform(0, 0.4))
+            first.kill()
+        for process in (first, second):
+            process.join(120)
+        succeeded = [process.exitcode == 0 for process in (first, second)]
+        refused += sum(process.exitcode == 2 for process in (first, second))
+        found = contents("made") if Path("made").exists() else {}
+        assert not any(succeeded) or found == wanted, (trial, commands)
+        assert any(succeeded) or trial % 5 == 0, (trial, commands)
+        assert {
+            name: found[name] for name in found if name in wanted and name.endswith(".png")
+        }.items() <= wanted.items()
+        assert run(f"{MANY} --resume")[0] == 0
+        assert contents("made") == wanted
+    assert refused
+    tried = (
+        "two `generate`, started up to 0.6 s apart, with or without --overwrite and --resume; kill -9 in one of five"
+    )
+    record(record_property, fault="two processes, one folder", tried=tried, times=trials)

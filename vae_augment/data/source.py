@@ -105,7 +105,7 @@ class Source:
         """Label of each class name, those without images too."""
         if self.by_name or not self._labels.naming:
             return {name: label for label, name in self._every_name().items()}
-        return {name: label for label, name in reversed(self._labels.naming)}
+        return {name: label for label, name in self._labels.naming}
 
     def _every_name(self) -> dict[int, str]:
         declared = {} if self.by_name else names_by_label(self._labels.naming)
