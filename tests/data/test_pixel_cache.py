@@ -111,6 +111,7 @@ def test_an_image_keeps_its_colour_profile_where_the_process_knows_it(tmp_path):
     assert [pixels.get(place).info["icc_profile"] for place in (0, 1)] == [b"of a camera"] * 2
 
 
+@pytest.mark.filterwarnings("ignore:torchvision shows")
 def test_whole_items_of_kept_pixels_are_the_folders_own(tmp_path, monkeypatch):
     folder = folder_of(tmp_path, [(9, 8), (9, 8), (8, 9), (9, 8)])
     for i, value in enumerate((1, 6, 3)):

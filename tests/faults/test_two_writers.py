@@ -80,6 +80,7 @@ def test_the_lock_of_a_process_that_was_killed_keeps_nobody_out_and_goes(first, 
     assert contents("made") == contents("afresh")
 
 
+@pytest.mark.timeout(1800)
 def test_interleaved_writers_end_in_whole_images_and_success_is_true(with_bank, record_property):
     """Two writers whose starts lie apart at random, each fifth time with kill -9 of the first."""
     trials, draws = INTERLEAVINGS, random.Random(0)

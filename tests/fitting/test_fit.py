@@ -361,7 +361,7 @@ class Stream(IterableDataset):
         (Stream(), TypeError, "IterableDataset Stream. Collect its items into a list-like dataset first"),
         (42, TypeError, r"dataset must have len\(\) and indices, got int"),
         ([torch.zeros(1, 12, 12)], TypeError, r"dataset items must be \(image, label\) pairs or dicts, got Tensor"),
-        ([("a.png", 0)], TypeError, "an image must be a PIL image, numpy array or tensor, got str"),
+        ([("a.png", 0)], TypeError, "item 0: an image must be a PIL image, numpy array or tensor, got str"),
         ([(torch.zeros(12), 0)], ValueError, r"an image must be \[H, W\] or have channels, got shape \[12\]"),
         (
             [(torch.zeros(1, 12, 12), None)],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import torchvision
@@ -11,7 +9,7 @@ from PIL import Image
 from torchvision.datasets import DatasetFolder
 from torchvision.datasets.folder import default_loader
 
-from vae_augment.data.pixel_cache import is_upright
+from vae_augment.data.pixel_cache import UPRIGHT, orientation
 from vae_augment.exceptions import DataWarning, warn
 
 
@@ -34,15 +32,13 @@ def reads_files(folder: Any) -> bool:
     )
 
 
-def warn_of_turned(folder: Any, items: Sequence[int]) -> None:
-    """Warn if the EXIF of one of these files says to turn it, which our own readers do and torchvision does not."""
-    for item in items:
-        name = folder.samples[item][0]
-        with suppress(OSError), Image.open(name) as opened:
-            if not is_upright(opened):
-                warn(
-                    f"torchvision shows {name} as it is stored, though its EXIF says to turn it. A bank of the folder "
-                    "itself has upright images. Turn the files, or give the dataset a loader that does.",
-                    DataWarning,
-                )
-                return
+def told_as_turned(image: Image.Image, file: str) -> bool:
+    """Warn, and return True, if a file's EXIF says to turn it, which our own readers do and torchvision does not."""
+    if orientation(image) in (None, UPRIGHT):
+        return False
+    warn(
+        f"torchvision shows {file} as it is stored, though its EXIF says to turn it. A bank of the folder itself has "
+        "upright images. Turn the files, or give the dataset a loader that does.",
+        DataWarning,
+    )
+    return True

@@ -70,7 +70,7 @@ class Pixels:
     def put(self, index: int, image: Image.Image) -> None:
         if not self.kept or image.size != self._size or image.mode != "RGB":
             return
-        if is_upright(image):
+        if orientation(image) == UPRIGHT:
             profile = image.info.get(PROFILE)
             self._profiles[_hash(profile)] = profile
             self._profile[index] = _hash(profile)
@@ -83,13 +83,13 @@ class Pixels:
             tensor.share_memory_()
 
 
-def is_upright(image: Image.Image) -> bool:
-    """Say if an image's EXIF can be read and does not turn it. Warnings were given when the file was opened."""
+def orientation(image: Image.Image) -> int | None:
+    """EXIF orientation of an image; None if its EXIF cannot be read. Warnings were given when the file was opened."""
     with warnings.catch_warnings(action="ignore"):
         try:
-            return bool(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) == UPRIGHT)
+            return int(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
         except Exception:  # SyntaxError, OSError, struct.error, ...: of bytes that anyone may have written
-            return False
+            return None
 
 
 def _hash(profile: bytes | None) -> int:

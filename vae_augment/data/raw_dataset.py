@@ -19,7 +19,7 @@ from torch.utils.data import TensorDataset
 
 from vae_augment.data.items import Sample, evenly, put_together, taken_apart
 from vae_augment.data.labels import Naming, agreeing, as_array, differing, namings
-from vae_augment.data.own_of_torchvision import is_torchvisions, reads_files, warn_of_turned
+from vae_augment.data.own_of_torchvision import is_torchvisions, reads_files, told_as_turned
 from vae_augment.data.pixel_cache import Pixels
 from vae_augment.data.stand_ins import (
     NAMES,
@@ -49,6 +49,7 @@ class RawDataset:
     """
 
     _pixels: Pixels | None = None
+    _turned = False  # True once a file was told of that is to be turned
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = copied(dataset)
@@ -66,7 +67,6 @@ class RawDataset:
         self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while unknown
         with suppress(OSError):  # reading the item will raise it
             self._pixels = Pixels(files, self._size(0)) if files else None
-        warn_of_turned(self._plain, evenly(files, TRIED_ITEMS) if files else [])
 
     def _set_aside(self) -> None:
         known = is_torchvisions(self.dataset)
@@ -105,6 +105,7 @@ class RawDataset:
             if image is None:
                 image, target = self._plain[index]
                 self._pixels.put(index, image)
+                self._turned = self._turned or told_as_turned(image, self.whereabouts(index))
             return self._sample(image, target)
         return self._aside.read(index) if self._plain is not None else read(self.dataset, index)
 

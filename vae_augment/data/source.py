@@ -227,7 +227,10 @@ class Source:
         except ItemError as error:
             raise ItemError(f"{self.whereabouts(index)}: {error}") from None
         if not isinstance(sample.image, conversion.IMAGES):
-            raise ItemError(f"{self.whereabouts(index)} holds no image, but {type(sample.image).__name__}.")
+            kind = type(sample.image).__name__
+            raise ItemError(
+                f"{self.whereabouts(index)}: an image must be a PIL image, numpy array or tensor, got {kind}."
+            )
         return sample
 
     def _of_class(self, index: int) -> str:

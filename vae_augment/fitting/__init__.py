@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -92,7 +93,7 @@ def fit(
     check_type("config", config, FitConfig, "a FitConfig, such as FitConfig(preset='fast')")
     if start is not None:
         check_bank("start", start)
-    if checkpoint is not None and Path(checkpoint).exists() and not Path(checkpoint).is_dir():
+    if checkpoint is not None and os.path.exists(checkpoint) and not os.path.isdir(checkpoint):  # False where locked
         raise FileExistsError(f"checkpoint must be a folder, got the file {checkpoint}.")
     log = None if tensorboard is None else TrainingLog(tensorboard)
     source = Source(dataset, labels)

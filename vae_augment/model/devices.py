@@ -22,14 +22,17 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 def choose_device(name: str | torch.device) -> torch.device:
     """A device by name; "auto" takes a CUDA device if there is one. Raises ValueError if torch cannot use it here."""
-    return usable_device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else usable_device(name)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return usable_device(name, computes=True)
 
 
-def usable_device(name: str | torch.device) -> torch.device:
-    """A device by name. Raises ValueError if torch cannot use it here."""
+def usable_device(name: str | torch.device, *, computes: bool = False) -> torch.device:
+    """A device by name, one that holds values if it `computes`. Raises ValueError if torch cannot use it here."""
     try:
         device = torch.device(name)
-        torch.ones(1, device=device).item()
+        one = torch.ones(1, device=device)
+        _ = one.item() if computes else None
     except (RuntimeError, AssertionError, NotImplementedError, ImportError, AttributeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device must be 'auto' or one that torch can use here, got {name!r}: {reason}") from None
