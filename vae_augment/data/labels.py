@@ -46,10 +46,12 @@ def namings(class_to_idx: Any, classes: Any) -> list[Naming]:
     found: list[Naming] = []
     if isinstance(class_to_idx, Mapping):
         pairs = [(plain(label), name) for name, label in class_to_idx.items()]
-        if all(isinstance(name, str) and type(label) is int for label, name in pairs):
-            found.append(pairs)
-    if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
-        found.append(list(enumerate(classes)))
+        if all(isinstance(name, str) and _is_whole(label) for label, name in pairs):
+            found.append([(int(label), str(name)) for label, name in pairs])
+    if hasattr(classes, "__len__") and not isinstance(classes, (str, bytes, Mapping)):
+        names = [plain(name) for name in classes]  # an array or a pandas Series too
+        if all(isinstance(name, str) for name in names):
+            found.append(list(enumerate(names)))
     return [naming for naming in found if naming]
 
 
@@ -239,6 +241,8 @@ def _is_whole(value: Any) -> bool:
 
 
 def _of_integers(array: np.ndarray[Any, Any], declared: Sequence[Naming]) -> Labels:
+    if array.dtype.kind == "u" and len(array) and int(array.max()) >= LIMIT:
+        raise ValueError(f"labels must be below 2**63, got {array.max()}.")
     values = torch.from_numpy(array.astype(np.int64))
     present: list[int] = values.unique().tolist()
     naming = covering(declared, present)

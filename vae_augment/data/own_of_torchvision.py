@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torchvision
@@ -18,7 +19,8 @@ def is_torchvisions(dataset: Any) -> bool:
     read = getattr(type(dataset), "__getitem__", None)
     if isinstance(dataset, DatasetFolder) and dataset.loader is not default_loader:
         return False
-    return str(getattr(read, "__module__", "")).startswith(("torchvision.datasets.", "vae_augment."))
+    plain = inspect.isfunction(read) and not hasattr(read, "__wrapped__")  # one that keeps items is another's
+    return plain and str(getattr(read, "__module__", "")).startswith(("torchvision.datasets.", "vae_augment."))
 
 
 def reads_files(folder: Any) -> bool:

@@ -52,7 +52,7 @@ class RawDataset:
     _turned = False  # True once a file was told of that is to be turned
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = copied(dataset)
+        self.dataset, self._unread = copied(dataset), copied(dataset)
         self._after: dict[str, Any] = {}  # transforms assigned later that the dataset does not call
         self._set_aside()
         if self._aside.trouble:
@@ -93,7 +93,7 @@ class RawDataset:
 
     def copied(self) -> RawDataset:
         other = copy.copy(self)
-        other.dataset, other._after = copy.copy(self.dataset), dict(self._after)
+        other.dataset, other._after = copied(self.dataset), dict(self._after)
         return other
 
     def __len__(self) -> int:
@@ -169,12 +169,16 @@ class RawDataset:
 
     def set_transform(self, name: str, value: Any) -> None:
         """Replace one of `NAMES`. If the dataset never calls it, it is applied to what the dataset returns."""
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} must be a function or None, got {value!r}.")
         held = getattr(self.dataset, name, None)
         # Setting a property may change another object.
         if not is_property(self.dataset, name) and calls(
             self.dataset, name, held if value is None else value, self._tried_items()
         ):
+            self.dataset = copied(self._unread)  # without items that it has kept
             replace(self.dataset, name, value)
+            self._unread = copied(self.dataset)
             self._set_aside()
         elif value is None:
             self._after.pop(name, None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import random
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 TRANSFORM, TARGET_TRANSFORM, TRANSFORMS = NAMES = ("transform", "target_transform", "transforms")
 # A transform gets, and gives back, an image, an image and its label, a whole item, or a dict of keywords.
 OF_IMAGE, OF_PAIR, OF_ITEM, BY_KEYWORD = "image", "pair", "item", "keywords"
+
+OWN = (dict, list, set, deque, bytearray)
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 
 _heard: ContextVar[list[Call]] = ContextVar("calls of stand-ins while an item is read")
 
@@ -109,6 +113,24 @@ class StandIn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transform, name)
+
+    def __bool__(self) -> bool:
+        return bool(self._transform)
+
+    def __len__(self) -> int:
+        return len(self._transform)
+
+    def __iter__(self) -> Any:
+        return iter(self._transform)
+
+    def __repr__(self) -> str:
+        return repr(self._transform)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._transform == (other._transform if type(other) is StandIn else other))
+
+    def __hash__(self) -> int:
+        return hash(self._transform)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StandIn, (self._name, self._transform, self._style)
@@ -199,10 +221,14 @@ def after_to_tensor(sample: Sample) -> list[Any] | None:
     return steps[1:] if steps and type(steps[0]) is ToTensor else None
 
 
+class NotSeparateError(Exception):
+    """A copy of a dataset changes the dataset itself."""
+
+
 def stood_in(
     dataset: Any, names: Sequence[str], *, styles: Mapping[str, str | None] | None = None, tries: bool = False
 ) -> Any:
-    """Copy of a dataset with stand-ins for its transforms of these names."""
+    """Copy of a dataset with stand-ins for its transforms of these names. Raises NotSeparateError."""
 
     def stand_in(name: str, transform: Any) -> Any:
         return None if transform is None else StandIn(name, transform, (styles or {}).get(name), tries=tries)
@@ -212,27 +238,64 @@ def stood_in(
         held = getattr(dataset, name)
         if type(held) is StandardTransform:  # torchvision's pair of the other two
             parts = stand_in(TRANSFORM, held.transform), stand_in(TARGET_TRANSFORM, held.target_transform)
-            setattr(other, name, StandardTransform(*parts))
+            replace(other, name, StandardTransform(*parts), of=dataset)
         else:
-            setattr(other, name, stand_in(name, held))
+            replace(other, name, stand_in(name, held), of=dataset)
     return other
 
 
 def copied(dataset: Any) -> Any:
-    """Shallow copy with its own containers, in which a dataset may keep items."""
-    other = copy.copy(dataset)
-    for name, value in list(getattr(other, "__dict__", {}).items()):
-        if isinstance(value, (dict, list, set, deque, bytearray)):
-            with suppress(Exception):  # of anybody's subclass
+    """Shallow copy with its own containers, in which a dataset may keep items, and its own generators.
+
+    The dataset itself if it cannot be copied.
+    """
+    other = _copied(dataset)
+    for name, value in list(getattr(other, "__dict__", {}).items()) if other is not dataset else ():
+        with suppress(Exception):  # of anybody's subclass
+            if isinstance(value, OWN):
                 other.__dict__[name] = copy.copy(value)
+            elif isinstance(value, GENERATORS):
+                other.__dict__[name] = copy.deepcopy(value)
     return other
 
 
-def replace(dataset: Any, name: str, value: Any) -> None:
-    """Give a dataset another transform of one of `NAMES`."""
-    setattr(dataset, name, value)
-    if isinstance(dataset, VisionDataset) and name != TRANSFORMS:  # torchvision keeps both in it
-        dataset.transforms = StandardTransform(dataset.transform, dataset.target_transform)
+def _copied(dataset: Any) -> Any:
+    """Shallow copy without calling the dataset's own code, which may leave something out when it is copied."""
+    kind = type(dataset)
+    if not hasattr(kind, "__copy__"):
+        with suppress(TypeError):  # a class made in C, such as a list
+            other = object.__new__(kind)
+            for name in {name for base in kind.__mro__ for name in _slots(base)}:
+                with suppress(AttributeError):
+                    object.__setattr__(other, name, object.__getattribute__(dataset, name))
+            if hasattr(dataset, "__dict__"):
+                other.__dict__.update(dataset.__dict__)
+            return other
+    with suppress(Exception):  # of the dataset's own code
+        return copy.copy(dataset)
+    return dataset
+
+
+def _slots(kind: type) -> Sequence[str]:
+    slots = kind.__dict__.get("__slots__", ())
+    names = [slots] if isinstance(slots, str) else slots
+    return [name for name in names if name not in ("__dict__", "__weakref__")]
+
+
+def replace(dataset: Any, name: str, value: Any, *, of: Any = None) -> None:
+    """Give a dataset another transform of one of `NAMES`.
+
+    Raises:
+        NotSeparateError: that changes the dataset `of` which it is a copy.
+    """
+    if dataset is of:
+        raise NotSeparateError
+    try:
+        object.__setattr__(dataset, name, value)  # not its own code, which may hand it on to another object
+        if of is None and isinstance(dataset, VisionDataset) and name != TRANSFORMS:  # torchvision keeps both in it
+            dataset.transforms = StandardTransform(dataset.transform, dataset.target_transform)
+    except (AttributeError, TypeError):  # a slot of that name is lacking
+        raise NotSeparateError from None
 
 
 def is_property(dataset: Any, name: str) -> bool:
