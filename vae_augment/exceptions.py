@@ -62,11 +62,11 @@ def check_number(
 
 
 def check_whole(name: str, value: Any, low: int = 0) -> int:
-    """A whole number of at least `low` as an int. Raises TypeError or ValueError as `check_number`."""
+    """A whole number of at least `low`, within int64, as an int. Raises TypeError or ValueError as `check_number`."""
     wanted = f"a whole number of at least {low}"
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be {wanted}, got {reprlib.repr(value)}.")
-    if value < low:
+    if not low <= int(value) < 2**63:
         raise ValueError(f"{name} must be {wanted}, got {value}.")
     return int(value)
 

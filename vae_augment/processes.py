@@ -6,12 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
 import torch
 
 Defaults = tuple[torch.dtype, torch.device]
+AUTOCAST = ("cpu", "cuda")
 USUAL: Defaults = (torch.float32, torch.device("cpu"))
 
 _callers: ContextVar[Defaults | None] = ContextVar("the caller's defaults, while ours are set", default=None)
@@ -19,14 +20,18 @@ _callers: ContextVar[Defaults | None] = ContextVar("the caller's defaults, while
 
 @contextmanager
 def own_defaults() -> Iterator[None]:
-    """Compute with torch's usual dtype and device, whatever the caller has made the default; also a decorator."""
+    """Compute with torch's usual dtype and device, without autocast, whatever the caller has set; also a decorator."""
     held = torch.get_default_dtype(), torch.get_default_device()
-    if held == USUAL:
+    casts = [kind for kind in AUTOCAST if torch.is_autocast_enabled(kind)]
+    if held == USUAL and not casts:
         yield
         return
     token = _callers.set(held)
     try:
-        with _defaults(USUAL):
+        with ExitStack() as stack:
+            stack.enter_context(_defaults(USUAL))
+            for kind in casts:
+                stack.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:
         _callers.reset(token)

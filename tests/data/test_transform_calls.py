@@ -8,6 +8,7 @@ import pickle
 import random
 import warnings
 from collections import OrderedDict, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -344,3 +345,202 @@ def test_a_stand_in_looks_like_the_transform_and_can_be_pickled_with_it():
     source = Source(Asking())
     assert pickle.loads(pickle.dumps(Source(Always(ToTensor())))).raw(3).image.size == (12, 12)
     assert value(source.raw(1).image) == 11
+
+
+# ---- further ways to keep items, and to be copied ----
+
+
+class Bounded(Keeping):
+    """Keeps few items, or some alone, or what is read often, in an object that its copies share."""
+
+    def __init__(self, most=COUNT, only=(), after=1):
+        super().__init__(box=Box(), most=most, only=only, after=after, reads=Box())
+
+    def get(self, i):
+        return self.box.items.get(i)
+
+    def put(self, i, item):
+        reads = self.reads.items
+        reads[i] = reads.get(i, 0) + 1
+        if reads[i] >= self.after and (not self.only or i in self.only):
+            self.box.items[i] = item
+            if len(self.box.items) > self.most:
+                del self.box.items[next(iter(self.box.items))]
+
+
+class LastAlone(Keeping):
+    def __init__(self):
+        super().__init__(last=[-1, None])
+
+    def get(self, i):
+        return self.last[1] if self.last[0] == i else None
+
+    def put(self, i, item):
+        self.last[:] = i, item
+
+
+class Few(Pictures):
+    @functools.lru_cache(maxsize=4)  # noqa: B019
+    def __getitem__(self, i):
+        return self.transform(self.image(i)), self.targets[i]
+
+
+FURTHER = {
+    "few": lambda: Bounded(most=5),
+    "some alone": lambda: Bounded(only=(3, 14, 23)),
+    "from the third read on": lambda: Bounded(after=3),
+    "the last alone": LastAlone,
+    "a bounded function": Few,
+}
+
+
+@pytest.mark.filterwarnings("ignore::vae_augment.exceptions.VAEAugmentWarning")
+@pytest.mark.parametrize("make", FURTHER.values(), ids=FURTHER)
+def test_what_is_kept_in_part_is_not_spoilt(make, bank):
+    dataset = make()
+    wrapped = VAEAugmentedDataset(dataset, bank, p_generate=0.3, p_jitter=0.3, seed=1, return_source=True)
+    for _ in range(4):
+        items = [wrapped[i] for i in range(COUNT)]
+        assert all(value(item[0]) == 2 * (10 + i) for i, item in enumerate(items) if item[2] == 0)
+    assert [value(dataset[i][0]) for i in range(COUNT)] == [2 * (10 + i) for i in range(COUNT)]
+
+
+@pytest.mark.parametrize("read", [[5], range(20)])
+def test_a_dataset_that_keeps_some_items_already_is_what_it_returns(read):
+    dataset = InDict()
+    _ = [dataset[i] for i in read]
+    with pytest.warns(DataWarning, match="it keeps what they returned"):
+        source = Source(dataset)
+    assert [value(source.raw(i).image) for i in range(COUNT)] == [2 * (10 + i) for i in range(COUNT)]
+    assert [*dataset.cache] == [*read]
+
+
+def test_a_new_transform_replaces_what_was_kept(bank):
+    wrapped = VAEAugmentedDataset(InDict(), bank, p_generate=0.0, p_jitter=0.0)
+    assert value(wrapped[3][0]) == 26
+    wrapped.transform = lambda image: Image.fromarray(np.asarray(image) * 3)
+    assert [value(wrapped[i][0]) for i in (3, 4, 3)] == [39, 42, 39]
+
+
+class OneAndOnly(Always):
+    one = None
+
+    def __new__(cls):
+        cls.one = cls.one or super().__new__(cls)
+        return cls.one
+
+
+class Handing:
+    """Hands everything on to another dataset, assignments too."""
+
+    def __init__(self):
+        object.__setattr__(self, "inner", Always())
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def __setattr__(self, name, value):
+        setattr(self.inner, name, value)
+
+    def __len__(self):
+        return COUNT
+
+    def __getitem__(self, i):
+        return self.inner[i]
+
+
+class Unguarded(Handing):
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+class Dropping(Always):
+    """Leaves its pictures out when it is pickled, and opens them again where it is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.opened = [super(Dropping, self).image(i) for i in range(COUNT)]
+
+    def image(self, i):
+        return self.opened[i]
+
+    def __getstate__(self):
+        return {**self.__dict__, "opened": None}
+
+
+class OfRoot(Always):
+    def __new__(cls, root):
+        return super().__new__(cls)
+
+    def __init__(self, root):
+        super().__init__()
+
+
+class NeverPickled(Always):
+    def __reduce_ex__(self, protocol):
+        raise TypeError("cannot pickle it")
+
+
+class Slotted:
+    __slots__ = ("targets", "transform")
+
+    def __init__(self):
+        self.targets, self.transform = Pictures().targets, Doubled()
+
+    __len__, image, __getitem__ = Pictures.__len__, Pictures.image, Always.__getitem__
+
+
+@dataclass(frozen=True)
+class Frozen:
+    transform: object
+    targets: list
+
+    __len__, image, __getitem__ = Pictures.__len__, Pictures.image, Always.__getitem__
+
+
+COPIED = {
+    "one and only": OneAndOnly,
+    "hands on": Handing,
+    "without a guard": Unguarded,
+    "drops a handle": Dropping,
+    "made with a root": lambda: OfRoot("root"),
+    "never pickled": NeverPickled,
+    "slots": Slotted,
+    "frozen": lambda: Frozen(Doubled(), Pictures().targets),
+}
+
+
+@pytest.mark.filterwarnings("ignore::vae_augment.exceptions.DataWarning")
+@pytest.mark.parametrize("make", COPIED.values(), ids=COPIED)
+def test_a_dataset_that_is_not_copied_as_others_are_is_left_alone(make, bank):
+    dataset = make()
+    transform = dataset.transform
+    wrapped = VAEAugmentedDataset(dataset, bank, p_generate=0.3, p_jitter=0.3, seed=1, return_source=True)
+    items = [wrapped[i] for i in range(COUNT)]
+    assert all(value(item[0]) == 2 * (10 + i) for i, item in enumerate(items) if item[2] == 0)
+    assert dataset.transform is transform
+    assert type(transform) is Doubled
+    assert [value(dataset[i][0]) for i in range(COUNT)] == [2 * (10 + i) for i in range(COUNT)]
+
+
+def test_a_transform_that_counts_as_nothing_still_does():
+    class IfAny(Pictures):
+        def __getitem__(self, i):
+            image = self.transform(self.image(i)) if self.transform else self.image(i)
+            return image, self.targets[i]
+
+    with pytest.warns(DataWarning, match="it does not call them"):
+        source = Source(IfAny(torch.nn.Sequential()))
+    assert value(source.finish(3, source.raw(3), source.raw(3).image)[0]) == 13
+
+
+def test_generators_of_the_dataset_are_left_where_they_were():
+    class Drawing(Pictures):
+        def __getitem__(self, i):
+            image = self.image(i)
+            return (self.transform(image) if self.random.random() < 0.5 else image), self.targets[i]
+
+    dataset = Drawing(random=np.random.default_rng(0))
+    before = dataset.random.bit_generator.state
+    Source(dataset)
+    assert dataset.random.bit_generator.state == before

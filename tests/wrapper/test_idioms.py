@@ -208,3 +208,116 @@ def test_a_split_of_the_wrapper_is_made_real(bank, shapes, record_property):
     assert {source for *_, source in measured} == {0}
     assert all(np.array_equal(measured[i][0], shapes[int(ds._origin[k])][0]) for i, k in enumerate(val.indices))
     assert len(ds.real()) == len(ds) == 35
+
+
+# ---- labels and names that are easily misread ----
+
+
+def test_an_item_of_a_class_that_the_list_lacks_is_named(bank):
+    class Odd(Shapes):
+        classes = ("across", "down", "slanted", "crossed")
+        odd = 3
+
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return image, self.odd if index == 60 else label
+
+    for odd in (3, -1, None):
+        base = Odd(per_class=100)
+        base.odd = odd
+        if odd == 3:
+            with pytest.raises(ValueError, match="item 60 has label 3 when it is read, which no item has in the list"):
+                fit(base, config=CONFIG, progress=False)
+        with pytest.raises(ValueError, match=f"item 60 has label {odd} when it is read"):
+            VAEAugmentedDataset(base, bank, seed=0, **ALL_GENERATED)[60]
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"classes": np.array(["a", "b", "c"])},
+        {"class_to_idx": {"a": 0.0, "b": 1.0, "c": 2.0}},
+        {"class_to_idx": {"a": np.uint8(0), "b": torch.tensor(1), "c": 2}},
+    ],
+    ids=str,
+)
+def test_names_may_be_of_other_kinds(declared, bank):
+    class Named(Shapes):
+        class_to_idx = None
+        classes = None
+
+    base = Named()
+    vars(base).update(declared)
+    assert fit(base, config=CONFIG, progress=False).classes == ("a", "b", "c")
+
+
+def test_a_subset_may_be_given_names_by_hand():
+    base = Subset(TensorDataset(IMAGES, LABELS), range(5, 30))
+    base.classes = ["a", "b", "c"]
+    assert fit(base, config=CONFIG, progress=False).classes == ("a", "b", "c")
+
+
+def test_labels_given_beside_may_lack_some(shapes):
+    labels = [-1 if i % 3 == 0 else label for i, label in enumerate(shapes.targets)]
+    with pytest.warns(UserWarning, match="10 of 30 items of the Shapes have no label"):
+        bank = fit(shapes, labels=labels, config=CONFIG, progress=False)
+    assert (bank.classes, sum(info.images for info in bank.class_infos)) == (Shapes.classes, 20)
+
+
+@pytest.mark.parametrize("strategy", [{1: 30}, {"one": 30}, lambda labels: {1: 25 + int((labels == 1).sum())}])
+def test_evaluate_balances_the_class_that_is_meant(strategy, monkeypatch):
+    from vae_augment.evaluation import arms
+
+    class From1(Shapes):
+        classes = ("none", "one", "two", "three")
+        class_to_idx = None
+
+        def __init__(self):
+            super().__init__()
+            keep = [i for i in range(30) if i % 2 == 0 or i >= 10]
+            self.data, self.targets = self.data[keep], [self.targets[i] + 1 for i in keep]
+
+    seen = []
+    monkeypatch.setattr(
+        arms, "VAEAugmentedDataset", lambda *a, **k: seen.append(VAEAugmentedDataset(*a, **k)) or seen[-1]
+    )
+    options = {"arms": ("none", "ours"), "seeds": 1, "steps": 2, "config": CONFIG, "progress": False}
+    evaluate(From1(), sampling_strategy=strategy, **options)
+    assert Counter(seen[0].targets.tolist())[0] > 25
+    with pytest.raises(ValueError, match="names class '7'"):
+        evaluate(From1(), sampling_strategy={7: 30}, **options)
+
+
+def test_a_batch_of_synthetic_items_alone_asks_the_base_for_none(bank):
+    class Together(Shapes):
+        def __getitems__(self, indices):
+            stacked = np.stack([self.data[i] for i in indices])
+            return [(Image.fromarray(image), self.targets[i]) for image, i in zip(stacked, indices, strict=True)]
+
+    ds = VAEAugmentedDataset(Together(), bank, seed=0, **ALL_GENERATED)
+    assert [label for _, label in ds] == LABELS.tolist()
+
+
+def test_other_images_beside_an_items_own_are_told_of(bank):
+    class Masked(Shapes):
+        def __getitem__(self, index):
+            return *super().__getitem__(index), np.zeros((12, 12), bool)
+
+    with pytest.warns(UserWarning, match="items hold other images beside theirs"):
+        VAEAugmentedDataset(Masked(), bank, **ALL_GENERATED)
+    VAEAugmentedDataset(Masked(), bank, **ALL_REAL)
+
+
+def test_nothing_is_fitted_on_a_wrapper(bank, shapes):
+    for ds in (VAEAugmentedDataset(shapes, bank), Subset(VAEAugmentedDataset(shapes, bank), [0, 15, 25])):
+        with pytest.raises(TypeError, match="a VAEAugmentedDataset holds synthetic images: give the dataset"):
+            fit(ds, config=CONFIG, progress=False)
+
+
+def test_autocast_changes_nothing(bank, shapes):
+    ds = VAEAugmentedDataset(shapes, bank, **MIXED)
+    plain = [np.array(image) for image, _ in ds]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert all(map(np.array_equal, plain, [np.array(image) for image, _ in ds]))
+        fitted = fit(shapes, config=CONFIG, progress=False)
+    assert fitted.sha256 == bank.sha256

@@ -66,4 +66,6 @@ def parts_of(dataset: Any) -> Parts:
 
 
 def _raw(dataset: Any) -> RawDataset:
+    if getattr(type(dataset), "serves_synthetic", False):
+        raise TypeError(f"a {type(dataset).__name__} holds synthetic images: give the dataset that it was made from.")
     return HuggingFaceDataset(dataset) if is_huggingface(dataset) else RawDataset(dataset)

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+
+from vae_augment.config import MIN_SIDE
 
 # The first of these keys that a dict has holds its image or label.
 IMAGE_KEYS = ("image", "img", "pixel_values", "images")
@@ -65,6 +68,18 @@ def with_source(item: Any, source: int) -> Any:
     if isinstance(item, Mapping):
         return {**item, "source": source}
     return (*item, source)
+
+
+def holds_other_images(sample: Sample) -> bool:
+    """Say if an item holds another image beside its own, such as a mask or a second view."""
+    whole = sample.whole
+    own = (key_of(whole, IMAGE_KEYS), key_of(whole, LABEL_KEYS)) if isinstance(whole, Mapping) else ()
+    others = [whole[key] for key in whole if key not in own] if isinstance(whole, Mapping) else whole[2:]
+    return any(
+        isinstance(part, Image.Image)
+        or (isinstance(part, (np.ndarray, Tensor)) and part.ndim >= 2 and min(part.shape[-2:]) >= MIN_SIDE)
+        for part in others
+    )
 
 
 def batched(items: list[Any], like: Any) -> Any:

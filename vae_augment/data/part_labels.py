@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from vae_augment.data.composed import Parts
-from vae_augment.data.labels import Labels, as_array, covering, names_by_label, numbered
+from vae_augment.data.labels import Labels, Naming, as_array, covering, names_by_label, numbered
 from vae_augment.data.stand_ins import TARGET_TRANSFORM
 from vae_augment.exceptions import DataWarning, warn
 
 UNLABELLED = -1  # as in datasets' ClassLabel and torchvision's STL10
 
 
-def labelled_parts(parts: Parts, given: Any) -> tuple[Parts, Any]:
+def labelled_parts(parts: Parts, given: Any, own: Sequence[Naming] = ()) -> tuple[Parts, Any]:
     """Leave out items without a label, which is -1 in a dataset with class names; a warning counts them.
 
     Args:
         parts: of N items.
         given: their labels [N], of any kind.
+        own: names that the whole declares, before those of its parts.
 
     Raises:
         ValueError: no item has a label.
     """
-    array, declared = as_array(given), [naming for dataset in parts.datasets for naming in dataset.namings]
+    array, declared = as_array(given), [*own, *(naming for dataset in parts.datasets for naming in dataset.namings)]
     count = len(parts.place)
     if array.dtype.kind not in "iu" or array.size != count or not declared or covering(declared, [UNLABELLED]):
         return parts, given
@@ -40,12 +41,15 @@ def labelled_parts(parts: Parts, given: Any) -> tuple[Parts, Any]:
     return Parts(parts.datasets, owner, np.asarray(parts.place)[known], True), array.reshape(-1)[known]
 
 
-def numbered_parts(parts: Parts, given: Any, whereabouts: Callable[[int], str]) -> tuple[Labels, bool]:
+def numbered_parts(
+    parts: Parts, given: Any, own: Sequence[Naming], whereabouts: Callable[[int], str]
+) -> tuple[Labels, bool]:
     """Number labels, with the names that the parts declare.
 
     Args:
         parts: of N items.
         given: their labels [N], of any kind.
+        own: names that the whole declares, before those of its parts.
         whereabouts: function that names an item in messages.
 
     Returns:
@@ -56,18 +60,18 @@ def numbered_parts(parts: Parts, given: Any, whereabouts: Callable[[int], str]) 
         ValueError: parts have other names for a label, and do not all map it by a target_transform; or as `numbered`.
     """
     array, count = as_array(given), len(parts.place)
-    if parts.owner is None or array.dtype.kind not in "iu":
-        declared = [naming for dataset in parts.datasets for naming in dataset.namings]
+    if parts.owner is None or array.dtype.kind not in "iu" or own:
+        declared = [*own, *(naming for dataset in parts.datasets for naming in dataset.namings)]
         return numbered(given, count, declared, whereabouts), False
     array = array.reshape(count)
     names: dict[int, str] = {}
     texts, differs = array.astype(object), False
     for number, dataset in enumerate(parts.datasets):
-        own = parts.owner == number
-        present = np.unique(array[own]).tolist()
+        its = parts.owner == number
+        present = np.unique(array[its]).tolist()
         naming = names_by_label(covering(dataset.namings, present))
         for label in present if naming else ():
-            texts[own & (array == label)] = naming[label]
+            texts[its & (array == label)] = naming[label]
             if names.setdefault(label, naming[label]) != naming[label]:
                 differs = True
                 if any(each.transform(TARGET_TRANSFORM) is None for each in parts.datasets):

@@ -16,10 +16,10 @@ from torch.utils.data import Dataset, IterableDataset
 
 from vae_augment.data.composed import parts_of
 from vae_augment.data.items import ItemError, Sample, evenly
-from vae_augment.data.labels import as_array, first_of, joined, names_by_label, numbered, renumbered
+from vae_augment.data.labels import as_array, joined, names_by_label, namings, numbered, renumbered
+from vae_augment.data.own_labels import OwnLabels
 from vae_augment.data.part_labels import labelled_parts, numbered_parts
 from vae_augment.data.raw_dataset import TRIED_ITEMS, RawDataset
-from vae_augment.exceptions import DataWarning, warn
 from vae_augment.files.class_names import check_names
 from vae_augment.images import conversion
 from vae_augment.images.conversion import Range
@@ -27,6 +27,7 @@ from vae_augment.images.image_file import UnreadableImageError
 
 PROBED_ITEMS = 1000  # items that tell the size, mode and range of all, and as a last resort the fingerprint
 LISTED_NAMES = 20  # in an error
+NAMED = ("class_to_idx", "classes")
 
 
 class Source:
@@ -50,6 +51,8 @@ class Source:
             )
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise TypeError(f"dataset must have len() and indices, got {type(dataset).__name__}.")
+        if isinstance(dataset, type):
+            raise TypeError(f"dataset must be an object of the class {dataset.__name__}, got the class itself.")
         if isinstance(dataset, Mapping):
             raise TypeError(f"dataset must be one split of the {type(dataset).__name__}, for example data['train'].")
         self._parts = parts_of(dataset)
@@ -57,17 +60,17 @@ class Source:
             raise ValueError("dataset must hold at least one image, got an empty one.")
         image = self.raw(0).image
         conversion.as_tensor(image)  # raises if it is no image
-        self._relabelled, unsure = False, labels is not None
+        # Names that a Subset or ConcatDataset was given by hand.
+        declared = namings(*(vars(dataset).get(name) for name in NAMED)) if self._parts.composed else []
+        given = self._own_labels() if labels is None else labels
+        self._parts, given = labelled_parts(self._parts, given, declared)
         if labels is None:
-            self._parts, own = labelled_parts(self._parts, self._own_labels())
-            self._labels, unsure = numbered_parts(self._parts, own, self.whereabouts)
+            self._labels, unsure = numbered_parts(self._parts, given, declared, self.whereabouts)
         else:
-            self._labels = numbered(labels, len(self), self.datasets[0].namings, self.whereabouts)
-        # Class of each label that items may have when they are read; empty if that does not tell it.
-        listed = unsure or all(dataset.labels_are_items for dataset in self.datasets)
-        self._names_read = (
-            {} if listed else {name if self.by_name else label: name for label, name in self.classes.items()}
-        )
+            every = [*declared, *self.datasets[0].namings]
+            self._labels, unsure = numbered(given, len(self), every, self.whereabouts), True
+        names = {} if unsure or all(dataset.labels_are_items for dataset in self.datasets) else self._every_name()
+        self._own = OwnLabels({name if self.by_name else label: name for label, name in names.items()})
         twice = [name for name, count in Counter(self.classes.values()).items() if count > 1]
         if twice:
             raise ValueError(f"each class needs a name of its own, got {twice[0]!r} more than once in dataset.classes.")
@@ -139,25 +142,15 @@ class Source:
 
         Returns:
             Items whose labels changed.
+
+        Raises:
+            ValueError: an item has a label that no item has in the list.
         """
-        changed = []
-        for item, label, target in zip(items, self.labels[list(items)].tolist(), targets, strict=True):
-            own = target if type(target) in (int, str) else first_of(target)
-            name = None
-            with suppress(TypeError):  # several labels
-                name = self._names_read.get(own)
-            if name is None or name == self.classes[label]:
-                continue
-            if not self._relabelled:
-                warn(
-                    f"{self.whereabouts(item)} has label {name!r} when it is read, and {self.classes[label]!r} in the "
-                    "dataset's list of labels; going by the item. Correct the list too: classes are counted by it.",
-                    DataWarning,
-                )
-            self._relabelled = True
-            self.labels[item] = {own: number for number, own in self.classes.items()}[name]
-            changed.append(item)
-        return changed
+        read = zip(items, self.labels[list(items)].tolist(), targets, strict=True)
+        changes = self._own.changes(read, self.classes, self.whereabouts)
+        for item, label in changes.items():
+            self.labels[item] = label
+        return list(changes)
 
     def copied(self) -> Source:
         """Copy with transforms of its own."""

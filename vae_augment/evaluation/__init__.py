@@ -26,7 +26,7 @@ from vae_augment.model.devices import choose_device
 from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed, derive
 from vae_augment.wrapper.dataset import holds_augmented
-from vae_augment.wrapper.sampling_strategy import wanted_totals
+from vae_augment.wrapper.sampling_strategy import Strategy, wanted_totals
 
 LEAST_STEPS, MOST_STEPS, EPOCHS = 600, 5_000, 10
 
@@ -49,7 +49,7 @@ def evaluate(
     progress: bool = True,
     config: FitConfig = FitConfig(),
     classical: Classical | None = None,
-    sampling_strategy: str | None = None,
+    sampling_strategy: Strategy | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Train the same classifier on the same images with and without augmentation, and compare on images held out.
@@ -96,7 +96,10 @@ def evaluate(
     """
     arms = tuple(dict.fromkeys(arms))
     for arm in arms:
+        check_type("each of arms", arm, str, "the name of an arm")
         parse(arm)
+    if test is None and test_labels is not None:
+        raise ValueError("test_labels are for test, which is None.")
     check_seed(seed)
     check_type("config", config, FitConfig, "a FitConfig, such as FitConfig(preset='fast')")
     for name, value in (("seeds", seeds), ("steps", steps), ("per_class", per_class)):
@@ -109,8 +112,9 @@ def evaluate(
     measured = None if test is None else Source(test, test_labels)
     study = Study(Source(dataset, labels), bank, measured, per_class, config, seed)
     not_measured = study.unmeasured(seeds)
-    if sampling_strategy is not None:
-        wanted_totals(sampling_strategy, study.split(0)[0].targets)  # an error comes now, and not after hours
+    strategy = None if sampling_strategy is None else study.strategy(sampling_strategy)
+    if strategy is not None:
+        wanted_totals(strategy, study.split(0)[0].targets, dict(enumerate(study.names)))  # errors now, not after hours
     per_round = steps or min(max(LEAST_STEPS, EPOCHS * study.train_count // BATCH), MOST_STEPS)
     recipe = classical or default_classical(study.channels)
     torch_device = choose_device(device)
@@ -136,7 +140,7 @@ def evaluate(
                     train,
                     banks.get(parse(arm)[0]),
                     classical=recipe,
-                    sampling_strategy=sampling_strategy,
+                    sampling_strategy=strategy,
                     seed=round_seed,
                 )
                 train_classifier(model, images, steps=per_round, seed=round_seed, on_step=bar.update)
@@ -151,7 +155,7 @@ def evaluate(
         "rounds": seeds,
         "steps": per_round,
         "seed": seed,
-        "sampling_strategy": sampling_strategy,
+        "sampling_strategy": sampling_strategy if isinstance(sampling_strategy, str) else strategy and "of its own",
         "not_measured": not_measured,
     }
     return _summary(predictions, answers, study, setup)

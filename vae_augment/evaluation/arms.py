@@ -14,6 +14,7 @@ from vae_augment.fitting.classifier import BATCH
 from vae_augment.images.moves import classical_moves
 from vae_augment.seeding import derive, generator
 from vae_augment.wrapper import VAEAugmentedDataset
+from vae_augment.wrapper.sampling_strategy import Strategy
 
 SOURCES = ("none", "ours", "oversampling", "mixup", "textbook")
 CLASSICAL = "classical"
@@ -66,7 +67,7 @@ def batches(
     bank: VAEBank | None,
     *,
     classical: Classical,
-    sampling_strategy: str | None,
+    sampling_strategy: Strategy | None,
     seed: int,
 ) -> Iterator[Batch]:
     """Float images [B, C, H, W] in [0, 1] and labels without end: int64 [B], or for mixup probabilities [B, K].
@@ -98,12 +99,12 @@ def _order(count: int, seed: int) -> Iterator[tuple[int, Tensor]]:
         epoch += 1
 
 
-def _real(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
+def _real(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:
     for _, some in _order(len(data), seed):
         yield data.images[some].float().div_(255), data.targets[some]
 
 
-def _oversampled(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
+def _oversampled(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:
     """Random oversampling: every class is equally frequent in a batch."""
     random = generator(seed, "order")
     weights = 1 / torch.bincount(data.targets).double()[data.targets]
@@ -112,7 +113,7 @@ def _oversampled(data: InMemory, bank: VAEBank | None, strategy: str | None, see
         yield data.images[some].float().div_(255), data.targets[some]
 
 
-def _ours(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
+def _ours(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:
     """Items that the wrapper serves."""
     dataset = VAEAugmentedDataset(data, bank, sampling_strategy=strategy, seed=derive(seed, "ours"))
     for epoch, some in _order(len(dataset), seed):
@@ -121,7 +122,7 @@ def _ours(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int)
         yield torch.stack([image for image, _ in items]).float().div_(255), dataset.targets[some]
 
 
-def _textbook(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: int) -> Iterator[Batch]:
+def _textbook(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:
     """Real images, half of which are replaced by images decoded from draws of the prior."""
     assert bank is not None
     random = generator(seed, "textbook")
@@ -132,7 +133,7 @@ def _textbook(data: InMemory, bank: VAEBank | None, strategy: str | None, seed: 
         yield images, labels
 
 
-_SOURCES: dict[str, Callable[[InMemory, VAEBank | None, str | None, int], Iterator[Batch]]] = {
+_SOURCES: dict[str, Callable[[InMemory, VAEBank | None, Strategy | None, int], Iterator[Batch]]] = {
     "none": _real,
     "mixup": _real,
     "oversampling": _oversampled,

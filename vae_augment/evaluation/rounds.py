@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from vae_augment.images import conversion
 from vae_augment.images.conversion import Range, common_range
 from vae_augment.images.moves import colour_channels
 from vae_augment.seeding import derive, generator
+from vae_augment.wrapper.sampling_strategy import Strategy
 
 HELD_OUT = 0.25  # of each class, where no test data are given
 MOST_TESTED = 10_000  # held-out images of a round
@@ -112,6 +113,18 @@ class Study:
             return 0.0
         trained, held_out = self.train_count, len(self._all) - self.train_count
         return min(held_out / trained, trained / held_out)
+
+    def strategy(self, strategy: Strategy) -> Strategy:
+        """A sampling strategy in terms of the dataset's labels and names, in terms of classes 0 to K-1."""
+        place: dict[Any, int] = {key: row for keys in (self.labels, self.names) for row, key in enumerate(keys)}
+        if callable(strategy):
+            labels = np.array(self.labels)
+            return lambda targets: _by_place(strategy(labels[targets]), place)
+        if isinstance(strategy, Mapping):
+            return _by_place(strategy, place)
+        if isinstance(strategy, Sequence) and not isinstance(strategy, str):
+            return [place.get(key, repr(key)) for key in strategy]
+        return strategy
 
     def split(self, round_: int) -> tuple[InMemory, InMemory]:
         """Training and held-out images of a round, labels 0 to K-1."""
@@ -221,6 +234,11 @@ class Study:
         if self._per_class is not None:
             return min(count, self._per_class)
         return count if self._test is not None else count - round(count * HELD_OUT)
+
+
+def _by_place(totals: Mapping[Any, int], place: Mapping[Any, int]) -> dict[Any, int]:
+    """Totals by class 0 to K-1; a class that is not known is named in quotes, and refused later."""
+    return {place.get(key, repr(key)): total for key, total in totals.items()}
 
 
 def _places(source: Source, test: Source) -> dict[int, int]:

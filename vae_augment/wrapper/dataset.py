@@ -18,9 +18,9 @@ from vae_augment.bank.draws import REAL, draw_batch, shares_of
 from vae_augment.bank.matching import rows_of, warn_of_other_data
 from vae_augment.bank.notebook import card
 from vae_augment.bank.synthesis import Synthesis
-from vae_augment.data.items import batched, with_source
+from vae_augment.data.items import batched, holds_other_images, with_source
 from vae_augment.data.source import Source
-from vae_augment.exceptions import PolicyWarning, check_whole, warn
+from vae_augment.exceptions import DataWarning, PolicyWarning, check_type, check_whole, warn
 from vae_augment.images.conversion import common_range
 from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed
@@ -66,6 +66,8 @@ class VAEAugmentedDataset(Dataset[Any]):
         FileNotFoundError: no bank at the path.
     """
 
+    serves_synthetic = True  # so that nothing is fitted on it
+
     @own_defaults()
     @torch.inference_mode(False)  # else set_epoch could not change the epoch later
     def __init__(
@@ -83,6 +85,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     ) -> None:
         if seed is not None:
             check_seed(seed)
+        check_type("return_source", return_source, bool, "True or False")
         if holds_augmented(base_ds):
             raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
         self._source = source = Source(base_ds, labels)
@@ -106,6 +109,12 @@ class VAEAugmentedDataset(Dataset[Any]):
             warn(f"serving the images as they are: {policy.origin}", PolicyWarning)
         self.seed = seed
         self.return_source = return_source
+        if any(map(any, shares.values())) and holds_other_images(source.raw(0)):
+            warn(
+                "items hold other images beside theirs, such as masks or views: these stay the real one's where an "
+                "image is synthetic.",
+                DataWarning,
+            )
         self._origin = torch.cat([torch.arange(len(source)), added])  # [N], the base item behind each item
         self._rows = rows_of(self.bank, source)[self._origin]  # [N], class positions in the bank
         self._shares = self._share_table(shares)  # [N, 2]
@@ -124,6 +133,8 @@ class VAEAugmentedDataset(Dataset[Any]):
             index = range(len(self))[index]
         if isinstance(index, (list, tuple, range)) or (isinstance(index, (Tensor, np.ndarray)) and index.ndim):
             indices = np.asarray(index)
+            if indices.dtype == bool and len(indices) != len(self):
+                raise IndexError(f"a mask must have an entry for each of {len(self)} items, got {len(indices)}.")
             positions = np.flatnonzero(indices) if indices.dtype == bool else indices
             return batched(self.__getitems__(positions.tolist()), self._source.batch_of_one())
         return self.__getitems__([index])[0]
@@ -137,8 +148,9 @@ class VAEAugmentedDataset(Dataset[Any]):
         # Real items come from the base as they are; the places of both kinds put the batch together again.
         real, made = ((draws.kind == REAL).nonzero()[:, 0], (draws.kind != REAL).nonzero()[:, 0])  # [R], [S]
         samples: list[Any] = [None] * len(positions)
-        for place, item in zip(real.tolist(), self._source.items(origins[real].tolist()), strict=True):
-            samples[place] = item
+        if len(real):
+            for place, item in zip(real.tolist(), self._source.items(origins[real].tolist()), strict=True):
+                samples[place] = item
         if len(made):
             synthetic = self._synthesis.items(origins[made], draws.pick(made), scale=self._scales[positions][made])
             for place, item in zip(made.tolist(), synthetic, strict=True):
@@ -185,7 +197,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     @property
     def is_synthetic(self) -> Tensor:
         """bool [N], True for items that sampling_strategy added."""
-        return torch.arange(len(self)) >= len(self._source)
+        return torch.arange(len(self), device="cpu") >= len(self._source)
 
     @property
     def transform(self) -> Any:
@@ -236,6 +248,7 @@ class VAEAugmentedDataset(Dataset[Any]):
             f"seed={self.seed}, bank={self.bank!r})"
         )
 
+    @own_defaults()
     def _repr_html_(self) -> str:
         """A card for notebooks: of each class the number of items, and how many are synthetic on average."""
         labels = self._source.labels[self._origin]

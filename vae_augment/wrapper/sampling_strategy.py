@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from vae_augment.data.opened import MOST_ITEMS
 
 Totals = Mapping[int, int] | Mapping[str, int]
 Strategy = str | float | Sequence[str | int] | Totals | Callable[[np.ndarray[Any, Any]], Totals]
@@ -46,7 +49,11 @@ def wanted_totals(
     if callable(strategy):
         strategy = strategy(np.array([names[label] for label in labels.tolist()]) if by_name else labels.numpy())
     if isinstance(strategy, Mapping):
-        return dict(_checked(key, label_of.get(key, key), total, have, names) for key, total in strategy.items())
+        totals = [_checked(key, label_of, total, have, names) for key, total in strategy.items()]
+        twice = [label for label, times in Counter(label for label, _ in totals).items() if times > 1]
+        if twice:
+            raise ValueError(f"sampling_strategy gives label {twice[0]} more than one total.")
+        return dict(totals)
     if isinstance(strategy, Real) and not isinstance(strategy, bool):
         if len(have) != 2 or not have[rarest] / most <= strategy <= 1:
             raise ValueError(
@@ -55,7 +62,7 @@ def wanted_totals(
             )
         return {rarest: int(strategy * most)}
     if isinstance(strategy, Sequence) and not isinstance(strategy, str):
-        return dict(_checked(key, label_of.get(key, key), most, have, names) for key in strategy)
+        return dict(_checked(key, label_of, most, have, names) for key in strategy)
     if not isinstance(strategy, str) or strategy not in NAMES:
         expected = ", ".join(map(repr, NAMES))
         raise ValueError(
@@ -69,8 +76,11 @@ def wanted_totals(
     return dict.fromkeys(chosen, most)
 
 
-def _checked(key: Any, label: Any, total: Any, have: dict[int, int], names: Mapping[int, str]) -> tuple[int, int]:
+def _checked(
+    key: Any, label_of: Mapping[Any, int], total: Any, have: dict[int, int], names: Mapping[int, str]
+) -> tuple[int, int]:
     """The label and total of the class that the strategy calls `key`."""
+    label: Any = label_of.get(key, key) if isinstance(key, (str, Integral)) and not isinstance(key, bool) else None
     if label not in have:
         known = list(names.values()) if isinstance(key, str) and names else sorted(have)
         raise ValueError(f"sampling_strategy names class {key!r}, which has no images; there are {known}.")
@@ -78,6 +88,10 @@ def _checked(key: Any, label: Any, total: Any, have: dict[int, int], names: Mapp
         images = f"{have[label]} image{'s' * (have[label] != 1)}"
         raise ValueError(
             f"sampling_strategy must give class {key!r} a total of at least the {images} it has, got {total!r}."
+        )
+    if int(total) > MOST_ITEMS:
+        raise ValueError(
+            f"sampling_strategy may give a class at most {MOST_ITEMS:,} images, got {total:,} for {key!r}."
         )
     return int(label), int(total)
 
