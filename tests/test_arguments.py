@@ -89,6 +89,22 @@ IMAGES, LABELS = torch.from_numpy(Shapes().data)[:2, None], torch.tensor([0, 0])
             lambda bank, path: VAEAugmentedDataset(Shapes(), bank).set_epoch(-1),
             "epoch must be a whole number of at least 0",
         ),
+        (
+            lambda bank, path: fit("photos"),
+            "dataset must be a dataset, got 'photos'. Open it: ",
+        ),
+        (lambda bank, path: fit(Shapes), "dataset must be an object of the class Shapes, got the class itself"),
+        (lambda bank, path: evaluate(Shapes(), arms=[1]), "each of arms must be the name of an arm, got 1"),
+        (lambda bank, path: evaluate(Shapes(), classifier="cnn"), "classifier must be a function or None, got 'cnn'"),
+        (lambda bank, path: evaluate(Shapes(), test_labels=[0]), "test_labels are for test, which is None"),
+        (
+            lambda bank, path: VAEAugmentedDataset(Shapes(), bank, return_source="no"),
+            "return_source must be True",
+        ),
+        (
+            lambda bank, path: VAEAugmentedDataset(Shapes(), bank).set_epoch(2**63),
+            "epoch must be a whole number",
+        ),
         (lambda bank, path: open_data(""), "must name a dataset, a folder or a file, got ''"),
     ],
 )

@@ -81,6 +81,7 @@ def test_labels_are_named_by_class_to_idx(class_to_idx, names, tmp_path):
         ((0, 1, 2), {"classes": ANIMALS, "class_to_idx": {"cat": "0", "dog": "1"}}, ANIMALS),
         ((0, 1, 2), {"class_to_idx": {"b": 0, "a": 1, "c": 2}}, ("b", "a", "c")),
         ((0, 1, 7), {"classes": ANIMALS}, ("0", "1", "7")),
+        ((0, 1, 2), {"classes": set(ANIMALS)}, ("0", "1", "2")),
         (ANIMALS, {"class_to_idx": {"cat": 5, "dog": 3, "horse": 4}}, ("dog", "horse", "cat")),
     ],
 )

@@ -278,9 +278,8 @@ def test_evaluate_balances_the_class_that_is_meant(strategy, monkeypatch):
             self.data, self.targets = self.data[keep], [self.targets[i] + 1 for i in keep]
 
     seen = []
-    monkeypatch.setattr(
-        arms, "VAEAugmentedDataset", lambda *a, **k: seen.append(VAEAugmentedDataset(*a, **k)) or seen[-1]
-    )
+    wrap = arms.VAEAugmentedDataset
+    monkeypatch.setattr(arms, "VAEAugmentedDataset", lambda *a, **k: seen.append(wrap(*a, **k)) or seen[-1])
     options = {"arms": ("none", "ours"), "seeds": 1, "steps": 2, "config": CONFIG, "progress": False}
     evaluate(From1(), sampling_strategy=strategy, **options)
     assert Counter(seen[0].targets.tolist())[0] > 25

@@ -48,7 +48,11 @@ def namings(class_to_idx: Any, classes: Any) -> list[Naming]:
         pairs = [(plain(label), name) for name, label in class_to_idx.items()]
         if all(isinstance(name, str) and _is_whole(label) for label, name in pairs):
             found.append([(int(label), str(name)) for label, name in pairs])
-    if hasattr(classes, "__len__") and not isinstance(classes, (str, bytes, Mapping)):
+    if (
+        hasattr(classes, "__len__")
+        and hasattr(classes, "__getitem__")
+        and not isinstance(classes, (str, bytes, Mapping))
+    ):
         names = [plain(name) for name in classes]  # an array or a pandas Series too
         if all(isinstance(name, str) for name in names):
             found.append(list(enumerate(names)))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,10 @@ class Source:
             raise TypeError(
                 f"dataset must have len() and indices, got the IterableDataset {type(dataset).__name__}. "
                 "Collect its items into a list-like dataset first."
+            )
+        if isinstance(dataset, (str, Path)):
+            raise TypeError(
+                f"dataset must be a dataset, got {str(dataset)!r}. Open it: vae_augment.data.open_data(...)"
             )
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise TypeError(f"dataset must have len() and indices, got {type(dataset).__name__}.")

@@ -102,6 +102,9 @@ def evaluate(
         raise ValueError("test_labels are for test, which is None.")
     check_seed(seed)
     check_type("config", config, FitConfig, "a FitConfig, such as FitConfig(preset='fast')")
+    for name, function in (("classifier", classifier), ("classical", classical)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} must be a function or None, got {function!r}.")
     for name, value in (("seeds", seeds), ("steps", steps), ("per_class", per_class)):
         if value is not None:
             check_whole(name, value, 1)

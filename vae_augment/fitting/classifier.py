@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from vae_augment.exceptions import check_type
 from vae_augment.images.tensors import to_float
 from vae_augment.model.devices import flush_denormals
 
@@ -66,6 +67,8 @@ def new_classifier(
         model = (factory or SmallCNN)(image_shape, classes)
         if not isinstance(model, nn.Module):
             raise TypeError(f"classifier must make a torch.nn.Module, got {type(model).__name__}.")
+        if next(model.parameters(), None) is None:
+            raise ValueError(f"classifier must make a module with parameters to train, got {type(model).__name__}.")
         if any(map(is_lazy, chain(model.parameters(), model.buffers()))):
             training = model.training
             with torch.no_grad():
@@ -104,7 +107,9 @@ def train_classifier(
         torch.manual_seed(seed)
         for _ in range(steps):
             images, labels = next(batches)
+            check_type("images of the classical augmentation", images, Tensor, "a tensor [B, C, H, W]")
             logits = model(images.to(device).contiguous(memory_format=_layout(model)))
+            check_type("output of the classifier", logits, Tensor, "a tensor of logits [B, K]")
             loss = F.cross_entropy(logits, labels.to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

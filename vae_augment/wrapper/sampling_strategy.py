@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any
 
@@ -48,6 +48,8 @@ def wanted_totals(
     most, rarest = max(have.values()), min(have, key=lambda label: have[label])  # of several, the first
     if callable(strategy):
         strategy = strategy(np.array([names[label] for label in labels.tolist()]) if by_name else labels.numpy())
+    if isinstance(strategy, (np.ndarray, Set)):
+        strategy = list(strategy.tolist() if isinstance(strategy, np.ndarray) else strategy)
     if isinstance(strategy, Mapping):
         totals = [_checked(key, label_of, total, have, names) for key, total in strategy.items()]
         twice = [label for label, times in Counter(label for label, _ in totals).items() if times > 1]
