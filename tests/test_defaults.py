@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from tests.conftest import CONFIG, Shapes
+from tests.recording import record
 from vae_augment import VAEAugmentedDataset, evaluate, export, fit
 from vae_augment.processes import callers_defaults, own_defaults
 from vae_augment.transforms.torchvision import RandomVAEJitter
@@ -45,7 +46,10 @@ def used(bank):
 @pytest.mark.parametrize(
     "options", [{"dtype": d} for d in (torch.float64, torch.float16, torch.bfloat16)] + [{"device": "meta"}]
 )
-def test_results_are_the_same(bank, options, tmp_path):
+def test_results_are_the_same(bank, options, tmp_path, record_property):
+    record(
+        record_property, library="torch", what="set_default_dtype, to float64, float16, bfloat16; set_default_device"
+    )
     wanted = [*used(bank)]
     with defaults(**options):
         fitted = fit(TensorDataset(IMAGES, LABELS), config=CONFIG, progress=False)
