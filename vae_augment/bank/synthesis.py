@@ -80,10 +80,11 @@ class Synthesis:
             z[generated] = bank.draw(rows[generated], draws.noise[generated], draws.chosen[generated])
             made = self._decode(items, z, keeps, codes[keeps[jittered]])  # [B, C, h, w], images or differences
             images = self._finish(samples, made, keeps, draws)  # B images of each sample's own kind and size
-        return [
-            self.source.finish(item, sample, image)
-            for item, sample, image in zip(items.tolist(), samples, images, strict=True)
-        ]
+        with callers_defaults():  # the dataset's transforms are the caller's
+            return [
+                self.source.finish(item, sample, image)
+                for item, sample, image in zip(items.tolist(), samples, images, strict=True)
+            ]
 
     def _forget(self, items: Tensor) -> None:
         """Take items as those of the classes that they have now."""

@@ -1,7 +1,4 @@
-"""A dataset that holds images itself: its raw items, its whole items, and its transforms applied to other images.
-
-The caller's object is not changed: transforms are set aside on shallow copies (docs/design.md, decision 7).
-"""
+"""A dataset that holds images itself: its raw items, its whole items, and its transforms applied to other images."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from vae_augment.data.copies import copied, without
 from vae_augment.data.items import Sample, evenly, put_together, taken_apart
 from vae_augment.data.labels import Naming, agreeing, as_array, differing, namings
 from vae_augment.data.own_of_torchvision import is_torchvisions, reads_files, told_as_turned
@@ -25,7 +23,6 @@ from vae_augment.data.stand_ins import (
     NAMES,
     TARGET_TRANSFORM,
     Call,
-    copied,
     finished,
     is_albumentations,
     is_property,
@@ -38,6 +35,7 @@ from vae_augment.exceptions import DataWarning, warn
 from vae_augment.processes import callers_defaults
 
 LABELS = ("targets", "labels", "_labels")
+LOOKED_AT = 1_000  # files whose EXIF is looked at
 TRIED_ITEMS = 32  # read twice: a random transform that changes every tenth image is missed once in 1,000 datasets
 
 
@@ -49,7 +47,8 @@ class RawDataset:
     """
 
     _pixels: Pixels | None = None
-    _turned = False  # True once a file was told of that is to be turned
+    _bare: Any = None  # copy without transforms, of a dataset that holds its images in one array
+    _looked_at = 0  # files that were looked at for being turned
 
     def __init__(self, dataset: Any) -> None:
         self.dataset, self._unread = copied(dataset), copied(dataset)
@@ -63,6 +62,7 @@ class RawDataset:
             )
         self.stable = self._is_stable() and self._plain is not None  # else a later transform would change items
         self._alike = self._first_of_alike()
+        self._bare = without(self.dataset, NAMES) if self._alike else None
         files = len(self.dataset) if reads_files(self._plain) else 0
         self._sizes = torch.zeros(files, 2, dtype=torch.int32).share_memory_()  # width and height, 0 while unknown
         with suppress(OSError):  # reading the item will raise it
@@ -100,12 +100,17 @@ class RawDataset:
         return len(self.dataset)
 
     def raw(self, index: int) -> Sample:
+        if self._bare is not None:
+            return self._sample(*self._bare[index])
         if self._pixels is not None:
             image, target = self._pixels.get(index), self._plain.samples[index][1]
             if image is None:
                 image, target = self._plain[index]
                 self._pixels.put(index, image)
-                self._turned = self._turned or told_as_turned(image, self.whereabouts(index))
+                if self._looked_at < LOOKED_AT:
+                    self._looked_at = (
+                        LOOKED_AT if told_as_turned(image, self.whereabouts(index)) else self._looked_at + 1
+                    )
             return self._sample(image, target)
         return self._aside.read(index) if self._plain is not None else read(self.dataset, index)
 
@@ -120,11 +125,10 @@ class RawDataset:
 
     def _sample(self, image: Any, target: Any) -> Sample:
         """An item of torchvision's datasets, with the calls of transforms that it makes for any of them."""
-        calls = tuple(
-            call._replace(args=(target,) if call.name == TARGET_TRANSFORM else (image, target)[: len(call.args)])
-            for call in self._usual or ()
-        )
-        return Sample(image, target, (image, target), calls)
+        whole, calls = (image, target), []
+        for name, transform, style, args, *_ in self._usual or ():
+            calls.append(Call(name, transform, style, (target,) if name == TARGET_TRANSFORM else whole[: len(args)]))
+        return Sample(image, target, whole, tuple(calls))
 
     def _size(self, index: int) -> tuple[int, int]:
         """Width and height of the image in a file."""
@@ -152,9 +156,8 @@ class RawDataset:
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         """Put another image into a raw `sample`, through the transforms that its own image goes through."""
-        with callers_defaults():
-            item = finished(sample, image)
-            return self._followed(item) if self._after else item
+        item = finished(sample, image)
+        return self._followed(item) if self._after else item
 
     def _followed(self, item: Any) -> Any:
         image, target, whole, _ = taken_apart(item)

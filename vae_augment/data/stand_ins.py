@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import random
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -22,6 +20,7 @@ from torchvision.datasets import VisionDataset
 from torchvision.datasets.vision import StandardTransform
 from torchvision.transforms import Compose, ToTensor
 
+from vae_augment.data.copies import copied
 from vae_augment.data.items import IMAGE_KEYS, LABEL_KEYS, Sample, key_of, put_together, taken_apart
 from vae_augment.processes import callers_defaults
 
@@ -30,9 +29,6 @@ logger = logging.getLogger(__name__)
 TRANSFORM, TARGET_TRANSFORM, TRANSFORMS = NAMES = ("transform", "target_transform", "transforms")
 # A transform gets, and gives back, an image, an image and its label, a whole item, or a dict of keywords.
 OF_IMAGE, OF_PAIR, OF_ITEM, BY_KEYWORD = "image", "pair", "item", "keywords"
-
-OWN = (dict, list, set, deque, bytearray)
-GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 
 _heard: ContextVar[list[Call]] = ContextVar("calls of stand-ins while an item is read")
 
@@ -142,6 +138,13 @@ class StandIn:
         return self
 
     def __call__(self, /, *args: Any, **keywords: Any) -> Any:
+        if (
+            len(args) == 1 and not keywords and self._tried is None and isinstance(args[0], Image.Image)
+        ):  # the usual call
+            heard = _heard.get(None)
+            if heard is not None:
+                heard.append(Call(self._name, self._transform, OF_IMAGE, args, {}, args[0]))
+            return args[0]
         given = tuple(copy.copy(arg) if isinstance(arg, Mapping) else arg for arg in args)  # a dict may change later
         result = None
         if self._tried is not None:
@@ -213,10 +216,12 @@ def after_to_tensor(sample: Sample) -> list[Any] | None:
 
     A synthetic image, which is a tensor, can go on from there without becoming a PIL image first.
     """
-    single = [call for call in sample.calls if call.name != TARGET_TRANSFORM]
-    if len(single) != 1 or single[0].style != OF_IMAGE or not single[0].args:
+    calls = sample.calls
+    if len(calls) != 1 or calls[0].name == TARGET_TRANSFORM:
+        calls = tuple(call for call in calls if call.name != TARGET_TRANSFORM)
+    if len(calls) != 1 or calls[0].style != OF_IMAGE or not calls[0].args:
         return None
-    transform = single[0].transform
+    transform = calls[0].transform
     steps = transform.transforms if type(transform) is Compose else [transform]  # a subclass may do more
     return steps[1:] if steps and type(steps[0]) is ToTensor else None
 
@@ -242,44 +247,6 @@ def stood_in(
         else:
             replace(other, name, stand_in(name, held), of=dataset)
     return other
-
-
-def copied(dataset: Any) -> Any:
-    """Shallow copy with its own containers, in which a dataset may keep items, and its own generators.
-
-    The dataset itself if it cannot be copied.
-    """
-    other = _copied(dataset)
-    for name, value in list(getattr(other, "__dict__", {}).items()) if other is not dataset else ():
-        with suppress(Exception):  # of anybody's subclass
-            if isinstance(value, OWN):
-                other.__dict__[name] = copy.copy(value)
-            elif isinstance(value, GENERATORS):
-                other.__dict__[name] = copy.deepcopy(value)
-    return other
-
-
-def _copied(dataset: Any) -> Any:
-    """Shallow copy without calling the dataset's own code, which may leave something out when it is copied."""
-    kind = type(dataset)
-    if not hasattr(kind, "__copy__"):
-        with suppress(TypeError):  # a class made in C, such as a list
-            other = object.__new__(kind)
-            for name in {name for base in kind.__mro__ for name in _slots(base)}:
-                with suppress(AttributeError):
-                    object.__setattr__(other, name, object.__getattribute__(dataset, name))
-            if hasattr(dataset, "__dict__"):
-                other.__dict__.update(dataset.__dict__)
-            return other
-    with suppress(Exception):  # of the dataset's own code
-        return copy.copy(dataset)
-    return dataset
-
-
-def _slots(kind: type) -> Sequence[str]:
-    slots = kind.__dict__.get("__slots__", ())
-    names = [slots] if isinstance(slots, str) else slots
-    return [name for name in names if name not in ("__dict__", "__weakref__")]
 
 
 def replace(dataset: Any, name: str, value: Any, *, of: Any = None) -> None:

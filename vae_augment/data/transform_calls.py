@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 
 from torchvision.datasets import VisionDataset
 
+from vae_augment.data.copies import OWN, copied
 from vae_augment.data.items import Sample, taken_apart
 from vae_augment.data.stand_ins import (
     NAMES,
-    OWN,
     TARGET_TRANSFORM,
     TRANSFORMS,
     Call,
     NotSeparateError,
     StandIn,
-    copied,
     is_property,
     read,
     replace,
