@@ -30,7 +30,7 @@ def defaults(dtype=torch.float32, device=None):
 
 
 def used(bank):
-    """What a bank does, as tensors."""
+    """Results of a bank and of a wrapped dataset, as tensors."""
     random = torch.Generator("cpu").manual_seed(0)
     yield bank.sample(LABELS, generator=random)
     yield bank.jitter(IMAGES, LABELS, generator=random)

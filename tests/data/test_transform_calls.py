@@ -322,7 +322,7 @@ def test_a_dataset_and_what_it_keeps_are_never_changed(kind, warm, bank, tmp_pat
     assert all(value(image) == 2 * (10 + i % COUNT) for i, (image, _, made) in enumerate(items) if made == 0)
     assert all(isinstance(item[0], Image.Image) for item in items)
     assert {made for *_, made in items} == {0, 1, 2}
-    # What it has read meanwhile it keeps as it would have kept it anyway.
+    # It keeps items that were read meanwhile as it would have kept them anyway.
     assert [(value(dataset[i][0]), dataset[i][1]) for i in range(COUNT)] == [
         (2 * (10 + i), dataset.targets[i]) for i in range(COUNT)
     ]

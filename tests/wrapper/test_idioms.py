@@ -1,4 +1,4 @@
-"""What people write around a dataset holds over the wrapper too: labels, class weights, batches, label cleaning."""
+"""Idioms that hold over the wrapper as over its base: labels, class weights, batches, label cleaning."""
 
 from __future__ import annotations
 

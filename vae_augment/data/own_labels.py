@@ -10,7 +10,7 @@ from vae_augment.exceptions import DataWarning, warn
 
 
 class OwnLabels:
-    """What is known of the labels of items.
+    """The labels that items may have when they are read.
 
     Args:
         names: class of each label that items may have when they are read; empty if that does not tell the class.

@@ -273,7 +273,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         return position % length
 
     def _of_items(self, by_name: Mapping[str, Any]) -> Tensor:
-        """What each item's class has, float32 [N, ...]."""
+        """Numbers of each item's class, float32 [N, ...]."""
         labels, inverse = self._source.labels[self._origin].unique(return_inverse=True)
         each = [by_name[self._source.classes[label]] for label in labels.tolist()]
         return torch.tensor(each, dtype=torch.float32)[inverse]
