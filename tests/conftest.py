@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,14 @@ def bank_path(bank, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bank") / "shapes.safetensors"
     bank.save(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts at the same state of the global generators, whichever tests ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
