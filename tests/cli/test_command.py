@@ -142,7 +142,7 @@ def test_info_says_what_a_bank_holds(with_bank, bank):
         ("generate bars.safetensors --out new --method magic", "method must be one of 'exemplar', 'gaussian', 'prior'"),
         ("generate bars.safetensors --out new --count 5 --per-class 5", "give per_class or count, not both"),
         ("generate bars.safetensors --out new --device tpu9", "got 'tpu9'"),
-        ("evaluate --data bars --arms none,,ours", "an arm must be one of 'none', 'classical', "),
+        ("evaluate --data bars --arms none,,ours", "an arm must be one of 'none', 'ours', "),
         ("evaluate --data nmist --json no/such/found.json", "--json: no folder no/such"),
         ("evaluate --data nmist --json empty", "--json must be a file, empty is a folder"),
         ("evaluate --data nmist --plot found.pdf", "--plot must end in .png, which it will hold, got found.pdf"),

@@ -6,11 +6,25 @@ import torch
 
 from tests.conftest import CONFIG
 from vae_augment import VAEAugmentedDataset, VAEBank, fit
-from vae_augment.evaluation.arms import CLASSICAL, SOURCES, TEXTBOOK_SHARE, InMemory, batches, default_classical, parse
+from vae_augment.evaluation.arms import (
+    AUTOMATIC,
+    CLASSICAL,
+    MIXED,
+    RECIPES,
+    SOURCES,
+    TEXTBOOK_SHARE,
+    InMemory,
+    batches,
+    default_classical,
+    parse,
+)
 from vae_augment.fitting.classifier import BATCH
 from vae_augment.seeding import derive
 
-ARMS = ["none", "classical", *(a for s in SOURCES[1:] for a in (s, f"{s}+classical"))]
+ARMS = [
+    *("none", *RECIPES, "ours+trivialaugment", "moves+augmix"),
+    *(a for s in SOURCES[1:] for a in (s, f"{s}+classical")),
+]
 every_arm = pytest.mark.parametrize("arm", ARMS)
 
 
@@ -55,13 +69,15 @@ def places(images):
 @pytest.mark.parametrize(
     ("arm", "wanted"),
     [
-        ("none", ("none", False)),
-        ("classical", ("none", True)),
-        ("ours", ("ours", False)),
-        ("textbook+classical", ("textbook", True)),
+        ("none", ("none", "")),
+        ("classical", ("none", "classical")),
+        ("augmix", ("none", "augmix")),
+        ("ours", ("ours", "")),
+        ("textbook+classical", ("textbook", "classical")),
+        ("ours+trivialaugment", ("ours", "trivialaugment")),
     ],
 )
-def test_an_arm_is_a_source_and_perhaps_classical_augmentation(arm, wanted):
+def test_an_arm_is_a_source_and_perhaps_a_recipe(arm, wanted):
     assert parse(arm) == wanted
 
 
@@ -70,8 +86,8 @@ def test_an_arm_is_a_source_and_perhaps_classical_augmentation(arm, wanted):
 )
 def test_an_unknown_arm_is_named_with_those_there_are(arm):
     message = (
-        r"an arm must be one of 'none', 'classical', 'ours', 'oversampling', 'mixup', 'textbook', "
-        rf"or one of the last 4 \+ 'classical', got '{arm.replace('+', '[+]')}'\."
+        r"an arm must be one of 'none', 'ours', .*, 'cutmix', 'textbook', 'classical', .*, 'augmix', or one of 'ours', "
+        rf".*, 'textbook' \+ one of 'classical', .* \(such as 'ours\+classical'\), got '{arm.replace('+', '[+]')}'\."
     )
     with pytest.raises(ValueError, match=message):
         parse(arm)
@@ -87,7 +103,7 @@ def test_batches_are_float_images_and_labels_of_the_usual_size_and_a_function_of
     for images, labels in first:
         assert (images.shape, images.dtype) == ((BATCH, 1, 12, 12), torch.float32)
         assert 0 <= images.min() <= images.max() <= 1
-        mixed = ((BATCH, 2), torch.float32) if arm.startswith("mixup") else ((BATCH,), torch.int64)
+        mixed = ((BATCH, 2), torch.float32) if arm.partition("+")[0] in MIXED else ((BATCH,), torch.int64)
         assert (labels.shape, labels.dtype) == mixed
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(1)
@@ -182,7 +198,30 @@ def test_ours_balances_by_the_wrappers_strategy():
     assert (labels.bincount(minlength=3).double() / len(labels)).tolist() == pytest.approx([1 / 3] * 3, abs=0.02)
 
 
+def test_moves_are_ours_without_the_vae(fitted):
+    bank = fitted.with_policy(p_generate=0.2, p_jitter=0.3, scale=0.8, moves="elastic")
+    alone = bank.with_policy(p_generate=0.0, p_jitter=0.5, scale=0.0, keep_detail=True)
+    assert same(taken("moves", bank=bank), taken("ours", bank=alone))
+    assert not same(taken("moves", bank=bank), taken("ours", bank=bank))
+
+
 # ---- the others ----
+
+
+@pytest.mark.parametrize("recipe", AUTOMATIC)
+def test_an_automatic_recipe_changes_each_image_by_draws_of_its_own(recipe):
+    data = InMemory(EVEN.images[:1].expand(64, -1, -1, -1), EVEN.targets[:64])
+    ((images, labels),) = taken(recipe, data, count=1)
+    assert len({image.numpy().tobytes() for image in images}) > 20
+    assert torch.equal(labels, taken("none", data, count=1)[0][1])
+
+
+def test_cutmix_probabilities_are_the_shares_of_pixels():
+    for (images, labels), (real, classes) in zip(taken("cutmix", count=8), taken("none", count=8), strict=True):
+        torch.testing.assert_close(labels.sum(1), torch.ones(BATCH))
+        kept = (images == real).flatten(2).float().mean((1, 2))  # of pixels; some of another are the same by chance
+        own = labels[torch.arange(BATCH), classes]
+        assert bool((own >= kept - 0.02).all())
 
 
 def test_oversampling_balances():

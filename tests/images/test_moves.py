@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.transforms import v2
 
 from vae_augment.images.moves import (
     AFFINE,
@@ -18,6 +19,7 @@ from vae_augment.images.moves import (
     default_invariances,
     default_moves,
 )
+from vae_augment.images.tensors import to_uint8
 
 FAMILIES = {name: moves for name, moves in MOVES.items() if moves is not None}
 every_family = pytest.mark.parametrize("moves", FAMILIES.values(), ids=FAMILIES)
@@ -34,10 +36,9 @@ def rand(*shape, seed=0):
 
 def at(moves, **wanted):
     """Uniform numbers [1, width] of a move whose named draws, from -1 to 1, are these, and the others 0."""
-    places = {"rotation": 0, "shear": 1, "scaling": 2, "right": 3, "down": 4, "brightness": 5, "contrast": 6}
     uniform = torch.full((1, moves.width), 0.5)
     for name, draw in wanted.items():
-        uniform[0, places[name]] = (draw + 1) / 2
+        uniform[0, moves.places[name]] = (draw + 1) / 2
     return uniform
 
 
@@ -117,12 +118,16 @@ def test_moves_are_a_function_of_the_generator_and_differ_within_a_batch(moves):
 
 @every_family
 def test_the_width_is_the_number_of_draws_that_count(moves):
+    moves = replace(moves, one=False)
     images, uniform = rand(1, 3, 12, 12), torch.full((1, moves.width), 0.5)
-    used = ["rotation", "shear", "scaling", "shift", "shift", "brightness", "contrast"]
+    if moves.erasing:  # a rectangle of no size is nowhere
+        uniform[0, moves.places["erasing"]] = 0.2
+    uses = {"right": "shift", "down": "shift", "erased_x": "erasing", "erased_y": "erasing", "which": "one"}
+    names = {place: uses.get(name, name) for name, place in moves.places.items()}
     for place in range(moves.width):
         changed = uniform.clone()
         changed[0, place] = 0.1
-        matters = place >= len(used) or getattr(moves, used[place]) > 0
+        matters = place not in names or getattr(moves, names[place]) > 0
         assert torch.equal(moves.apply(images, changed), moves.apply(images, uniform)) == (not matters)
 
 
@@ -315,3 +320,76 @@ def test_a_difference_of_another_size_covers_the_same_image():
     made = MOVES["affine"].apply(images, uniform, difference=difference)
     assert made[..., :14].allclose(torch.tensor(0.75))
     assert made[..., 18:].allclose(torch.tensor(0.5))
+
+
+# ---- values, flips and rectangles ----
+
+
+def levels(*shape, seed=0):
+    """Images of whole levels, of which some do not reach black or white."""
+    return (rand(*shape, seed=seed) * 180 + 40).round() / 255
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 14), (3, 20, 12)])
+@pytest.mark.parametrize(
+    ("moves", "draw", "wanted"),
+    [
+        (Moves(solarize=0.6), 1, lambda x: v2.functional.solarize(x, 0.4)),
+        (Moves(posterize=1), 0.5, lambda x: v2.functional.posterize(to_uint8(x), 5) / 255),
+        (Moves(posterize=1), -1, lambda x: v2.functional.posterize(to_uint8(x), 2) / 255),
+        (Moves(autocontrast=1), 1, v2.functional.autocontrast),
+        (Moves(saturation=0.8), -0.5, lambda x: x.lerp(x.mean(1, keepdim=True), 0.4)),
+    ],
+    ids=["solarize", "posterize to 5 bits", "posterize to 2", "autocontrast", "saturation"],
+)
+def test_values_change_as_torchvision_changes_them(shape, moves, draw, wanted):
+    images = levels(4, *shape)
+    (name,) = [name for name in ("solarize", "posterize", "autocontrast", "saturation") if getattr(moves, name)]
+    moved = moves.apply(images, at(moves, **{name: draw}).expand(4, -1))
+    torch.testing.assert_close(moved, wanted(images), rtol=0, atol=1e-5)
+
+
+def test_equalized_values_are_equally_frequent_and_keep_their_order():
+    images = levels(2, 3, 40, 40) ** 3
+    moved = Moves(equalize=1).apply(images, at(Moves(equalize=1), equalize=1).expand(2, -1))
+    for before, after in zip(images.flatten(0, 1).flatten(1), moved.flatten(0, 1).flatten(1), strict=True):
+        assert bool((after[before.argsort()].diff() >= -1e-6).all())
+        torch.testing.assert_close(after.sort().values, torch.linspace(0, 1, 1600), rtol=0, atol=0.1)
+
+
+def test_sharper_images_differ_more_from_their_surroundings_and_smoother_ones_less():
+    moves, image = Moves(sharpness=0.9), levels(1, 1, 16, 16)
+    spread = [moves.apply(image, at(moves, sharpness=draw)).std().item() for draw in (-1, 0, 1)]
+    assert spread[0] < 0.7 * spread[1]
+    assert spread[2] > 1.1 * spread[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 14), (3, 20, 12)])
+def test_half_of_the_images_are_mirrored(shape):
+    images = rand(400, *shape)
+    moved = Moves(mirror=True, upside_down=True).draw(images, gen(1))
+    ways = {dims: (moved - images.flip(dims)).abs().amax((1, 2, 3)) < 1e-4 for dims in ((), (3,), (2,), (2, 3))}
+    assert sum(same.sum().item() for same in ways.values()) == 400
+    assert all(70 < same.sum().item() < 130 for same in ways.values())
+
+
+def test_a_rectangle_of_the_mean_is_erased_and_nothing_else():
+    moves, image = Moves(erasing=0.5), rand(1, 3, 40, 20)
+    moved = moves.apply(image, at(moves, erasing=-1, erased_x=0.5, erased_y=0))
+    changed = (moved - image).abs().amax((0, 1)) > 1e-4
+    assert changed.sum().item() == changed.any(1).sum().item() * changed.any(0).sum().item()
+    assert (changed.any(1).sum().item(), changed.any(0).sum().item()) == (20, 10)
+    torch.testing.assert_close(moved[0, :, 20, 15], image.mean((0, 2, 3)), rtol=0, atol=1e-5)
+
+
+def test_of_a_family_of_one_each_image_has_one_change_or_none():
+    moves = Moves(rotation=30, shift=0.2, brightness=0.5, solarize=1, elastic=0.1, mirror=True, one=True)
+    uniform = rand(600, moves.width)
+    kept = uniform.sub(0.5).mul(moves._chosen(uniform * 2 - 1)) != 0
+    chances = [moves.places["mirror"], *range(moves.places["erased_x"], moves.places["mirror"])]
+    kept[:, [*chances, moves.places["upside_down"]]] = False
+    bent = kept[:, len(moves.places) :]
+    assert torch.equal(bent.any(1), bent.all(1))
+    changes = kept[:, : len(moves.places)].sum(1) + bent.any(1)
+    assert set(changes.tolist()) == {0, 1}
+    assert 60 < (changes == 0).sum() < 115  # one of seven: a shift is to the right or down

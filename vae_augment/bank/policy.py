@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -55,6 +55,11 @@ class Policy:
     def off(self) -> bool:
         """True if it augments nothing."""
         return not (self.p_generate or self.p_jitter)
+
+    def without_vae(self) -> Policy:
+        """The same moves as often, and nothing jittered or generated."""
+        share = min(1.0, self.p_generate + self.p_jitter)
+        return replace(self, p_generate=0.0, p_jitter=share, scale=0.0, keep_detail=True)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

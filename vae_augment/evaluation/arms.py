@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.fitting.classifier import BATCH
-from vae_augment.images.moves import classical_moves
+from vae_augment.images.moves import classical_moves, one_by_one
 from vae_augment.seeding import derive, generator
 from vae_augment.wrapper import VAEAugmentedDataset
 from vae_augment.wrapper.sampling_strategy import Strategy
 
-SOURCES = ("none", "ours", "oversampling", "mixup", "textbook")
+SOURCES = ("none", "ours", "moves", "oversampling", "mixup", "cutmix", "textbook")
 CLASSICAL = "classical"
+# torchvision's, with its defaults
+AUTOMATIC = {"randaugment": "RandAugment", "trivialaugment": "TrivialAugmentWide", "augmix": "AugMix"}
+RECIPES = (CLASSICAL, *AUTOMATIC)
+MIXED = ("mixup", "cutmix")  # sources whose batches are mixed last
 TEXTBOOK_SHARE = 0.5  # of a batch that the textbook arm generates
 MIXUP_ALPHA = 0.2
 
@@ -43,22 +47,32 @@ class InMemory(Dataset[tuple[Tensor, int]]):
         return self.images[index], int(self.targets[index])
 
 
-def parse(arm: str) -> tuple[str, bool]:
-    """An arm's source of images, and True if classical augmentation follows. Raises ValueError for an unknown arm."""
+def parse(arm: str) -> tuple[str, str]:
+    """An arm's source of images, and the recipe that follows, "" for none. Raises ValueError for an unknown arm."""
     source, plus, recipe = arm.partition("+")
-    if arm == CLASSICAL:
-        return "none", True
-    if source not in SOURCES or (plus and (recipe != CLASSICAL or source == "none")):
-        known = ", ".join(map(repr, (SOURCES[0], CLASSICAL, *SOURCES[1:])))
+    if arm in RECIPES:
+        return "none", arm
+    if source not in SOURCES or (plus and (recipe not in RECIPES or source == "none")):
+        known, recipes = (", ".join(map(repr, names)) for names in ((*SOURCES, *RECIPES), RECIPES))
         raise ValueError(
-            f"an arm must be one of {known}, or one of the last {len(SOURCES) - 1} + 'classical', got {arm!r}."
+            f"an arm must be one of {known}, or one of {', '.join(map(repr, SOURCES[1:]))} + one of {recipes} "
+            f"(such as 'ours+classical'), got {arm!r}."
         )
-    return source, bool(plus)
+    return source, recipe
 
 
 def default_classical(channels: int) -> Classical:
     """The usual augmentation of images with so many channels."""
     return classical_moves(channels).draw
+
+
+def _recipe(name: str, classical: Classical) -> Classical:
+    """The function of a recipe; torchvision's draw for each image anew."""
+    if name == CLASSICAL:
+        return classical
+    from torchvision.transforms import v2
+
+    return one_by_one(getattr(v2, AUTOMATIC[name])())
 
 
 def batches(
@@ -70,22 +84,24 @@ def batches(
     sampling_strategy: Strategy | None,
     seed: int,
 ) -> Iterator[Batch]:
-    """Float images [B, C, H, W] in [0, 1] and labels without end: int64 [B], or for mixup probabilities [B, K].
+    """Float images [B, C, H, W] in [0, 1] and labels without end: int64 [B], or probabilities [B, K] where mixed.
 
     Args:
         arm: see `parse`.
         data: real images, labels 0 to K-1.
-        bank: for the sources "ours" and "textbook".
+        bank: for the sources "ours", "moves" and "textbook".
         classical: augments float images [B, C, H, W].
-        sampling_strategy: the wrapper's, for "ours".
+        sampling_strategy: the wrapper's, for "ours" and "moves".
         seed: of a stream for each kind of randomness, so that arms draw alike what they have in common.
     """
     source, recipe = parse(arm)
     items = _SOURCES[source](data, bank, sampling_strategy, seed)
     moves, pairs = generator(seed, "classical"), generator(seed, "mixup")
+    move = _recipe(recipe, classical) if recipe else None
+    mix = _mixer(source, data) if source in MIXED else None
     for images, labels in items:
-        moved = classical(images, moves) if recipe else images
-        yield _mixed_up(moved, labels, data, pairs) if source == "mixup" else (moved, labels)
+        moved = images if move is None else move(images, moves)
+        yield (moved, labels) if mix is None else mix(moved, labels, pairs)
 
 
 def _order(count: int, seed: int) -> Iterator[tuple[int, Tensor]]:
@@ -122,6 +138,13 @@ def _ours(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed:
         yield torch.stack([image for image, _ in items]).float().div_(255), dataset.targets[some]
 
 
+def _moves(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:
+    """Items that the wrapper serves, without what the VAE does: moved as often, and not jittered."""
+    assert bank is not None
+    policy = bank.policy.without_vae()
+    yield from _ours(data, VAEBank(replace(bank.content, policy=policy)), strategy, seed)
+
+
 def _textbook(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:
     """Real images, half of which are replaced by images decoded from draws of the prior."""
     assert bank is not None
@@ -135,22 +158,26 @@ def _textbook(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, s
 
 _SOURCES: dict[str, Callable[[InMemory, VAEBank | None, Strategy | None, int], Iterator[Batch]]] = {
     "none": _real,
+    "moves": _moves,
     "mixup": _real,
+    "cutmix": _real,
     "oversampling": _oversampled,
     "ours": _ours,
     "textbook": _textbook,
 }
 
 
-def _mixed_up(images: Tensor, labels: Tensor, data: InMemory, random: torch.Generator) -> Batch:
-    """Images and one-hot labels averaged with those of others in the batch (Zhang et al. 2018, "mixup")."""
-    share = torch.distributions.Beta(MIXUP_ALPHA, MIXUP_ALPHA)
-    other = torch.randperm(len(images), generator=random)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
-        weight = share.sample().item()
-    probabilities = F.one_hot(labels, int(data.targets.max()) + 1).float()
-    return (
-        weight * images + (1 - weight) * images[other],
-        weight * probabilities + (1 - weight) * probabilities[other],
-    )
+def _mixer(source: str, data: InMemory) -> Callable[[Tensor, Tensor, torch.Generator], Batch]:
+    """Torchvision's mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019), with draws of a generator of ours."""
+    from torchvision.transforms import v2
+
+    classes = int(data.targets.max()) + 1
+    mixed = v2.MixUp(alpha=MIXUP_ALPHA, num_classes=classes) if source == "mixup" else v2.CutMix(num_classes=classes)
+
+    def mix(images: Tensor, labels: Tensor, random: torch.Generator) -> Batch:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
+            made: Batch = mixed(images, labels)
+        return made
+
+    return mix

@@ -177,8 +177,10 @@ class Study:
         sources = {parse(arm)[0] for arm in arms}
         seed = derive(self._seed, "bank", round_)
         banks = {}
-        if "ours" in sources:
-            banks["ours"] = self._given() or fit(train, config=self._config, device=device, seed=seed, progress=False)
+        if sources & {"ours", "moves"}:
+            banks["ours"] = banks["moves"] = self._given() or fit(
+                train, config=self._config, device=device, seed=seed, progress=False
+            )
         if "textbook" in sources:
             size = max(self.shape[1:])
             textbook = replace(TEXTBOOK, preset=self._config.preset, image_size=size, **self._textbook)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vae_augment.images.tones import TONE_CHANGES
+
+PLACES = ("rotation", "shear", "scaling", "right", "down", "brightness", "contrast")  # draws of every family
+MORE_PLACES = (  # further draws of families with an amount of MORE
+    *("saturation", "sharpness", "solarize", "posterize", "autocontrast", "equalize"),
+    *("erasing", "erased_x", "erased_y", "mirror", "upside_down", "which"),
+)
+MORE = ("saturation", "sharpness", "solarize", "posterize", "autocontrast", "equalize", "erasing")
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,17 @@ class Moves:
         points: points of that grid along each side.
         brightness: share by which all values are scaled.
         contrast: share by which differences from the image's mean are scaled.
+        saturation: share by which differences from the pixel's grey are scaled.
+        sharpness: share by which differences from the smoothed image are scaled.
+        solarize: share of the range, from white down, whose values are inverted.
+        posterize: share of six of eight bits that are dropped.
+        autocontrast: share of the way to values that reach from black to white in each channel.
+        equalize: share of the way to values that are equally frequent in each channel.
+        erasing: sides of a rectangle that is filled with the image's mean, as a share of the image's (Zhong et al.
+            2020, "random erasing").
+        mirror: left and right are exchanged in half of the images.
+        upside_down: top and bottom are exchanged in half of the images.
+        one: each image is moved by one of the amounts alone, or by none (Mueller and Hutter 2021, "TrivialAugment").
     """
 
     rotation: float = 0.0
@@ -36,11 +56,27 @@ class Moves:
     points: int = 4
     brightness: float = 0.0
     contrast: float = 0.0
+    saturation: float = 0.0
+    sharpness: float = 0.0
+    solarize: float = 0.0
+    posterize: float = 0.0
+    autocontrast: float = 0.0
+    equalize: float = 0.0
+    erasing: float = 0.0
+    mirror: bool = False
+    upside_down: bool = False
+    one: bool = False
 
-    @property
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place of each named draw; those of the elastic grid follow."""
+        more = self.mirror or self.upside_down or self.one or any(getattr(self, name) for name in MORE)
+        return {name: place for place, name in enumerate((*PLACES, *(MORE_PLACES if more else ())))}
+
+    @cached_property
     def width(self) -> int:
         """Number of uniform draws for one image."""
-        return 7 + (2 * self.points**2 if self.elastic else 0)
+        return len(self.places) + (2 * self.points**2 if self.elastic else 0)
 
     def apply(
         self, images: Tensor, uniform: Tensor, *, difference: Tensor | None = None, outside: str = "border"
@@ -59,26 +95,63 @@ class Moves:
         if not len(images):
             return images
         draws = (uniform * 2 - 1).to(images.device)
+        if self.one:
+            draws = draws * self._chosen(draws)
         grid = self._grid(images, draws)
-        images, difference = self._coloured(images, difference, draws)
         moved = F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
-        if difference is None:
-            return moved
-        return moved.add_(F.grid_sample(difference, grid, padding_mode=outside, align_corners=False)).clamp_(0, 1)
-
-    def _coloured(self, images: Tensor, difference: Tensor | None, draws: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Change the brightness and contrast of images, and scale differences alike."""
-        if not (self.brightness or self.contrast):
-            return images, difference
-        brightness, contrast = 1 + draws[:, 5] * self.brightness, 1 + draws[:, 6] * self.contrast
-        gain = (brightness * contrast)[:, None, None, None]
+        if difference is not None:
+            moved += F.grid_sample(difference, grid, padding_mode=outside, align_corners=False)
+            moved.clamp_(0, 1)
         colours = images.shape[1] - (images.shape[1] in (2, 4))  # the last of two or four channels is alpha
-        colour = images[:, :colours]
-        # contrast keeps the mean that brightness gives
-        offset = (colour.mean((1, 2, 3)) * brightness * (1 - contrast))[:, None, None, None]
-        colour = torch.addcmul(offset, colour, gain).clamp_(0, 1)
-        images = colour if colours == images.shape[1] else torch.cat([colour, images[:, colours:]], dim=1)
-        return images, None if difference is None else difference * gain
+        coloured = self._coloured(moved[:, :colours], draws)
+        return coloured if colours == images.shape[1] else torch.cat([coloured, moved[:, colours:]], dim=1)
+
+    @cached_property
+    def _alone(self) -> Tensor:
+        """Draws that go together when an image is moved by one amount: bool [A, width], the first row for none."""
+        shifts = dict.fromkeys(("right", "down"), self.shift)
+        amounts = {name: shifts.get(name) or getattr(self, name, 0) for name in (*PLACES, *MORE)}
+        moved_by = [[self.places[name]] for name, amount in amounts.items() if amount]
+        if self.elastic:
+            moved_by.append(list(range(len(self.places), self.width)))
+        alone = torch.zeros(1 + len(moved_by), self.width, dtype=torch.bool)
+        for row, places in enumerate(moved_by, start=1):
+            alone[row, places] = True
+        alone[:, [self.places[name] for name in ("erased_x", "erased_y", "mirror", "upside_down")]] = True
+        return alone
+
+    def _chosen(self, draws: Tensor) -> Tensor:
+        """For each image the draws of the one amount that moves it: bool [B, width]."""
+        which = (draws[:, self.places["which"]] + 1) / 2 * len(self._alone)
+        return self._alone.to(draws.device)[which.long().clamp_(max=len(self._alone) - 1)]
+
+    def _coloured(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Change the values of images without alpha [B, C, H, W]."""
+        draw = {name: draws[:, place, None, None, None] for name, place in self.places.items()}  # [B, 1, 1, 1] each
+        if self.brightness or self.contrast:
+            brightness, contrast = 1 + draw["brightness"] * self.brightness, 1 + draw["contrast"] * self.contrast
+            mean = images.mean((1, 2, 3), keepdim=True) * brightness  # contrast keeps the mean that brightness gives
+            images = torch.addcmul(mean * (1 - contrast), images, brightness * contrast).clamp_(0, 1)
+        if self.saturation and images.shape[1] > 1:
+            grey = images.mean(1, keepdim=True)
+            images = torch.addcmul(grey, images - grey, 1 + draw["saturation"] * self.saturation).clamp_(0, 1)
+        if self.sharpness:
+            smooth = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+            images = torch.addcmul(smooth, images - smooth, 1 + draw["sharpness"] * self.sharpness).clamp_(0, 1)
+        for name, change in TONE_CHANGES.items():
+            if amount := getattr(self, name):
+                share = draw[name].abs() * amount
+                rows = share.flatten().nonzero()[:, 0]
+                images[rows] = change(images[rows], share[rows])
+        if self.erasing:
+            images = torch.where(self._erased(images, draw), images.mean((2, 3), keepdim=True), images)
+        return images
+
+    def _erased(self, images: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """True inside of each image's erased rectangle: bool [B, 1, H, W]."""
+        half = draw["erasing"].abs() * self.erasing
+        y, x = (_axis(side, 0, images.device)[0] for side in images.shape[2:])  # [H, 1], [W, 1] from -1 to 1
+        return ((x.T - draw["erased_x"]).abs() < half) & ((y - draw["erased_y"]).abs() < half)
 
     def _grid(self, images: Tensor, draws: Tensor) -> Tensor:
         """Origin of each pixel, [B, H, W, 2], in grid_sample's coordinates from -1 to 1."""
@@ -99,11 +172,14 @@ class Moves:
             affine[:, :, None, 1:2] * y + affine[:, :, None, 2:],
         ]
         if self.elastic:
-            coarse = draws[:, 7:].reshape(-1, 2, self.points, self.points) * 2 * self.elastic
+            coarse = draws[:, len(self.places) :].reshape(-1, 2, self.points, self.points) * 2 * self.elastic
             parts.append(bends_y @ coarse)
         left = torch.cat(parts, dim=3).flatten(1, 2)  # [B, 2*H, 2 + points], times [2 + points, W]
         right = torch.cat([x.T, torch.ones_like(x.T), bends_x.T])
         grid = left.bmm(right.expand(len(images), -1, -1)).view(-1, 2, height, width)
+        for axis, name in enumerate(("mirror", "upside_down")):
+            if getattr(self, name):
+                grid[:, axis].mul_(torch.where(draws[:, self.places[name]] < 0, -1.0, 1.0)[:, None, None])
         return grid.permute(0, 2, 3, 1)
 
     def draw(self, images: Tensor, generator: torch.Generator, *, outside: str = "border") -> Tensor:
@@ -130,6 +206,23 @@ COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0
 # Handwriting and drawings differ more by slanting and bending than by rotation and shift.
 ELASTIC = Moves(rotation=10.0, shift=0.05, scaling=0.1, shear=20.0, elastic=0.09, points=5)
 ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
+# One change at a time, of those of RandAugment (Cubuk et al. 2020).
+WIDE = Moves(
+    rotation=30.0,
+    shift=0.2,
+    scaling=0.3,
+    shear=20.0,
+    brightness=0.6,
+    contrast=0.6,
+    saturation=0.9,
+    sharpness=0.9,
+    solarize=0.9,
+    posterize=1.0,
+    autocontrast=1.0,
+    equalize=1.0,
+    one=True,
+)
+TONES = replace(WIDE, rotation=0.0, shift=0.0, scaling=0.0, shear=0.0)
 MOVES: dict[str, Moves | None] = {
     "none": None,
     "affine": AFFINE,
