@@ -5,7 +5,6 @@ import pytest
 from torchvision.transforms import RandomErasing
 
 from vae_augment.config import PRESETS, FitConfig
-from vae_augment.images.moves import MOVES
 
 BAD = {
     "preset": ["slow", None],
@@ -57,7 +56,7 @@ def test_the_dict_of_a_config_gives_the_config_back(config):
     assert FitConfig(**config.to_dict()) == config
 
 
-@pytest.mark.parametrize("moves", MOVES)
+@pytest.mark.parametrize("moves", ["none", "affine", "colour", "elastic", "elastic-colour"])
 def test_invariances_may_be_any_moves_by_name(moves):
     assert FitConfig(invariances=moves).resolve(100).invariances == moves
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,14 +69,16 @@ class Synthesis:
         bank, rows = self.bank, self.rows[items]  # [B], class positions
         jittered, generated = ((draws.kind == kind).nonzero()[:, 0] for kind in (JITTERED, GENERATED))  # [J], [G]
         with single_thread():  # as in a worker, so that the main process computes the same bits
+            scales = scale[jittered] if isinstance(scale, Tensor) else scale
             known = self._codes.get(items[jittered])  # [J, L], NaN if not known yet
+            if bank.policy.keep_detail and not np.any(bank.policy.scale if scales is None else np.asarray(scales)):
+                known = torch.zeros_like(known)  # nothing is encoded, since any code will do that does not move
             samples, keeps = self._read(items, jittered, known)  # B samples; bool [B], True where detail is kept
             if changed := self.source.relabel(items.tolist(), [sample.target for sample in samples]):
                 self._forget(torch.tensor(changed))
                 return self.items(items, draws, scale=scale)
             codes = self._encode(items[jittered], [samples[place] for place in jittered.tolist()], known)  # [J, L]
             z = torch.empty(len(items), bank.latent_dim, dtype=torch.float32)  # [B, L]
-            scales = scale[jittered] if isinstance(scale, Tensor) else scale
             z[jittered] = moved(bank, codes, rows[jittered], draws.noise[jittered], scales)
             z[generated] = bank.draw(rows[generated], draws.noise[generated], draws.chosen[generated])
             made = self._decode(items, z, keeps, codes[keeps[jittered]])  # [B, C, h, w], images or differences
@@ -134,6 +137,13 @@ class Synthesis:
 
     def _decode(self, items: Tensor, z: Tensor, keeps: Tensor, codes: Tensor) -> Tensor:
         """Images [B, C, h, w] of codes z [B, L]; for the D items that keep detail, differences from `codes` [D, L]."""
+        moving = torch.ones_like(keeps)  # a code that did not move makes no difference, and is not decoded
+        moving[keeps] = (z[keeps] != codes).any(1)
+        if not bool(moving.all()):
+            made = torch.zeros(len(items), *self.bank.image_shape, dtype=torch.float32)
+            if bool(moving.any()):
+                made[moving] = self._decode(items[moving], z[moving], keeps[moving], codes[moving[keeps]])
+            return made
         kept = keeps.nonzero()[:, 0]  # [D]
         own = self._reconstructions.get(items[kept])  # [D, C*h*w], NaN if not known yet
         missing = own[:, :1].isnan().any(1).nonzero()[:, 0] if len(kept) else kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from vae_augment.model.devices import flush_denormals
 Factory = Callable[[tuple[int, int, int], int], nn.Module]
 
 CHANNELS = (16, 32, 64)
+POOLED_CHANNELS = (16, 32, 64, 96)
 LARGE_SIDE = 40  # pixels; larger images are halved by the first convolution
 LEARNING_RATE, WEIGHT_DECAY = 4e-3, 1e-2
 BATCH = 64  # images a step
@@ -55,6 +56,28 @@ class SmallCNN(nn.Module):
         return logits
 
 
+class PooledCNN(nn.Module):
+    """Four convolutions, each with group normalisation and ReLU, an average over all places, and a linear layer.
+
+    Args:
+        image_shape: (C, H, W), sides of 8 pixels or more.
+        classes: K.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise((image_shape[0], *POOLED_CHANNELS)):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if outputs != POOLED_CHANNELS[-1] else []
+        self.convolutions = nn.Sequential(*layers)
+        self.head = nn.Linear(POOLED_CHANNELS[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.convolutions(x).mean((2, 3)))
+        return logits
+
+
 def new_classifier(
     factory: Factory | None, image_shape: tuple[int, int, int], classes: int, seed: int, device: torch.device
 ) -> nn.Module:
@@ -79,7 +102,7 @@ def new_classifier(
 
 def _layout(model: nn.Module) -> torch.memory_format:
     """Channels last, which is quicker, but not for callers' models, of which many use `view`."""
-    return torch.channels_last if isinstance(model, SmallCNN) else torch.contiguous_format
+    return torch.channels_last if isinstance(model, (SmallCNN, PooledCNN)) else torch.contiguous_format
 
 
 def train_classifier(
@@ -119,10 +142,15 @@ def train_classifier(
     return model.eval()
 
 
-@torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Predicted classes of images [N, C, H, W], uint8 or float in [0, 1]: int64 [N] on the CPU."""
-    return torch.cat([model(x).argmax(1).cpu() for x in _blocks(model, images)])
+    return logits(model, images).argmax(1)
+
+
+@torch.no_grad()
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Outputs of a classifier for images [N, C, H, W], uint8 or float in [0, 1]: float32 [N, K] on the CPU."""
+    return torch.cat([model(x).float().cpu() for x in _blocks(model, images)])
 
 
 @torch.no_grad()

@@ -223,13 +223,31 @@ WIDE = Moves(
     one=True,
 )
 TONES = replace(WIDE, rotation=0.0, shift=0.0, scaling=0.0, shear=0.0)
-MOVES: dict[str, Moves | None] = {
-    "none": None,
+GENTLE = Moves(rotation=5.0, shift=0.05, scaling=0.05, brightness=0.1, contrast=0.1)
+_PLAIN = {
+    "gentle": GENTLE,
     "affine": AFFINE,
     "colour": COLOUR,
     "elastic": ELASTIC,
     "elastic-colour": ELASTIC_COLOUR,
+    "tones": TONES,
+    "wide": WIDE,
 }
+MIRRORED, FLIPPED = "mirrored", "flipped"  # left and right alone; top and bottom too
+# By name: each family as it is, and with flips, as in "wide-mirrored" and "wide-flipped".
+MOVES: dict[str, Moves | None] = {
+    "none": None,
+    **_PLAIN,
+    MIRRORED: Moves(mirror=True),
+    FLIPPED: Moves(mirror=True, upside_down=True),
+    **{f"{name}-{MIRRORED}": replace(moves, mirror=True) for name, moves in _PLAIN.items()},
+    **{f"{name}-{FLIPPED}": replace(moves, mirror=True, upside_down=True) for name, moves in _PLAIN.items()},
+}
+
+
+def with_flips(name: str, flips: str) -> str:
+    """Name of a family without flips, with flips added: MIRRORED or FLIPPED."""
+    return flips if name == "none" else f"{name}-{flips}"
 
 
 def colour_channels(images: Tensor) -> int:

@@ -1,0 +1,148 @@
+"""Held-out log-loss of small classifiers that train on images as a policy serves them, without a VAE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vae_augment.bank.policy import Policy
+from vae_augment.data.loading import FitData
+from vae_augment.fitting.classifier import PooledCNN, SmallCNN, logits, new_classifier, train_classifier
+from vae_augment.images.tensors import resize, to_uint8
+from vae_augment.seeding import derive, draw_items, generator
+
+FOLDS = 5
+STEPS, LONGEST = 300, 1_500  # of a fold's training; the longest for many images, of which fewer folds are judged
+EPOCHS = 10  # through the images of a fold, at least, if LONGEST allows
+BATCH = 32  # images a step
+SIDE = 32  # pixels: larger images are reduced, which keeps the order of policies at a quarter of the cost
+MOST_IMAGES = 10_000
+TEMPERATURES = torch.logspace(-2, 4, 49, base=2)
+JUDGES = (SmallCNN, PooledCNN)  # in turn, fold by fold, so that a policy is not one network's
+
+
+class CrossValidation:
+    """Log-loss of held-out images by policies, over folds of a dataset.
+
+    At ten images a class log-loss, paired by image, tells policies apart that accuracy cannot. Logits are divided by
+    one temperature a policy (Guo et al. 2017), since certainty that augmentation takes away is no gain in accuracy.
+
+    Args:
+        data: of two classes or more; of many images some are drawn.
+        seed: of folds, weights and draws, the same for every policy.
+        device: where to train.
+        on_step: called after each training step.
+    """
+
+    def __init__(
+        self, data: FitData, *, seed: int, device: torch.device, on_step: Callable[[], object] = lambda: None
+    ) -> None:
+        data = _some(data, seed)
+        self._images = _reduced(data.images)  # uint8 [N, C, h, w]
+        self._labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)  # [N], 0 to K-1
+        self._classes = len(data.names)
+        self._weights = weights(self._labels)
+        self._fold = _folds(data, self._labels, seed)  # [N]
+        self._seed, self._device, self._on_step = seed, device, on_step
+        self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
+        epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
+        self.steps = min(max(STEPS, epochs), LONGEST)
+        self.folds = range(max(1, FOLDS * STEPS // self.steps))
+
+    def judge(self, name: str, policy: Policy, folds: Iterable[int]) -> None:
+        """Predict the images of folds by classifiers that a policy's images of the other folds trained."""
+        found = self._logits.setdefault(name, torch.full((len(self._images), self._classes), torch.nan))
+        for fold in folds:
+            held_out = self._fold == fold
+            if not bool(held_out.any()) or bool(held_out.all()) or not bool(found[held_out].isnan().any()):
+                continue
+            seed = derive(self._seed, "judge", fold)
+            shape = (self._images.shape[1], self._images.shape[2], self._images.shape[3])
+            model = new_classifier(JUDGES[fold % len(JUDGES)], shape, self._classes, seed, self._device)
+            batches = self._batches(policy, (~held_out).nonzero()[:, 0], seed)
+            train_classifier(model, batches, steps=self.steps, seed=seed, on_step=self._on_step)
+            found[held_out] = logits(model, self._images[held_out])
+
+    def _batches(self, policy: Policy, items: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless shuffled batches of items, some of them moved as the policy tells."""
+        order, chance, draws = (generator(seed, name) for name in ("order", "share", "moves"))
+        while True:
+            for some in items[torch.randperm(len(items), generator=order)].split(BATCH):
+                images = self._images[some].float().div_(255)  # [B, C, h, w]
+                moved = (torch.rand(len(some), generator=chance) < policy.p_jitter).nonzero()[:, 0]
+                if policy.mover is not None:
+                    images[moved] = policy.mover.draw(images[moved], draws)
+                yield images, self._labels[some]
+
+    def over(self, name: str, other: str) -> tuple[float, float]:
+        """Mean log-loss of a policy less another's, on the images that both have predicted, and its standard error."""
+        return paired(self._logits[name], self._logits[other], self._labels, self._weights)
+
+    def accuracy(self, name: str) -> float:
+        """Balanced accuracy in percent of the predictions."""
+        known = ~self._logits[name][:, 0].isnan()
+        right = self._logits[name][known].argmax(1) == self._labels[known]
+        return float((right * self._weights[known]).sum() / self._weights[known].sum()) * 100
+
+
+def paired(ours: Tensor, theirs: Tensor, labels: Tensor, weight: Tensor) -> tuple[float, float]:
+    """Mean log-loss of logits [N, K] less that of others, weighted and paired by image, and its standard error.
+
+    Images whose logits are NaN are left out.
+    """
+    known = ~(ours[:, 0].isnan() | theirs[:, 0].isnan())
+    weight = weight[known] / weight[known].mean()
+    losses = [log_loss(each[known], labels[known], weight) for each in (ours, theirs)]
+    change = weight * (losses[0] - losses[1])  # [n]
+    return change.mean().item(), change.std().item() / math.sqrt(len(change))
+
+
+def log_loss(outputs: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    """Log-loss [N] of logits [N, K] at the temperature that is best for them."""
+    losses = torch.stack([F.cross_entropy(outputs / t, labels, reduction="none") for t in TEMPERATURES]).double()
+    return losses[(losses * weight).mean(1).argmin()]
+
+
+def weights(labels: Tensor) -> Tensor:
+    """Weights of images that make every class count the same: float64 [N], 1 on average."""
+    counts = torch.bincount(labels).double()
+    return len(labels) / int((counts > 0).sum()) / counts[labels]
+
+
+def _some(data: FitData, seed: int) -> FitData:
+    """At most MOST_IMAGES images, the same share of each class."""
+    if len(data.images) <= MOST_IMAGES:
+        return data
+    share = MOST_IMAGES / len(data.images)
+    chosen = []
+    for label, name in data.names.items():
+        items = draw_items(data.labels, label, generator(seed, "judged", name))
+        chosen.append(items[: max(1, round(len(items) * share))])
+    items = torch.cat(chosen)
+    return FitData(data.images[items], data.labels[items], data.names)
+
+
+def _reduced(images: Tensor) -> Tensor:
+    """Images whose longer side is SIDE pixels at most, uint8 [N, C, h, w]."""
+    height, width = images.shape[2:]
+    share = SIDE / max(height, width)
+    if share >= 1:
+        return images
+    size = (max(8, round(height * share)), max(8, round(width * share)))
+    return torch.cat([to_uint8(resize(some.float().div_(255), size)) for some in images.split(500)])
+
+
+def _folds(data: FitData, labels: Tensor, seed: int) -> Tensor:
+    """A fold for each image, those of a class spread evenly, and identical images in one fold: int64 [N]."""
+    fold = torch.empty_like(labels)
+    for place, name in enumerate(data.names[label] for label in sorted(data.names)):
+        items = (labels == place).nonzero()[:, 0]
+        _, identity = np.unique([image.numpy().tobytes() for image in data.images[items]], return_inverse=True)
+        order = torch.randperm(int(identity.max()) + 1, generator=generator(seed, "folds", name))
+        fold[items] = (order[torch.from_numpy(identity)] + place) % FOLDS
+    return fold
