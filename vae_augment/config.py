@@ -25,7 +25,7 @@ CHOICES = {
     "preset": tuple(PRESETS),
     "sharing": ("warm-start", "none"),
     "invariances": ("auto", "none", "affine", "colour", "elastic", "elastic-colour", "custom"),
-    "policy": ("auto", "none"),
+    "policy": ("auto", "none", "gentle", "drawings", "photographs", "textures"),
 }
 RANGES = {
     "latent_dim": (1, MAX_LATENT_DIM),
@@ -59,8 +59,10 @@ class FitConfig:
             grey, else "elastic-colour"; for larger classes "none".
         steps: optimizer steps behind each class's VAE; three quarters of them are the shared warm start's. More than
             12 classes are fine-tuned for fewer steps each, so that all of them take as long as 12.
-        policy: "auto" chooses how often and how strongly to augment by the kind and number of images, and checks the
-            choice on held-out images; "none" stores a bank that augments only where the wrapper is told to.
+        policy: how the wrapper augments. "auto": random moves, and the VAE with them or not, are tried on held-out
+            images of the data itself. Named by hand, without a trial: "drawings" (jittered and bent), "photographs"
+            (jittered, and one of many changes), "textures" (one of many changes), "gentle" (a little of many), or
+            "none", only where the wrapper is told to.
         width: channels of the finest convolution; coarser ones have twice as many.
         batch_size: images per step of fine-tuning; twice as many in the warm start, fewer for small classes.
         learning_rate: Adam's peak rate in fine-tuning; twice as high in the warm start.

@@ -3,17 +3,19 @@ from dataclasses import replace
 
 import pytest
 
-from vae_augment.bank.policy import Policy, default_policy, silent_policy
+from vae_augment.bank.policy import NAMED, Policy, default_policy, named_policy, silent_policy
+from vae_augment.images.kinds import KINDS
 from vae_augment.images.moves import MOVES
 
 COUNTS = (1, 2, 10, 20, 21, 99, 100, 500, 999, 1_000, 5_000, 10**6)
-KINDS = [(1, "gaussian"), (2, "exemplar"), (3, "exemplar"), (4, "gaussian")]
-every_kind = pytest.mark.parametrize(("channels", "method"), KINDS)
+every_kind = pytest.mark.parametrize(
+    ("kind", "method"), [("drawings", "exemplar"), ("photographs", "gaussian"), ("textures", "exemplar")]
+)
 
 
-def even(count, *, channels=1, method="exemplar"):
+def even(count, *, kind="drawings", method="exemplar"):
     """The default where each of ten classes has so many images."""
-    return default_policy([count] * 10, channels=channels, method=method)
+    return default_policy([count] * 10, kind=kind, method=method)
 
 
 # ---- the defaults ----
@@ -21,22 +23,22 @@ def even(count, *, channels=1, method="exemplar"):
 
 @every_kind
 @pytest.mark.parametrize("count", COUNTS)
-def test_a_default_can_be_served(count, channels, method):
-    policy = even(count, channels=channels, method=method)
+def test_a_default_can_be_served(count, kind, method):
+    policy = even(count, kind=kind, method=method)
     shares = policy.p_generate, policy.p_jitter
     assert all(0 <= share <= 1 for share in shares)
     assert sum(shares) <= 1
     assert policy.method == method
     assert policy.moves in MOVES
-    assert 0 < policy.scale < math.inf
+    assert policy.scale == 0.0 if kind == "textures" else 0 < policy.scale < math.inf
 
 
 @every_kind
-def test_fewer_images_are_never_augmented_less(channels, method):
-    policies = [even(n, channels=channels, method=method) for n in COUNTS]
+def test_fewer_images_are_never_augmented_less(kind, method):
+    policies = [even(n, kind=kind, method=method) for n in COUNTS]
     synthetic = [policy.p_generate + policy.p_jitter for policy in policies]
     assert synthetic == sorted(synthetic, reverse=True)
-    assert synthetic[0] > synthetic[-1] > 0
+    assert synthetic[0] > synthetic[-1] == (0 if kind == "textures" else 0.1 + 0.05 * (kind == "drawings"))
 
 
 @pytest.mark.parametrize(
@@ -50,28 +52,50 @@ def test_fewer_images_are_never_augmented_less(channels, method):
     ],
 )
 @every_kind
-def test_many_images_of_very_unequal_classes_are_moved_as_people_move_them(counts, unequal, channels, method):
-    policy = default_policy(counts, channels=channels, method=method)
-    usual = even(counts[len(counts) // 2], channels=channels, method=method)
+def test_many_images_of_very_unequal_classes_are_moved_as_people_move_them(counts, unequal, kind, method):
+    policy = default_policy(counts, kind=kind, method=method)
+    usual = even(counts[len(counts) // 2], kind=kind, method=method)
     if unequal:
-        origin = f"default for {'colour' if channels >= 3 else 'grey'} images, {counts[0]} to {counts[-1]} a class, "
+        origin = f"default for {kind} ({KINDS[kind]}), {counts[0]} to {counts[-1]} a class, "
         origin += "which sampling_strategy='not majority' would even out"
-        usual = replace(usual, moves="colour" if channels >= 3 else "affine", origin=origin)
+        usual = replace(usual, moves="colour" if kind == "photographs" else "affine", origin=origin)
         assert policy == usual
     else:
         assert policy == replace(usual, origin=policy.origin)
 
 
-def test_colour_images_keep_their_detail_and_are_not_drawn_anew():
+def test_photographs_keep_their_detail_and_are_not_drawn_anew():
     for count in COUNTS:
-        policy = even(count, channels=3)
+        policy = even(count, kind="photographs")
         assert (policy.keep_detail, policy.p_generate) == (True, 0.0)
         assert policy.p_jitter > 0
 
 
 def test_a_default_says_that_it_is_one_and_for_what():
-    assert even(50, method="gaussian").origin == "default for grey images, about 50 a class"
-    assert default_policy([3, 7, 900], channels=3, method="gaussian").origin.startswith("default for colour images")
+    origin = "default for drawings (grey images on an even ground), about 50 a class"
+    assert even(50, method="gaussian").origin == origin
+    assert even(50, kind="photographs").origin.startswith("default for photographs (images in colour), ")
+
+
+def test_textures_are_moved_and_not_jittered():
+    for count in COUNTS:
+        policy = even(count, kind="textures")
+        assert (policy.scale, policy.p_generate, policy.keep_detail) == (0.0, 0.0, True)
+        assert policy.off == (count >= 1_000)
+
+
+@pytest.mark.parametrize("count", [10, 5_000])
+@pytest.mark.parametrize("name", NAMED)
+def test_a_policy_that_is_named_moves_however_many_images_there_are(name, count):
+    policy = named_policy(name, [count] * 3, method="gaussian")
+    assert policy.method == "gaussian"
+    if name == "none":
+        assert policy == silent_policy("gaussian")
+    else:
+        moves = {"drawings": "elastic", "photographs": "wide", "textures": "wide", "gentle": "gentle"}
+        assert (policy.moves, policy.origin) == (moves[name], f"{name}, named by hand")
+        assert not policy.off
+        assert bool(policy.scale) == (name in ("drawings", "photographs"))
 
 
 # ---- what a policy is ----
@@ -90,6 +114,28 @@ def test_a_policy_is_off_where_nothing_is_augmented(policy, off):
     assert policy.off == off
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (Policy(0.0, 0.0), "The wrapper serves the images as they are, unless it is told otherwise."),
+        (
+            Policy(0.05, 0.5, moves="elastic"),
+            "Of a hundred items the wrapper serves 50 jittered and moved (elastic), 5 newly generated; the others are "
+            "the images themselves.",
+        ),
+        (Policy(0.0, 1.0, scale=0.0, moves="wide"), "Of a hundred items the wrapper serves 100 moved (wide)."),
+    ],
+)
+def test_a_sentence_says_how_often_and_by_what(policy, said):
+    assert policy.sentence == said
+
+
+def test_without_the_vae_the_moves_are_as_frequent():
+    alone = Policy(0.1, 0.4, scale=0.8, moves="wide").without_vae()
+    assert alone == Policy(0.0, 0.5, scale=0.0, keep_detail=True, moves="wide")
+    assert Policy(0.1, 0.4).without_vae().off
+
+
 def test_a_silent_policy_augments_nothing():
     policy = silent_policy("gaussian")
     assert (policy.p_generate, policy.p_jitter, policy.moves) == (0.0, 0.0, "none")
@@ -103,7 +149,7 @@ def test_the_mover_is_the_one_named(moves):
 
 @pytest.mark.parametrize(
     "policy",
-    [Policy(0.1, 0.2), silent_policy("prior"), even(50), default_policy(COUNTS, channels=3, method="exemplar")],
+    [Policy(0.1, 0.2), silent_policy("prior"), even(50), default_policy(COUNTS, kind="photographs", method="exemplar")],
 )
 def test_a_policy_survives_its_dict(policy):
     assert Policy.from_dict(policy.to_dict()) == policy
@@ -125,7 +171,7 @@ def test_empty_tiers_which_earlier_versions_wrote_are_passed_over():
         ({"scale": -1.0}, "scale must be a finite number of at least 0"),
         ({"method": "gan"}, "method must be one of .*, got 'gan'"),
         ({"keep_detail": 1}, "keep_detail of the policy must be true or false, got 1"),
-        ({"moves": "custom"}, "moves must be one of 'none', 'affine', .*, got 'custom'"),
+        ({"moves": "custom"}, "moves must be one of 'none', 'gentle', .*, got 'custom'"),
         ({"moves": None}, "moves of the policy must be a text, got None"),
     ],
 )

@@ -128,22 +128,22 @@ def _uniform(low: float, high: float, random: torch.Generator) -> float:
 def blobs(label: int, side: int, random: torch.Generator) -> Tensor:
     """Stained cells under a microscope, colour: round, long, with a nucleus, or with a ragged outline."""
     y, x = _places(side)
-    stain = torch.tensor([0.55, 0.3, 0.6]) + 0.12 * torch.randn(3, generator=random)
-    ground = torch.tensor([0.9, 0.85, 0.9]) + 0.05 * torch.randn(3, generator=random)
+    stain = torch.tensor([0.55, 0.3, 0.6]) + 0.06 * torch.randn(3, generator=random)
+    ground = torch.tensor([0.9, 0.85, 0.9]) + 0.03 * torch.randn(3, generator=random)
     light = 1 + _uniform(-0.15, 0.15, random) * x + _uniform(-0.15, 0.15, random) * y
     cover, core = torch.zeros(side, side), torch.zeros(side, side)
-    for _ in range(int(torch.randint(2, 6, (), generator=random))):
-        turn, size = _uniform(0, math.pi, random), _uniform(0.15, 0.3, random)
-        dx, dy = x - _uniform(-0.8, 0.8, random), y - _uniform(-0.8, 0.8, random)
+    for _ in range(int(torch.randint(1, 3, (), generator=random))):
+        turn, size = _uniform(0, math.pi, random), _uniform(0.4, 0.55, random)
+        dx, dy = x - _uniform(-0.4, 0.4, random), y - _uniform(-0.4, 0.4, random)
         along, across = dx * math.cos(turn) + dy * math.sin(turn), dy * math.cos(turn) - dx * math.sin(turn)
-        long = _uniform(1.35, 1.9, random) if label == 1 else _uniform(1.0, 1.3, random)
+        long = _uniform(1.7, 2.2, random) if label == 1 else _uniform(1.0, 1.2, random)
         radius = torch.hypot(along / long, across * long) / size
         if label == 3:
-            radius = radius * (1 + 0.12 * torch.sin(int(torch.randint(5, 9, (), generator=random)) * (dy.atan2(dx))))
+            radius = radius * (1 + 0.3 * torch.sin(int(torch.randint(5, 9, (), generator=random)) * (dy.atan2(dx))))
         cover = torch.maximum(cover, torch.sigmoid((1 - radius) * 12))
         if label == 2:
             core = torch.maximum(core, torch.sigmoid((0.4 - radius) * 14))
-    depth = cover * 0.7 + core * _uniform(0.1, 0.3, random)
+    depth = cover * 0.7 + core * _uniform(0.3, 0.6, random)
     image = torch.lerp(ground[:, None, None], stain[:, None, None], depth) * light
     return (image + 0.04 * torch.randn(3, side, side, generator=random)).clamp(0, 1)
 

@@ -4,6 +4,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from tests.conftest import CONFIG, Shapes
@@ -11,9 +12,12 @@ from vae_augment import VAEAugmentedDataset, VAEBank, fit
 from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
 from vae_augment.fitting import policy_selection
+from vae_augment.fitting.classifier import SmallCNN
+from vae_augment.fitting.cross_validation import JUDGES
 from vae_augment.fitting.policy_selection import (
     FEW_HELD_OUT,
     HELD_OUT,
+    JITTER,
     LEAST_HELD_OUT,
     MANY_HELD_OUT,
     MOST_HELD_OUT,
@@ -89,8 +93,9 @@ def test_one_class_is_not_split():
 
 # ---- the choice ----
 
-HELD = -(-MANY_HELD_OUT // 100) * 100 + 100
-RIGHT = {"off": 0.6, "default": 0.6, "without detail": 0.6}  # shares of the held-out images
+HELD = MANY_HELD_OUT
+FEWER = MANY_HELD_OUT - 1
+SURE = {"moves": 1.0, "jitter": 1.0, "jitter without detail": 1.0}  # logit of the right class, by candidate
 
 
 @pytest.fixture(scope="module")
@@ -109,139 +114,95 @@ def parts_of(held_out, seed=0):
     return Split(*both)
 
 
-def pretend(monkeypatch, right, answers):
-    """Classifiers are not trained, and recognise these shares of the held-out images, the same ones first."""
+def pretend(monkeypatch, sure, answers):
+    """Classifiers are not trained, and are so sure of the right class, among noise that is the same for all."""
     trained = []
+    noise = torch.randn(len(answers), 3, generator=gen(5))
 
     def train(model, batches, *, steps, seed):
         trained.append((model, steps, seed, next(batches)))
         return model
 
-    def predict(model, images):
-        share = right[list(right)[len(trained) - 1]]
-        wrong = torch.arange(len(answers)) >= round(share * len(answers))
-        return torch.where(wrong, (answers + 1) % 3, answers)
+    def logits(model, images):
+        name = list(sure)[(len(trained) - 1) // len(JUDGES)]
+        return noise + sure[name] * F.one_hot(answers, 3)
 
     monkeypatch.setattr(policy_selection, "train_classifier", train)
-    monkeypatch.setattr(policy_selection, "predict", predict)
+    monkeypatch.setattr(policy_selection, "logits", logits)
     return trained
 
 
-def chosen(monkeypatch, bank, right, *, default=DEFAULT, held_out=HELD):
+def chosen(monkeypatch, bank, sure, *, default=DEFAULT, held_out=HELD):
     parts = parts_of(held_out)
-    trained = pretend(monkeypatch, right, parts.held_out.labels)
+    trained = pretend(monkeypatch, sure, parts.held_out.labels)
     policy, judge = choose(bank, default, parts, steps=5, seed=3, device=CPU)
     return policy, judge, trained
 
 
-@pytest.mark.parametrize("changes", [{}, {"default": 0.61}, {"default": 0.9}, {"default": 0.59}])
-def test_the_default_stands_unless_it_is_contradicted(monkeypatch, fitted, changes):
-    policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, **changes})
-    assert policy == replace(DEFAULT, origin=policy.origin)
-    assert policy.origin.startswith("default; this data does not speak against it: default ")
-    points = round(100 * (changes.get("default", 0.6) - 0.6))
-    assert f"default {points:+.1f} (" in policy.origin
-    assert policy.origin.endswith(f"points over classical augmentation on {HELD} held-out images")
-
-
-@pytest.mark.parametrize("real", [0.6, 0.8])
-def test_a_default_that_does_harm_is_switched_off_where_real_images_are_no_worse(monkeypatch, fitted, real):
-    harmful = {**RIGHT, "default": 0.5, "without detail": 0.5, "real": real}
-    policy, _, trained = chosen(monkeypatch, fitted, harmful)
-    assert policy.off
-    assert len(trained) == 4
-    assert policy.origin.startswith("do not augment, the default lowers accuracy on this data: default -10.0 (")
-    assert policy.origin.endswith(f"classical augmentation {100 * (0.6 - real):+.1f} over the images as they are")
-
-
-@pytest.mark.parametrize(("moves", "wanted"), [("elastic", "affine"), ("elastic-colour", "colour"), ("none", "colour")])
-@pytest.mark.parametrize(("default", "held_out"), [(0.5, HELD), (0.54, 150)])
-def test_a_default_that_does_harm_or_looks_much_worse_gives_way_to_classical_moves(
-    monkeypatch, fitted, moves, wanted, default, held_out
-):
-    usual = replace(DEFAULT, moves=moves)
-    harmful = {"off": 0.6, "default": default, "without detail": default, "real": 0.4}
-    if held_out < MANY_HELD_OUT:
-        del harmful["without detail"]
-    policy, _, _ = chosen(monkeypatch, fitted, harmful, default=usual, held_out=held_out)
-    alone = {"p_generate": 0.0, "p_jitter": 1.0, "scale": 0.0, "keep_detail": True, "moves": wanted}
-    assert policy == replace(usual, **alone, origin=policy.origin)
-    assert policy.origin.startswith("moved and not jittered, since the default lowers accuracy on this data: default ")
-    assert "classical augmentation +20" in policy.origin
-
-
-def test_what_is_better_than_the_default_takes_its_place(monkeypatch, fitted):
-    policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, "without detail": 0.7})
-    assert policy == replace(DEFAULT, keep_detail=False, origin=policy.origin)
-    assert policy.origin.startswith("chosen on this data, without detail: ")
-    assert "without detail +10.0 (" in policy.origin
-
-
-def test_every_class_counts_the_same(monkeypatch, fitted):
-    """A candidate that loses a few images of the largest class and gains a rare one is better, and stays on."""
-    parts, counts = parts_of(3000), (1000, 400, 20)
-    items = torch.cat([(parts.held_out.labels == k).nonzero()[:n, 0] for k, n in enumerate(counts)])
-    labels = parts.held_out.labels[items]
-    held_out = FitData(parts.held_out.images[items], labels, parts.held_out.names)
-    answers = iter([labels.where(labels != 2, 0), labels.where(torch.arange(len(labels)) >= 100, 1), labels])
-    monkeypatch.setattr(policy_selection, "train_classifier", lambda model, *_, **__: model)
-    monkeypatch.setattr(policy_selection, "predict", lambda *_: next(answers))
-    policy, _ = choose(fitted, DEFAULT, Split(parts.train, held_out), steps=1, seed=0, device=CPU)
-    gain = 100 / 3 * (1 - 100 / counts[0])
-    assert f"default {gain:+.1f} (" in policy.origin
-    assert "without detail +33.3 (" in policy.origin
-
-
-def test_what_is_better_than_a_harmful_default_but_harmful_itself_is_not_chosen(monkeypatch, fitted):
-    policy, _, _ = chosen(monkeypatch, fitted, {**RIGHT, "default": 0.3, "without detail": 0.5, "real": 0.6})
-    assert policy.off
-
-
-def test_a_default_that_decodes_anew_is_compared_with_detail_kept(monkeypatch, fitted):
-    plain = replace(DEFAULT, keep_detail=False)
-    policy, _, _ = chosen(monkeypatch, fitted, {"off": 0.6, "default": 0.6, "with detail": 0.7}, default=plain)
-    assert policy == replace(plain, keep_detail=True, origin=policy.origin)
-
-
 @pytest.mark.parametrize(
-    ("held_out", "default", "wanted"),
+    ("changes", "scale", "told"),
     [
-        (FEW_HELD_OUT - 1, DEFAULT, ["off"]),
-        (FEW_HELD_OUT, DEFAULT, ["off", "default"]),
-        (MANY_HELD_OUT, DEFAULT, ["off", "default", "without detail"]),
-        (MANY_HELD_OUT, replace(DEFAULT, p_jitter=0.0), ["off", "default"]),
+        ({}, 0.4, "with the VAE, jitter, "),
+        ({"jitter": 1.5}, 0.4, "with the VAE, jitter, "),
+        ({"jitter": 0.5, "jitter without detail": 0.5}, 0.0, "without the VAE, "),
     ],
 )
-def test_fewer_held_out_images_compare_fewer_candidates(monkeypatch, fitted, held_out, default, wanted):
-    policy, _, trained = chosen(monkeypatch, fitted, dict.fromkeys(wanted, 0.6), default=default, held_out=held_out)
-    assert len(trained) == len(wanted)
-    assert policy == replace(default, origin=policy.origin)
-    if wanted == ["off"]:
-        assert policy.origin == f"default; {held_out} held-out images are too few to check it"
+def test_the_vae_stays_unless_moves_alone_are_better(monkeypatch, fitted, changes, scale, told):
+    policy, _, _ = chosen(monkeypatch, fitted, {**SURE, **changes})
+    wanted = DEFAULT if scale else DEFAULT.without_vae()
+    assert policy == replace(wanted, origin=policy.origin)
+    assert policy.origin.startswith(f"default; {told}log-loss of {HELD} held-out images over moves alone: jitter ")
 
 
-def test_candidates_are_trained_alike_and_the_judge_without_ours(monkeypatch, fitted):
-    _, judge, trained = chosen(monkeypatch, fitted, RIGHT)
+@pytest.mark.parametrize(("jitter", "scale"), [(1.0, 0.0), (0.5, 0.0), (1.5, JITTER)])
+def test_where_the_default_leaves_the_vae_out_it_must_be_better_to_come_in(monkeypatch, fitted, jitter, scale):
+    default = DEFAULT.without_vae()
+    policy, _, trained = chosen(monkeypatch, fitted, {"moves": 1.0, "jitter": jitter}, default=default, held_out=FEWER)
+    assert policy == replace(default, scale=scale, origin=policy.origin)
+    assert len(trained) == 2 * len(JUDGES)
+
+
+def test_another_form_of_jitter_takes_its_place_where_it_is_better(monkeypatch, fitted):
+    policy, _, _ = chosen(monkeypatch, fitted, {**SURE, "jitter without detail": 2.0})
+    assert policy == replace(DEFAULT, keep_detail=False, origin=policy.origin)
+    assert "; with the VAE, jitter without detail, log-loss of " in policy.origin
+
+
+def test_nothing_is_tried_where_nothing_is_augmented(monkeypatch, fitted):
+    off = replace(DEFAULT, p_generate=0.0, p_jitter=0.0, moves="none")
+    policy, judge, trained = chosen(monkeypatch, fitted, {"moves": 1.0}, default=off)
+    assert policy == off
+    assert isinstance(judge, SmallCNN)
+    assert len(trained) == len(JUDGES)
+
+
+def test_fewer_held_out_images_compare_fewer_candidates(monkeypatch, fitted):
+    assert len(chosen(monkeypatch, fitted, SURE, held_out=FEWER)[2]) == 2 * len(JUDGES)
+    assert len(chosen(monkeypatch, fitted, SURE, held_out=HELD)[2]) == 3 * len(JUDGES)
+
+
+def test_candidates_are_trained_alike_and_the_judge_without_the_vae(monkeypatch, fitted):
+    _, judge, trained = chosen(monkeypatch, fitted, SURE)
     models, steps, seeds, batches = zip(*trained, strict=True)
-    assert (steps, seeds) == ((5,) * 3, (3,) * 3)
+    assert (set(steps), set(seeds)) == ({5}, {3})
     assert judge is models[0]
-    for model in models[1:]:
-        assert all(map(torch.equal, model.state_dict().values(), models[0].state_dict().values()))
+    for place, model in enumerate(models):
+        first = models[place % len(JUDGES)]
+        assert isinstance(model, JUDGES[place % len(JUDGES)])
+        assert all(map(torch.equal, model.state_dict().values(), first.state_dict().values()))
     for images, labels in batches:
         assert torch.equal(labels, batches[0][1])
         assert images.shape == batches[0][0].shape
-    assert not torch.equal(batches[1][0], batches[0][0])
+    assert not torch.equal(batches[2][0], batches[0][0])
 
 
 def test_what_is_held_out_is_never_trained_on(monkeypatch, fitted):
     parts = parts_of(HELD)
     marked = parts._replace(held_out=replace(parts.held_out, images=torch.full_like(parts.held_out.images, 77)))
-    parts.train.images.zero_()  # moved and averaged black is black
-    trained = pretend(monkeypatch, RIGHT, parts.held_out.labels)
-    unchanging = Policy(0.0, 1.0, scale=0.0, keep_detail=True)
-    choose(fitted, unchanging, marked, steps=5, seed=3, device=CPU)
-    assert len(trained) == 3
-    assert all(bool((images == 0).all()) for _, _, _, (images, _) in trained[:2])  # the third decodes anew
+    parts.train.images.zero_()  # moved black is black
+    trained = pretend(monkeypatch, SURE, parts.held_out.labels)
+    choose(fitted, replace(DEFAULT, scale=1e-9), marked, steps=5, seed=3, device=CPU)
+    assert all(bool((images == 0).all()) for _, _, _, (images, _) in trained[:2])
 
 
 def test_labels_may_be_any_integers(monkeypatch, fitted):
@@ -251,14 +212,14 @@ def test_labels_may_be_any_integers(monkeypatch, fitted):
     odd = Split(*(FitData(p.images, values[p.labels], names) for p in (parts.train, parts.held_out)))
     infos = tuple(replace(i, label=label) for i, label in zip(fitted.class_infos, names, strict=True))
     bank = VAEBank(replace(fitted.content, class_infos=infos))
-    trained = pretend(monkeypatch, RIGHT, parts.held_out.labels)
+    trained = pretend(monkeypatch, SURE, parts.held_out.labels)
     policy, _ = choose(bank, DEFAULT, odd, steps=5, seed=3, device=CPU)
     assert set(trained[0][3][1].tolist()) == {0, 1, 2}
-    _, _, wanted = chosen(monkeypatch, fitted, RIGHT)
-    for (_, _, _, (images, labels)), (_, _, _, (as_ever, answers)) in zip(trained, wanted, strict=True):
-        assert torch.equal(images, as_ever)
+    as_ever, _, wanted = chosen(monkeypatch, fitted, SURE)
+    assert policy == as_ever
+    for (_, _, _, (images, labels)), (_, _, _, (usual, answers)) in zip(trained, wanted, strict=True):
+        assert torch.equal(images, usual)
         assert torch.equal(labels, answers)
-    assert "default +0.0 (" in policy.origin
 
 
 def test_it_runs_and_is_a_function_of_its_seed(fitted):
@@ -329,7 +290,7 @@ def test_batches_go_through_all_images_in_every_epoch(fitted):
     train = parts_of(FEW_HELD_OUT).train
     train = replace(train, images=train.images.repeat(3, 1, 1, 1), labels=train.labels.repeat(3))
     bank = fitted.with_policy(p_generate=0.0, p_jitter=0.0)
-    seen = list(islice(policy_selection._batches(bank, train, None, 0), 4))
-    assert [len(labels) for _, labels in seen] == [64, 26, 64, 26]
-    for pair in (seen[:2], seen[2:]):
+    seen = list(islice(policy_selection._batches(bank, train, 0), 6))
+    assert [len(labels) for _, labels in seen] == [32, 32, 26] * 2
+    for pair in (seen[:3], seen[3:]):
         assert torch.cat([labels for _, labels in pair]).bincount().tolist() == [30, 30, 30]

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from tests.conftest import CONFIG, Shapes
-from vae_augment import VAEBank, fit
+from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.bank.file import serialize
 from vae_augment.bank.policy import Policy
-from vae_augment.fitting import stages
+from vae_augment.fitting import cross_validation, stages
 from vae_augment.fitting.quality import Quality
 from vae_augment.images import moves as images_moves
-from vae_augment.images.moves import FEW_IMAGES, MOVES, default_invariances
+from vae_augment.images.moves import FAMILIES, FEW_IMAGES, MOVES, default_invariances
 
 TINY = replace(CONFIG, steps=4, latent_dim=2, batch_size=4)
 ENOUGH = 32  # images a class, so that a quarter of them is worth holding out
@@ -117,7 +117,7 @@ def test_a_policy_is_chosen_with_a_bank_that_has_not_seen_what_is_held_out(chose
     assert [info.images for info in trial.class_infos] == [ENOUGH * 3 // 4] * 3
     assert (len(parts.train.images), len(parts.held_out.images)) == (ENOUGH * 9 // 4, ENOUGH * 3 // 4)
     assert trial.policy == default
-    assert default.origin.startswith("default for grey images")
+    assert default.origin.startswith("default for drawings (grey images on an even ground), ")
     assert (bank.policy.p_generate, bank.policy.p_jitter, bank.policy.origin) == (0.125, 0.25, "chosen")
     assert [info.images for info in bank.class_infos] == [ENOUGH] * 3  # the bank itself has
 
@@ -169,7 +169,7 @@ def test_few_images_or_one_class_have_the_default_unchecked(chosen, options):
     assert chosen == []
     assert isinstance(bank.policy, Policy)
     assert "quality" not in bank.data
-    assert bank.policy.origin.startswith("default for grey images")
+    assert bank.policy.origin.startswith("default for drawings (grey images on an even ground), ")
 
 
 def test_grey_images_stored_in_colour_have_the_policy_of_grey_ones():
@@ -178,7 +178,41 @@ def test_grey_images_stored_in_colour_have_the_policy_of_grey_ones():
     bank = quick(list(zip(images, grey.targets, strict=True)))
     assert bank.image_shape == (3, 12, 12)
     assert bank.policy.moves == quick(grey).policy.moves == "elastic"
-    assert bank.policy.origin.startswith("default for grey images")
+    assert bank.policy.origin.startswith("default for drawings (grey images on an even ground), ")
+
+
+def test_moves_are_tried_on_all_images_before_the_vae_and_once(monkeypatch, chosen):
+    tried = []
+
+    def try_moves(trial, default, families, on_try):
+        tried.append((len(trial._labels), trial._seed, default.moves, families))
+        return replace(default, moves="wide-mirrored", origin="wide-mirrored moves: told")
+
+    monkeypatch.setattr(stages, "choose_moves", try_moves)
+    monkeypatch.setattr(stages, "LEAST_TRYING", TINY.steps)
+    quick(Shapes(ENOUGH))
+    assert tried == [(3 * ENOUGH, 0, "elastic", FAMILIES["grey"])]
+    ((trial, default, _),) = chosen
+    assert default.moves == trial.policy.moves == "wide-mirrored"
+    origin = "default for drawings (grey images on an even ground), about 32 a class; wide-mirrored moves: told"
+    assert default.origin == origin
+
+
+def test_moves_are_really_tried(monkeypatch):
+    monkeypatch.setattr(stages, "LEAST_TRYING", TINY.steps)
+    monkeypatch.setattr(cross_validation, "STEPS", 4)
+    monkeypatch.setattr(cross_validation, "EPOCHS", 0)
+    bank = quick(Shapes(8))
+    assert "; " in bank.policy.origin
+    assert bank.policy == quick(Shapes(8)).policy
+
+
+@pytest.mark.parametrize("name", ["drawings", "photographs", "textures", "gentle"])
+def test_a_policy_that_is_named_is_not_tried(chosen, name):
+    bank = quick(Shapes(ENOUGH), replace(TINY, policy=name))
+    assert chosen == []
+    assert bank.policy.origin == f"{name}, named by hand"
+    assert FitConfig(**bank.config.to_dict()).policy == name
 
 
 def test_a_fit_that_goes_on_keeps_the_policy_of_its_start(chosen):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
 from vae_augment.files.untrusted_json import check_types, from_dict
-from vae_augment.images.moves import MOVES, Moves, default_moves
+from vae_augment.images.kinds import KINDS
+from vae_augment.images.moves import FEW_IMAGES, MOVES, Moves
 from vae_augment.model.samplers import SAMPLERS
 
 MAX_SCALE = 1000  # standard deviations
@@ -56,9 +58,20 @@ class Policy:
         """True if it augments nothing."""
         return not (self.p_generate or self.p_jitter)
 
+    @property
+    def sentence(self) -> str:
+        """How often the wrapper changes items, and by what."""
+        if self.off:
+            return "The wrapper serves the images as they are, unless it is told otherwise."
+        done = [*(["jittered"] if self.scale else []), *([] if self.mover is None else [f"moved ({self.moves})"])]
+        changed = [f"{100 * self.p_jitter:g} {' and '.join(done) or 'as they are'}"] if self.p_jitter else []
+        generated = [f"{100 * self.p_generate:g} newly generated"] if self.p_generate else []
+        rest = "" if self.p_jitter + self.p_generate >= 1 else "; the others are the images themselves"
+        return f"Of a hundred items the wrapper serves {', '.join(changed + generated)}{rest}."
+
     def without_vae(self) -> Policy:
         """The same moves as often, and nothing jittered or generated."""
-        share = min(1.0, self.p_generate + self.p_jitter)
+        share = 0.0 if self.mover is None else min(1.0, self.p_generate + self.p_jitter)
         return replace(self, p_generate=0.0, p_jitter=share, scale=0.0, keep_detail=True)
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,12 +86,14 @@ class Policy:
 
 
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).
-DEFAULTS = ((20, 0.0, 0.85, 0.4), (100, 0.0, 0.5, 0.4), (1_000, 0.0, 0.25, 0.4), (float("inf"), 0.05, 0.1, 0.8))
-NATURAL_SCALE, NATURAL_MOST = 0.8, 0.75  # scale, and the largest p_jitter, for photographs
+DEFAULTS = ((100, 0.0, 0.85, 0.4), (1_000, 0.0, 0.5, 0.4), (float("inf"), 0.05, 0.1, 0.8))
+NATURAL_SCALE = 0.8  # for photographs
+MOVES_OF_KIND = {"drawings": "elastic", "photographs": "wide", "textures": "wide"}
+NAMED = ("none", "gentle", *MOVES_OF_KIND)
 VERY_UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and images of a typical one
 
 
-def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Policy:
+def default_policy(counts: Sequence[int], *, kind: str, method: str) -> Policy:
     """The default policy for a dataset's size and kind, the same for rare and common classes.
 
     Many images in very unequal classes are moved affinely and not bent. Bending lowers balanced accuracy there, since a
@@ -86,27 +101,42 @@ def default_policy(counts: Sequence[int], *, channels: int, method: str) -> Poli
 
     Args:
         counts: images of each class.
-        channels: `vae_augment.images.moves.colour_channels` of the images; three or more mean colour photographs,
-            fewer drawings.
+        kind: of the images, a name in `vae_augment.images.kinds.KINDS`.
         method: the sampler of generated images.
     """
-    typical, natural = median(counts), channels >= 3
-    fewest, most = min(counts), max(counts)
+    typical, fewest, most = median(counts), min(counts), max(counts)
     _, p_generate, p_jitter, scale = next(row for row in DEFAULTS if typical <= row[0])
-    moves = default_moves(typical, channels)
+    moves = MOVES_OF_KIND[kind] if typical < FEW_IMAGES else "none"
     size = f"about {typical:.0f} a class"
     if typical > ENOUGH and most >= VERY_UNEQUAL * fewest:
-        moves = "colour" if natural else "affine"
+        moves = "colour" if kind == "photographs" else "affine"
         size = f"{fewest} to {most} a class, which sampling_strategy='not majority' would even out"
-    return Policy(
-        0.0 if natural or moves != "none" else p_generate,
-        min(p_jitter, NATURAL_MOST) if natural else p_jitter,
-        NATURAL_SCALE if natural else scale,
-        keep_detail=natural or moves != "none",
+    detail = kind != "drawings" or moves != "none"
+    policy = Policy(
+        0.0 if detail else p_generate,
+        p_jitter,
+        NATURAL_SCALE if kind == "photographs" else scale,
+        keep_detail=detail,
         method=method,
         moves=moves,
-        origin=f"default for {'colour' if natural else 'grey'} images, {size}",
+        origin=f"default for {kind} ({KINDS[kind]}), {size}",
     )
+    return policy.without_vae() if kind == "textures" else policy
+
+
+def named_policy(name: str, counts: Sequence[int], *, method: str) -> Policy:
+    """A policy that a user names: "none", "gentle", or that of a kind.
+
+    Args:
+        name: one of NAMED.
+        counts: images of each class.
+        method: the sampler of generated images.
+    """
+    if name == "none":
+        return silent_policy(method)
+    typical = min(median(counts), FEW_IMAGES - 1)  # so that there are moves for many images too
+    policy = default_policy([math.ceil(typical)], kind="textures" if name == "gentle" else name, method=method)
+    return replace(policy, moves="gentle" if name == "gentle" else policy.moves, origin=f"{name}, named by hand")
 
 
 def silent_policy(method: str) -> Policy:

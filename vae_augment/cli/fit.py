@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     "--image-size", type=click.IntRange(*RANGES["image_size"]), help="Longer side in pixels of the bank's images."
 )
 @click.option("--sharing", type=click.Choice(CHOICES["sharing"]), default="warm-start", show_default=True)
-@click.option("--no-policy", is_flag=True, help="Choose no policy: the wrapper augments only where it is told to.")
+@click.option(
+    "--policy",
+    type=click.Choice(CHOICES["policy"]),
+    default="auto",
+    show_default=True,
+    help="How to augment: tried on the data itself, or as for a kind of data; none: only where the wrapper is told to.",
+)
+@click.option("--no-policy", is_flag=True, help="The same as --policy none.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--tensorboard", type=click.Path(path_type=Path), help="Folder for logs of the losses.")
@@ -47,6 +54,7 @@ def fit(
     max_pixels: int,
     out: Path | None,
     per_class: int | None,
+    policy: str,
     no_policy: bool,
     device: str,
     seed: int,
@@ -57,7 +65,7 @@ def fit(
 ) -> None:
     """Fit one VAE per class; write a bank and its contact sheet."""
     started = time.perf_counter()
-    config = FitConfig(policy="none" if no_policy else "auto", **chosen)
+    config = FitConfig(policy="none" if no_policy else policy, **chosen)
     from vae_augment.data import SAMPLE_SOURCE, examine, open_data
 
     if tensorboard is not None:
@@ -86,6 +94,7 @@ def fit(
     if opened.source == SAMPLE_SOURCE:
         click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
     seconds = time.perf_counter() - started
+    click.echo(f"\n{bank.policy.sentence} Why: {printable(bank.policy.origin)}.")
     click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
     then = ["vae-augment", "generate", str(out), "--out", f"{out.with_suffix('')}-generated", "--per-class", "500"]
     click.echo(f"    {shlex.join(then)}\n")

@@ -19,8 +19,8 @@ from vae_augment.model.devices import flush_denormals
 Factory = Callable[[tuple[int, int, int], int], nn.Module]
 
 CHANNELS = (16, 32, 64)
-POOLED_CHANNELS = (16, 32, 64, 96)
-LARGE_SIDE = 40  # pixels; larger images are halved by the first convolution
+POOLED_CHANNELS = (16, 32, 64, 64)
+LARGE_SIDE = 40  # pixels; larger images are halved first
 LEARNING_RATE, WEIGHT_DECAY = 4e-3, 1e-2
 BATCH = 64  # images a step
 PREDICT_BLOCK = 500  # images a pass
@@ -37,7 +37,7 @@ class SmallCNN(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, *sides = image_shape
-        halved = max(sides) > LARGE_SIDE and min(sides) >= 16  # shorter sides would be used up
+        halved = _halved(image_shape)
         layers: list[nn.Module] = []
         for i, (inputs, outputs) in enumerate(zip((channels, *CHANNELS), CHANNELS, strict=False)):
             size, stride = (5, 2) if halved and i == 0 else (3, 1)
@@ -66,16 +66,24 @@ class PooledCNN(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        height, width = image_shape[1:]
+        layers: list[nn.Module] = (
+            [nn.AvgPool2d(2)] if max(height, width) > LARGE_SIDE and min(height, width) >= 16 else []
+        )
         for inputs, outputs in pairwise((image_shape[0], *POOLED_CHANNELS)):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)] if outputs != POOLED_CHANNELS[-1] else []
-        self.convolutions = nn.Sequential(*layers)
+            layers += [nn.MaxPool2d(2)]
+        self.convolutions = nn.Sequential(*layers[:-1])
         self.head = nn.Linear(POOLED_CHANNELS[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.convolutions(x).mean((2, 3)))
         return logits
+
+
+def _halved(image_shape: tuple[int, int, int]) -> bool:
+    """True if images are halved first: if they are large, and no side would be used up."""
+    return max(image_shape[1:]) > LARGE_SIDE and min(image_shape[1:]) >= 16
 
 
 def new_classifier(

@@ -17,7 +17,7 @@ from vae_augment.images.tensors import resize, to_uint8
 from vae_augment.seeding import derive, draw_items, generator
 
 FOLDS = 5
-STEPS, LONGEST = 300, 1_500  # of a fold's training; the longest for many images, of which fewer folds are judged
+STEPS, LONGEST = 200, 1_000  # of a fold's training; the longest for many images, of which fewer folds are judged
 EPOCHS = 10  # through the images of a fold, at least, if LONGEST allows
 BATCH = 32  # images a step
 SIDE = 32  # pixels: larger images are reduced, which keeps the order of policies at a quarter of the cost
@@ -83,6 +83,15 @@ class CrossValidation:
         """Mean log-loss of a policy less another's, on the images that both have predicted, and its standard error."""
         return paired(self._logits[name], self._logits[other], self._labels, self._weights)
 
+    def best(self, names: Iterable[str]) -> str:
+        """The policy whose predictions have the least log-loss."""
+        return min(names, key=lambda name: self.over(name, "none")[0])
+
+    def better_than_chance(self, name: str) -> float:
+        """Standard errors by which a policy's log-loss is below that of classes that are all as likely."""
+        mean, error = paired(self._logits[name], self._logits[name] * 0, self._labels, self._weights)
+        return -mean / error if error else 0.0
+
     def accuracy(self, name: str) -> float:
         """Balanced accuracy in percent of the predictions."""
         known = ~self._logits[name][:, 0].isnan()
@@ -98,8 +107,12 @@ def paired(ours: Tensor, theirs: Tensor, labels: Tensor, weight: Tensor) -> tupl
     known = ~(ours[:, 0].isnan() | theirs[:, 0].isnan())
     weight = weight[known] / weight[known].mean()
     losses = [log_loss(each[known], labels[known], weight) for each in (ours, theirs)]
-    change = weight * (losses[0] - losses[1])  # [n]
-    return change.mean().item(), change.std().item() / math.sqrt(len(change))
+    return mean_and_error(weight * (losses[0] - losses[1]))
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """Mean of values [N] and its standard error."""
+    return values.mean().item(), values.std().item() / math.sqrt(len(values))
 
 
 def log_loss(outputs: Tensor, labels: Tensor, weight: Tensor) -> Tensor:

@@ -14,18 +14,21 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank.content import BankContent, ClassInfo, Start
 from vae_augment.bank.inference import Models
 from vae_augment.bank.packed_weights import Stored, halved, join
-from vae_augment.bank.policy import Policy, default_policy, silent_policy
+from vae_augment.bank.policy import Policy, default_policy, named_policy
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fitting.callbacks import Callback, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint, Part
+from vae_augment.fitting.cross_validation import CrossValidation
 from vae_augment.fitting.fitted_class import FittedClass, status_of
+from vae_augment.fitting.move_selection import LEAST_IMAGES, choose_moves
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.fitting.quality import Quality, measure_quality
 from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, train
 from vae_augment.fitting.training_log import LogLosses, TrainingLog
-from vae_augment.images.moves import MOVES, colour_channels, default_invariances, one_by_one
+from vae_augment.images.kinds import kind_of_images
+from vae_augment.images.moves import FAMILIES, MOVES, colour_channels, default_invariances, one_by_one
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened
@@ -39,6 +42,7 @@ TUNED_CLASSES = 12  # more classes are tuned for fewer steps each, so that toget
 LEAST_TUNED = 10  # steps
 STEP_COST = 64  # overhead of a step on a CPU, in images
 BAR_NAME = 24  # characters of a class name beside the progress bar
+LEAST_TRYING = 600  # steps of a fit, below which trying moves would take longer than the fit
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank of its own
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that helps to choose the policy
 
@@ -61,6 +65,7 @@ class Fitter:
         self.device, self.seed, self.bar = device, seed, bar
         self.checkpoint, self.log = checkpoint, log
         self._channels = colour_channels(data.images)
+        self._default = self._first_policy()
 
     def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
         """Run all stages; also returns the quality of the trial bank that the policy was chosen with.
@@ -76,7 +81,10 @@ class Fitter:
         warm_steps = round(steps * WARM_SHARE) if self.config.sharing == "warm-start" else 0
         fine_steps = self._fine_steps(steps - warm_steps) if warm_steps else steps
         self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
-        parts = split(self.data, self.seed) if self.config.policy == "auto" and start is None else None
+        choosing = self.config.policy == "auto" and start is None
+        if choosing:
+            self._default = self._choose_moves()
+        parts = split(self.data, self.seed) if choosing else None
         chosen = None
         if warm_steps and start is None:
             if parts is not None and len(parts.held_out.images) >= FEW_HELD_OUT:
@@ -96,7 +104,9 @@ class Fitter:
     def _on(self, data: FitData) -> Fitter:
         """A fitter of other images for a trial, whose parts are kept under other names."""
         kept = self.checkpoint.within("trial")
-        return Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept, self.log)
+        other = Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept, self.log)
+        other._default = self._default
+        return other
 
     def _moves(self, images: float) -> Move | None:
         """The random moves a VAE is trained with, by its number of images."""
@@ -279,9 +289,29 @@ class Fitter:
         )
         return info, stats
 
+    def _first_policy(self) -> Policy:
+        """The policy that is named, or else the default of the images' kind and number."""
+        counts = torch.unique(self.data.labels, return_counts=True)[1].tolist()
+        if self.config.policy != "auto":
+            return named_policy(self.config.policy, counts, method="exemplar")
+        return default_policy(counts, kind=kind_of_images(self.data.images), method="exemplar")
+
+    def _choose_moves(self) -> Policy:
+        """The default policy with the moves that do best on folds of the images; as it is for very few images."""
+        default = self._default
+        if (self.config.steps or 0) < LEAST_TRYING or len(self.data.names) < 2 or len(self.data.images) < LEAST_IMAGES:
+            return replace(default, origin=f"{default.origin}; too few images, classes or steps to try it")
+        kept = self.checkpoint.load("moves")
+        if kept is None:
+            trial = CrossValidation(self.data, seed=self.seed, device=self.device, on_step=self.bar.refresh)
+            families = FAMILIES["colour" if self._channels >= 3 else "grey"]
+            chosen = choose_moves(
+                trial, default, families, lambda name: self.bar.set_description(f"trying {name} moves")
+            )
+            kept = Part({}, {"policy": replace(chosen, origin=f"{default.origin}; {chosen.origin}").to_dict()})
+            self.checkpoint.save("moves", kept)
+        return Policy.from_dict(kept.values["policy"])
+
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"
-        if self.config.policy == "none":
-            return silent_policy(method)
-        counts = torch.unique(self.data.labels, return_counts=True)[1].tolist()
-        return default_policy(counts, channels=self._channels, method=method)
+        return replace(self._default, method=method)

@@ -233,6 +233,11 @@ _PLAIN = {
     "tones": TONES,
     "wide": WIDE,
 }
+# Families that a policy is chosen from, beside its kind's own.
+FAMILIES = {
+    "grey": ("gentle", "affine", "elastic", "wide", "tones"),
+    "colour": ("gentle", "colour", "elastic-colour", "wide", "tones"),
+}
 MIRRORED, FLIPPED = "mirrored", "flipped"  # left and right alone; top and bottom too
 # By name: each family as it is, and with flips, as in "wide-mirrored" and "wide-flipped".
 MOVES: dict[str, Moves | None] = {
@@ -259,20 +264,14 @@ def colour_channels(images: Tensor) -> int:
     return channels if (some.amax(1) - some.amin(1)).float().mean().item() > GREY_SPREAD else 1
 
 
-def default_moves(images: float, channels: int) -> str:
-    """Name of the policy's moves for classes of so many images."""
-    if images >= FEW_IMAGES:
-        return "none"
-    return "elastic-colour" if channels >= 3 else "elastic"
-
-
 def default_invariances(images: float, channels: int) -> str:
     """Name of the moves that a VAE of so many images is trained with.
 
-    Affine instead of elastic for grey images: the generated ones are sharper (docs/what_helps.md).
+    Grey images are not bent: the generated ones are sharper (docs/what_helps.md).
     """
-    moves = default_moves(images, channels)
-    return "affine" if moves == "elastic" else moves
+    if images >= FEW_IMAGES:
+        return "none"
+    return "elastic-colour" if channels >= 3 else "affine"
 
 
 def one_by_one(transform: Callable[[Tensor], Tensor]) -> Callable[[Tensor, torch.Generator], Tensor]:

@@ -45,13 +45,6 @@ def quality_of(bank: VAEBank) -> dict[str, Any] | None:
 
 def policy_of(policy: Policy) -> dict[str, Any]:
     """The wrapper's default behaviour, as a sentence and as rows."""
-    if policy.off:
-        sentence = "The wrapper serves the images as they are, unless it is told otherwise."
-    else:
-        sentence = (
-            f"Of a hundred items the wrapper serves {100 * policy.p_jitter:g} jittered and "
-            f"{100 * policy.p_generate:g} newly generated; the others are the images themselves."
-        )
     rows = [
         ("p_jitter", f"{policy.p_jitter:g}"),
         ("p_generate", f"{policy.p_generate:g}"),
@@ -60,7 +53,7 @@ def policy_of(policy: Policy) -> dict[str, Any]:
         ("method", policy.method),
         ("moves, after jitter", policy.moves),
     ]
-    return {"sentence": sentence, "rows": rows, "why": policy.origin.rstrip(".") or "not said"}
+    return {"sentence": policy.sentence, "rows": rows, "why": policy.origin.rstrip(".") or "not said"}
 
 
 def evaluation_of(evaluation: Evaluation) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def reproduction(bank: VAEBank) -> str:
     for option in ("preset", "latent_dim", "image_size", "sharing"):
         if option in changed:
             words += [f"--{option.replace('_', '-')}", str(changed[option])]
-    if bank.config.policy == "none":
-        words.append("--no-policy")
+    if bank.config.policy != "auto":
+        words += ["--policy", bank.config.policy]
     words += ["--seed", str(bank.data.get("seed", 0))]
     if bank.data.get("skipped"):
         words += ["--on-error", "skip"]

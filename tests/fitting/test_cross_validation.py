@@ -1,0 +1,138 @@
+from itertools import islice
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vae_augment.bank.policy import Policy
+from vae_augment.data.loading import FitData
+from vae_augment.fitting import cross_validation
+from vae_augment.fitting.classifier import PooledCNN, SmallCNN
+from vae_augment.fitting.cross_validation import FOLDS, SIDE, CrossValidation, log_loss, mean_and_error, paired, weights
+
+CPU = torch.device("cpu")
+REAL = Policy(0.0, 0.0)
+MOVED = Policy(0.0, 1.0, scale=0.0, keep_detail=True, moves="affine")
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def data(counts=(10, 10), side=8, labels=(3, 7)):
+    """Images that hold their place in the dataset; those of the second class are brighter."""
+    numbers = torch.cat([torch.full((n,), label) for label, n in zip(labels, counts, strict=True)])
+    images = torch.randint(100, (len(numbers), 1, side, side), dtype=torch.uint8, generator=gen())
+    images[numbers == labels[1]] += 150
+    images[:, 0, 0, 0] = torch.arange(len(numbers)) % 256
+    return FitData(images, numbers, {label: str(label) for label in labels})
+
+
+def trial(given=None, **options):
+    return CrossValidation(given or data(), seed=1, device=CPU, **options)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(cross_validation, "STEPS", 15)
+    monkeypatch.setattr(cross_validation, "EPOCHS", 1)
+
+
+# ---- folds ----
+
+
+@pytest.mark.parametrize("counts", [(10, 10), (50, 5), (7, 3)])
+def test_each_class_is_spread_evenly_over_the_folds(counts):
+    found = trial(data(counts))
+    for label, count in enumerate(counts):
+        held = torch.bincount(found._fold[found._labels == label], minlength=FOLDS)
+        assert held.sum() == count
+        assert held.max() - held.min() <= 1
+
+
+def test_identical_images_of_a_class_are_in_one_fold():
+    given = data((20, 20))
+    given.images[:6] = given.images[0]
+    assert len(set(trial(given)._fold[:6].tolist())) == 1
+
+
+def test_a_fold_is_predicted_by_a_classifier_that_has_not_seen_it(monkeypatch):
+    seen = []
+
+    def train(model, batches, *, steps, seed, on_step):
+        images = torch.cat([images for images, _ in islice(batches, 5)])
+        seen.append((type(model), sorted(set((images[:, 0, 0, 0] * 255).round().long().tolist()))))
+        return model
+
+    monkeypatch.setattr(cross_validation, "train_classifier", train)
+    found = trial()
+    found.judge("real", REAL, found.folds)
+    assert [kind for kind, _ in seen] == [SmallCNN, PooledCNN, SmallCNN, PooledCNN, SmallCNN]
+    for fold, (_, places) in enumerate(seen):
+        assert places == (found._fold != fold).nonzero()[:, 0].tolist()
+    found.judge("real", REAL, found.folds)
+    assert len(seen) == FOLDS  # what is known is not trained again
+
+
+def test_larger_images_are_reduced():
+    assert trial(data(side=64))._images.shape == (20, 1, SIDE, SIDE)
+    assert trial(data(side=20))._images.shape == (20, 1, 20, 20)
+
+
+def test_many_images_are_trained_on_for_longer_and_judged_on_fewer_folds(lowered):
+    few, many = trial(), trial(data((1_500, 1_500)))
+    assert (few.steps, len(few.folds)) == (cross_validation.STEPS, FOLDS)
+    assert (many.steps, len(many.folds)) == (750, 1)
+    lowered(cross_validation, "MOST_IMAGES", 100)
+    assert len(trial(data((1_500, 500)))._labels) == 100
+
+
+# ---- what is found ----
+
+
+def test_it_finds_what_harms_is_a_function_of_its_seed_and_leaves_the_global_generator_alone(short):
+    torch.manual_seed(4)
+    before = torch.get_rng_state()
+    steps = []
+    found, again = trial(on_step=lambda: steps.append(1)), trial()
+    for each in (found, again):
+        each.judge("none", REAL, each.folds)
+        each.judge("moved", MOVED, each.folds)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert found.over("moved", "none") == again.over("moved", "none")
+    assert found.over("none", "none") == (0.0, 0.0)
+    assert len(steps) == 2 * FOLDS * 15
+    assert found.accuracy("none") == 100
+    assert found.better_than_chance("none") > 2
+    assert found.best(["none", "moved"]) in ("none", "moved")
+
+
+def test_shuffled_labels_are_no_better_than_chance(short):
+    given = data((30, 30))
+    shuffled = FitData(given.images, given.labels[torch.randperm(60, generator=gen())], given.names)
+    found = trial(shuffled)
+    found.judge("real", REAL, found.folds)
+    assert found.better_than_chance("real") < 1
+
+
+# ---- log-loss ----
+
+
+def test_certainty_that_is_too_high_is_no_loss():
+    labels = torch.arange(3).repeat(40)
+    outputs = F.one_hot(labels, 3).float() + torch.randn(120, 3, generator=gen())
+    flat = torch.ones(120)
+    at_best = log_loss(outputs, labels, flat).mean()
+    assert log_loss(outputs * 8, labels, flat).mean() == pytest.approx(at_best.item(), rel=1e-3)
+    assert at_best < F.cross_entropy(outputs * 8, labels)
+
+
+def test_classes_count_alike_and_images_that_one_has_not_predicted_are_left_out():
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    assert torch.bincount(labels, weights=weights(labels)).tolist() == pytest.approx([50, 50])
+    good, bad = (torch.stack([1.0 - labels, labels], dim=1) * sure for sure in (3.0, 0.1))
+    bad[:5] = torch.nan
+    mean, error = paired(good, bad + torch.randn(100, 2, generator=gen()), labels, weights(labels))
+    assert mean < -2 * error < 0
+    values = torch.randn(50, generator=gen())
+    assert mean_and_error(values) == pytest.approx((values.mean().item(), values.std().item() / 50**0.5))

@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import pytest
+
+from vae_augment.bank.policy import Policy
+from vae_augment.fitting.move_selection import KEPT, SCREENED, choose_moves
+
+DEFAULT = Policy(0.0, 0.85, scale=0.4, keep_detail=True, moves="elastic", origin="default")
+FAMILIES = ("gentle", "affine", "elastic", "wide")
+LOSSES = {"none": 0.0, "gentle": -0.1, "affine": -0.2, "elastic": -0.3, "wide": -0.25}
+
+
+class Told:
+    """A trial whose log-losses are told, with one standard error between any two."""
+
+    folds = range(5)
+
+    def __init__(self, losses, error=0.1, chance=9.0):
+        self.losses, self.error, self.chance = losses, error, chance
+        self.judged = {}
+
+    def judge(self, name, policy, folds):
+        assert policy.moves == name
+        assert (policy.p_generate, policy.p_jitter) == (0.0, 0.0 if name == "none" else DEFAULT.p_jitter)
+        self.judged[name] = max(len(folds), self.judged.get(name, 0))
+
+    def over(self, name, other):
+        return self.losses.get(name, 1.0) - self.losses.get(other, 1.0), self.error
+
+    def best(self, names):
+        return min(names, key=lambda name: self.losses.get(name, 1.0))
+
+    def better_than_chance(self, name):
+        return self.chance
+
+
+def chosen(losses, *, default=DEFAULT, **options):
+    trial = Told(losses, **options)
+    return choose_moves(trial, default, FAMILIES), trial
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, "elastic"),
+        ({"wide": -0.39}, "elastic"),  # not better by a standard error
+        ({"wide": -0.41}, "wide"),
+        ({"elastic": 0.01}, "wide"),  # worse than the images as they are
+        ({"elastic": 0.2}, "wide"),
+        ({"elastic-mirrored": -0.35}, "elastic"),
+        ({"elastic-mirrored": -0.5}, "elastic-mirrored"),
+        ({"elastic-mirrored": -0.5, "elastic-flipped": -0.7}, "elastic-flipped"),
+    ],
+)
+def test_the_default_stands_unless_another_is_better_by_a_standard_error_or_none_is_as_good(changes, wanted):
+    policy, _ = chosen({**LOSSES, **changes})
+    assert policy == replace(DEFAULT, moves=wanted, origin=policy.origin)
+    assert policy.origin.startswith(f"{wanted} moves: log-loss of held-out images over none: ")
+    assert f"{wanted} {({**LOSSES, **changes})[wanted]:+.2f} (se 0.10)" in policy.origin
+
+
+def test_where_no_moves_help_the_images_are_served_as_they_are():
+    policy, _ = chosen(dict.fromkeys(LOSSES, 0.2) | {"none": 0.0})
+    assert policy.off
+    assert policy.moves == "none"
+    assert policy.origin.startswith("no moves, since none lower the log-loss: log-loss of held-out images over none: ")
+
+
+def test_where_nothing_is_learned_there_is_no_claim():
+    policy, trial = chosen(LOSSES, chance=0.9)
+    assert policy.off
+    assert policy.origin == "do not augment: held-out images are told apart no better than by chance"
+    assert not any("mirrored" in name for name in trial.judged)
+
+
+def test_flips_alone_may_be_chosen_where_no_other_moves_help():
+    policy, _ = chosen(dict.fromkeys(LOSSES, 0.2) | {"none": 0.0, "flipped": -0.3})
+    assert (policy.moves, policy.p_jitter) == ("flipped", DEFAULT.p_jitter)
+
+
+def test_only_the_best_the_default_and_none_see_every_fold():
+    _, trial = chosen({**LOSSES, "elastic": 0.5})
+    assert trial.judged == {
+        **dict.fromkeys(("none", "gentle", "affine", "wide", "elastic"), 5),
+        **dict.fromkeys(("wide-mirrored", "wide-flipped"), SCREENED),
+    }
+    _, trial = chosen(LOSSES)
+    whole = {name for name, folds in trial.judged.items() if folds == 5}
+    assert whole == {"none", "elastic", "wide", "affine"}
+    assert len(whole) == KEPT + 1

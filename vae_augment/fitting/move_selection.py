@@ -1,0 +1,76 @@
+"""Choose a dataset's random moves: every family is tried on folds of the images themselves, before there is a VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from vae_augment.bank.policy import Policy
+from vae_augment.fitting.cross_validation import CrossValidation
+from vae_augment.images.moves import FLIPPED, MIRRORED, with_flips
+
+SCREENED = 2  # folds that every family is tried on; the best and the default see the others
+KEPT = 3  # families after screening
+LEAST_IMAGES = 20
+TOLD_APART = 1.0  # standard errors by which predictions must be better than chance
+
+
+def choose_moves(
+    trial: CrossValidation, default: Policy, families: tuple[str, ...], on_try: Callable[[str], object] = lambda _: None
+) -> Policy:
+    """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
+
+    The default's own family stands unless another is better by more than one standard error (as Breiman et al. 1984
+    choose the size of a tree), or the images as they are no worse. Flips must be better by as much. Where no classifier
+    does better than chance the images are served as they are.
+
+    Args:
+        trial: on the dataset.
+        default: the policy for the kind and number of images; its probability to jitter is that to move.
+        families: names in `vae_augment.images.moves.MOVES` that are tried beside the default's and "none".
+        on_try: called with the name of a family before it is tried.
+    """
+    names = list(dict.fromkeys(("none", default.moves, *families)))
+
+    def judge(name: str, folds: range) -> None:
+        on_try(name)
+        share = 0.0 if name == "none" else default.p_jitter
+        trial.judge(name, replace(default, moves=name, p_generate=0.0, p_jitter=share), folds)
+
+    for name in names:
+        judge(name, trial.folds[:SCREENED])
+    ranked = sorted(names, key=lambda name: trial.over(name, "none")[0])
+    names = list(dict.fromkeys((*ranked[:KEPT], "none", default.moves)))
+    for name in names:
+        judge(name, trial.folds)
+    best = trial.best(names)
+    if trial.better_than_chance(best) < TOLD_APART:
+        return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
+    stands = default.moves in names and trial.over(default.moves, "none")[0] < 0
+    if stands and trial.over(default.moves, best)[0] <= trial.over(default.moves, best)[1]:
+        best = default.moves
+    flips = (
+        [] if best == "none" and default.moves == "none" else [with_flips(best, each) for each in (MIRRORED, FLIPPED)]
+    )
+    for name in flips:
+        judge(name, trial.folds[:SCREENED])
+        if trial.over(name, best)[0] < 0:
+            judge(name, trial.folds)
+        mean, error = trial.over(name, best)
+        if mean < -error:
+            best = name
+    shown = _shown(trial, [*names, *flips])
+    if best == "none":
+        return _unmoved(default, f"no moves, since none lower the log-loss: {shown}")
+    return replace(default, moves=best, origin=f"{best} moves: {shown}")
+
+
+def _unmoved(default: Policy, origin: str) -> Policy:
+    return replace(default, p_generate=0.0, p_jitter=0.0, moves="none", origin=origin)
+
+
+def _shown(trial: CrossValidation, names: list[str]) -> str:
+    """Log-loss of each family over the images as they are, and its standard error, the best first."""
+    figures = sorted((trial.over(name, "none"), name) for name in dict.fromkeys(names) if name != "none")
+    listed = ", ".join(f"{name} {mean:+.2f} (se {error:.2f})" for (mean, error), name in figures)
+    return f"log-loss of held-out images over none: {listed}"
