@@ -15,7 +15,7 @@ help:
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
 	@echo "make bench   quality of a fit on the bundled sample, memory, and speed in short"
 	@echo "make bench-full   quality on all of MNIST, memory, and speed; writes docs/performance.md (two hours) and docs/compression.md"
-	@echo "make results   run the usefulness benchmark (hours) and write docs/results.md and docs/what_helps.md"
+	@echo "make results   run the usefulness benchmark (hours) and write docs/results.md, what_helps.md and kinds.md"
 
 .venv/base: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -87,6 +87,8 @@ bench-full: .venv/bench
 results: .venv/bench
 	$(BIN)/python -m tests.benchmarks.usefulness
 	$(BIN)/python -m tests.benchmarks.ideas
+	$(BIN)/python -m tests.benchmarks.kinds
+	$(BIN)/python -m tests.benchmarks.families
 	$(BIN)/python -m tests.benchmarks.policy_cost
 
 clean:

@@ -25,7 +25,7 @@ CONFIG = FitConfig(steps=12, latent_dim=4, width=8, batch_size=16)
 
 # Every family without flips, and some with them.
 MOVES_TRIED = (
-    *("none", "gentle", "affine", "colour", "elastic", "elastic-colour", "tones", "wide"),
+    *("none", "gentle", "affine", "colour", "elastic", "elastic-colour", "double", "wide"),
     *("mirrored", "elastic-mirrored", "wide-flipped"),
 )
 

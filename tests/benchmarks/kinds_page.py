@@ -13,6 +13,7 @@ from tabulate import tabulate
 from vae_augment.evaluation.intervals import Difference, paired_difference
 from vae_augment.fitting import RECIPE
 
+FAMILY_RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "families"
 BEFORE = 12  # the recipe whose default went by the number of images and their channels alone
 ARMS = (
     *("none", "classical", "trivialaugment", "randaugment", "augmix", "mixup+classical", "cutmix+classical"),
@@ -29,6 +30,15 @@ of Student's t. Made by `python -m tests.benchmarks.kinds`; raw results are in [
 - *trivialaugment*, *randaugment*, *augmix*: torchvision's, with its defaults. *mixup* and *cutmix*: beside classical.
 - *ours*: `VAEAugmentedDataset(train_ds)` with nothing set. *moves*: the same without the VAE.
 - *regret*: the accuracy of the best arm in the row, less that of ours.
+"""
+
+
+FAMILIES_HEAD = """
+## What tells kinds apart
+
+Families of moves, each on 85 % of the images and without a VAE: log-loss of held-out images over none, on five folds of
+the training images, by which `fit` chooses, and balanced accuracy on the test set, which it does not see. Means of the
+seeds there are; the standard error is one seed's. Made by `python -m tests.benchmarks.families`.
 """
 
 
@@ -107,6 +117,19 @@ def _line(row: Row) -> list[str]:
     ]
 
 
+def family_sections(results: Path) -> Iterator[str]:
+    """A table for each cell: log-loss on folds of the training images beside accuracy on the test set."""
+    for path in sorted(results.glob("*.json"), key=lambda path: _order(path.stem)):
+        seeds = list(json.loads(path.read_text())["seeds"].values())
+        lines = []
+        for name in seeds[0]:
+            found = [record[name] for record in seeds if name in record]
+            loss, error, tested = (fmean(each[key] for each in found) for key in ("log_loss", "error", "accuracy"))
+            lines.append([name, f"{loss:+.3f} ({error:.3f})", f"{tested:.1f}"])
+        heads = [path.stem, "log-loss on folds (se)", "test accuracy"]
+        yield tabulate(lines, heads, tablefmt="github", disable_numparse=True) + "\n"
+
+
 def write_page(results: Path, page: Path) -> None:
     """Write the page from what is there."""
     all_rows = list(rows(results))
@@ -115,4 +138,5 @@ def write_page(results: Path, page: Path) -> None:
     columns = ["cell", "steps", "seeds", *ARMS, "regret", "ours over none", "over classical", "over moves"]
     parts = [INTRODUCTION, "## In short\n", tabulate(lines, heads, tablefmt="github")]
     parts += ["\n## Cells\n", tabulate(map(_line, all_rows), columns, tablefmt="github", disable_numparse=True)]
+    parts += [FAMILIES_HEAD, *family_sections(FAMILY_RESULTS)]
     page.write_text("\n".join(parts) + "\n")

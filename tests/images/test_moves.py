@@ -18,13 +18,12 @@ from vae_augment.images.moves import (
     classical_moves,
     colour_channels,
     default_invariances,
-    default_moves,
 )
 from vae_augment.images.tensors import to_uint8
 
 FAMILIES = {name: MOVES[name] for name in MOVES_TRIED if name != "none"}
 every_family = pytest.mark.parametrize("moves", FAMILIES.values(), ids=FAMILIES)
-MOVE_ALL = {n: m for n, m in FAMILIES.items() if not m.one and n != "mirrored"}  # and not some images alone
+MOVE_ALL = {n: m for n, m in FAMILIES.items() if not m.changes and n != "mirrored"}  # and not some images alone
 every_family_that_moves_all = pytest.mark.parametrize("moves", MOVE_ALL.values(), ids=MOVE_ALL)
 SHAPES = [(1, 12, 12), (3, 10, 30), (1, 8, 8), (2, 9, 8), (4, 40, 17)]
 
@@ -121,11 +120,12 @@ def test_moves_are_a_function_of_the_generator_and_differ_within_a_batch(moves):
 
 @every_family
 def test_the_width_is_the_number_of_draws_that_count(moves):
-    moves = replace(moves, one=False)
+    moves = replace(moves, changes=0)
     images, uniform = rand(1, 3, 12, 12), torch.full((1, moves.width), 0.5)
     if moves.erasing:  # a rectangle of no size is nowhere
         uniform[0, moves.places["erasing"]] = 0.2
-    uses = {"right": "shift", "down": "shift", "erased_x": "erasing", "erased_y": "erasing", "which": "one"}
+    uses = {"right": "shift", "down": "shift", "erased_x": "erasing", "erased_y": "erasing"}
+    uses |= dict.fromkeys(("which", "and_which"), "changes")
     names = {place: uses.get(name, name) for name, place in moves.places.items()}
     for place in range(moves.width):
         changed = uniform.clone()
@@ -257,11 +257,10 @@ def test_moves_are_named_and_none_is_no_move():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_few_images_are_moved_and_many_are_not_and_drawings_are_not_bent(channels):
-    assert default_moves(FEW_IMAGES, channels) == default_moves(1e9, channels) == "none"
-    assert default_invariances(FEW_IMAGES, channels) == "none"
-    moved, learnt = (MOVES[default(FEW_IMAGES - 1, channels)] for default in (default_moves, default_invariances))
-    assert bool(moved.brightness) == bool(learnt.elastic) == (channels >= 3)
+def test_vaes_of_few_images_are_trained_on_moved_ones_and_grey_ones_are_not_bent(channels):
+    assert default_invariances(FEW_IMAGES, channels) == default_invariances(1e9, channels) == "none"
+    learnt = MOVES[default_invariances(FEW_IMAGES - 1, channels)]
+    assert bool(learnt.brightness) == bool(learnt.elastic) == (channels >= 3)
 
 
 @pytest.mark.parametrize(("channels", "told"), [(1, 1), (2, 2), (3, 1), (4, 1)])
@@ -385,14 +384,16 @@ def test_a_rectangle_of_the_mean_is_erased_and_nothing_else():
     torch.testing.assert_close(moved[0, :, 20, 15], image.mean((0, 2, 3)), rtol=0, atol=1e-5)
 
 
-def test_of_a_family_of_one_each_image_has_one_change_or_none():
-    moves = Moves(rotation=30, shift=0.2, brightness=0.5, solarize=1, elastic=0.1, mirror=True, one=True)
+@pytest.mark.parametrize("changes", [1, 2])
+def test_of_a_family_of_changes_each_image_has_so_many_or_fewer(changes):
+    moves = Moves(rotation=30, shift=0.2, brightness=0.5, solarize=1, elastic=0.1, mirror=True, changes=changes)
     uniform = rand(600, moves.width)
     kept = uniform.sub(0.5).mul(moves._chosen(uniform * 2 - 1)) != 0
     chances = [moves.places["mirror"], *range(moves.places["erased_x"], moves.places["mirror"])]
     kept[:, [*chances, moves.places["upside_down"]]] = False
     bent = kept[:, len(moves.places) :]
     assert torch.equal(bent.any(1), bent.all(1))
-    changes = kept[:, : len(moves.places)].sum(1) + bent.any(1)
-    assert set(changes.tolist()) == {0, 1}
-    assert 60 < (changes == 0).sum() < 115  # one of seven: a shift is to the right or down
+    found = kept[:, : len(moves.places)].sum(1) + bent.any(1)
+    assert set(found.tolist()) == {*range(changes + 1)}
+    share = (found == 0).float().mean().item()
+    assert share == pytest.approx((1 / 7) ** changes, abs=0.05)  # of six amounts, a shift to the right and one down

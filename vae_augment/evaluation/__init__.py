@@ -72,8 +72,9 @@ def evaluate(
         test_labels: as `labels`, for `test`.
         per_class: train on this many images of each class, drawn anew in each round.
         seeds: number of rounds.
-        arms: "none", "classical", "ours", "oversampling", "mixup", "textbook" (a VAE per class from scratch, drawn from
-            the prior), and "ours+classical", "mixup+classical", ...
+        arms: what to train on: "none", or a source, a recipe, or both, as in "ours+classical". Sources: "ours", "moves"
+            (ours without the VAE), "oversampling", "mixup", "cutmix", "textbook" (a VAE per class from scratch, drawn
+            from the prior). Recipes: "classical", and torchvision's "randaugment", "trivialaugment" and "augmix".
         classifier: a function of (C, H, W) and K to a module, of float images [B, C, H, W] in [0, 1] to logits [B, K].
             None: `SmallCNN`.
         steps: of each classifier's training, batches of 64; None: ten epochs, but 600 to 5,000 steps.

@@ -13,14 +13,19 @@ KINDS = {
     "textures": "grey images without an even ground",
 }
 PROBED = 1_000  # images that are looked at
-LEVELS = 16  # width of a range of values, of 256
-EVEN = 0.5  # share of an image's pixels in one such range that makes an even ground
+ENDS = 0.05  # share of an image's pixels below, and above, the range of its values
+BINS = 16  # of that range
+EVEN = 0.5  # share of an image's pixels in two neighbouring bins that makes an even ground
 
 
 def kind_of_images(images: Tensor) -> str:
     """Name of the kind in KINDS of images, uint8 [N, C, H, W]: grey characters have an even ground, steel has not."""
     if colour_channels(images) >= 3:
         return "photographs"
-    some = images[:: max(1, len(images) // PROBED), :1].flatten(1) // LEVELS  # [n, H*W]
-    counts = torch.stack([torch.bincount(image, minlength=256 // LEVELS) for image in some.long()])
-    return "drawings" if float((counts.amax(1) / some.shape[1]).median()) > EVEN else "textures"
+    some = images[:: max(1, len(images) // PROBED), :1].flatten(1).float()  # [n, H*W]
+    ends = int(some.shape[1] * ENDS) + 1
+    low, high = (some.kthvalue(place, dim=1, keepdim=True).values for place in (ends, some.shape[1] + 1 - ends))
+    bins = ((some - low) / (high - low).clamp_min(1) * BINS).clamp_(0, BINS - 1).long()
+    counts = torch.stack([torch.bincount(image, minlength=BINS + 1) for image in bins])  # the last of none
+    ground = (counts[:, :-1] + counts[:, 1:]).amax(1) / some.shape[1]
+    return "drawings" if float(ground.median()) > EVEN else "textures"

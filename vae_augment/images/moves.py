@@ -16,7 +16,7 @@ from vae_augment.images.tones import TONE_CHANGES
 PLACES = ("rotation", "shear", "scaling", "right", "down", "brightness", "contrast")  # draws of every family
 MORE_PLACES = (  # further draws of families with an amount of MORE
     *("saturation", "sharpness", "solarize", "posterize", "autocontrast", "equalize"),
-    *("erasing", "erased_x", "erased_y", "mirror", "upside_down", "which"),
+    *("erasing", "erased_x", "erased_y", "mirror", "upside_down", "which", "and_which"),
 )
 MORE = ("saturation", "sharpness", "solarize", "posterize", "autocontrast", "equalize", "erasing")
 
@@ -45,7 +45,8 @@ class Moves:
             2020, "random erasing").
         mirror: left and right are exchanged in half of the images.
         upside_down: top and bottom are exchanged in half of the images.
-        one: each image is moved by one of the amounts alone, or by none (Mueller and Hutter 2021, "TrivialAugment").
+        changes: number of amounts that move an image, drawn anew for each, none among them: 1 (Mueller and Hutter 2021,
+            "TrivialAugment") or 2 (Cubuk et al. 2020, "RandAugment"); 0 for all amounts together.
     """
 
     rotation: float = 0.0
@@ -65,12 +66,12 @@ class Moves:
     erasing: float = 0.0
     mirror: bool = False
     upside_down: bool = False
-    one: bool = False
+    changes: int = 0
 
     @cached_property
     def places(self) -> dict[str, int]:
         """Place of each named draw; those of the elastic grid follow."""
-        more = self.mirror or self.upside_down or self.one or any(getattr(self, name) for name in MORE)
+        more = self.mirror or self.upside_down or self.changes or any(getattr(self, name) for name in MORE)
         return {name: place for place, name in enumerate((*PLACES, *(MORE_PLACES if more else ())))}
 
     @cached_property
@@ -95,7 +96,7 @@ class Moves:
         if not len(images):
             return images
         draws = (uniform * 2 - 1).to(images.device)
-        if self.one:
+        if self.changes:
             draws = draws * self._chosen(draws)
         grid = self._grid(images, draws)
         moved = F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
@@ -108,7 +109,7 @@ class Moves:
 
     @cached_property
     def _alone(self) -> Tensor:
-        """Draws that go together when an image is moved by one amount: bool [A, width], the first row for none."""
+        """Draws of each amount: bool [A, width], the first row for none."""
         shifts = dict.fromkeys(("right", "down"), self.shift)
         amounts = {name: shifts.get(name) or getattr(self, name, 0) for name in (*PLACES, *MORE)}
         moved_by = [[self.places[name]] for name, amount in amounts.items() if amount]
@@ -121,9 +122,10 @@ class Moves:
         return alone
 
     def _chosen(self, draws: Tensor) -> Tensor:
-        """For each image the draws of the one amount that moves it: bool [B, width]."""
-        which = (draws[:, self.places["which"]] + 1) / 2 * len(self._alone)
-        return self._alone.to(draws.device)[which.long().clamp_(max=len(self._alone) - 1)]
+        """For each image the draws of the amounts that move it: bool [B, width]."""
+        which = draws[:, self.places["which"] :][:, : self.changes]  # [B, changes]
+        rows = ((which + 1) / 2 * len(self._alone)).long().clamp_(max=len(self._alone) - 1)
+        return self._alone.to(draws.device)[rows].any(1)
 
     def _coloured(self, images: Tensor, draws: Tensor) -> Tensor:
         """Change the values of images without alpha [B, C, H, W]."""
@@ -206,7 +208,7 @@ COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0
 # Handwriting and drawings differ more by slanting and bending than by rotation and shift.
 ELASTIC = Moves(rotation=10.0, shift=0.05, scaling=0.1, shear=20.0, elastic=0.09, points=5)
 ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
-# One change at a time, of those of RandAugment (Cubuk et al. 2020).
+# One strong change, or two slight ones, of those of RandAugment.
 WIDE = Moves(
     rotation=30.0,
     shift=0.2,
@@ -220,9 +222,22 @@ WIDE = Moves(
     posterize=1.0,
     autocontrast=1.0,
     equalize=1.0,
-    one=True,
+    changes=1,
 )
-TONES = replace(WIDE, rotation=0.0, shift=0.0, scaling=0.0, shear=0.0)
+DOUBLE = Moves(
+    rotation=15.0,
+    shift=0.2,
+    shear=10.0,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    sharpness=0.4,
+    solarize=0.4,
+    posterize=0.7,
+    autocontrast=1.0,
+    equalize=1.0,
+    changes=2,
+)
 GENTLE = Moves(rotation=5.0, shift=0.05, scaling=0.05, brightness=0.1, contrast=0.1)
 _PLAIN = {
     "gentle": GENTLE,
@@ -230,13 +245,13 @@ _PLAIN = {
     "colour": COLOUR,
     "elastic": ELASTIC,
     "elastic-colour": ELASTIC_COLOUR,
-    "tones": TONES,
+    "double": DOUBLE,
     "wide": WIDE,
 }
 # Families that a policy is chosen from, beside its kind's own.
 FAMILIES = {
-    "grey": ("gentle", "affine", "elastic", "wide", "tones"),
-    "colour": ("gentle", "colour", "elastic-colour", "wide", "tones"),
+    "grey": ("gentle", "affine", "elastic", "wide", "double"),
+    "colour": ("gentle", "colour", "elastic-colour", "wide", "double"),
 }
 MIRRORED, FLIPPED = "mirrored", "flipped"  # left and right alone; top and bottom too
 # By name: each family as it is, and with flips, as in "wide-mirrored" and "wide-flipped".
