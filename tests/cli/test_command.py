@@ -59,6 +59,16 @@ def test_fit_names_its_bank_after_the_data_and_is_a_function_of_its_options(here
     assert (Path("bars.safetensors").read_bytes(), Path("bars.png").read_bytes()) == first
 
 
+@pytest.mark.parametrize("name", ["textures", "none"])
+def test_a_policy_may_be_named_and_the_last_lines_say_what_it_does_and_why(here, name):
+    code, out, _ = run(f"fit --data bars --preset fast --policy {name}")
+    policy = VAEBank.load("bars.safetensors").policy
+    assert code == 0
+    assert f"\n{policy.sentence} Why: {policy.origin}.\n" in out
+    told = {"textures": ("wide", "textures, named by hand"), "none": ("none", "switched off (policy='none')")}
+    assert (policy.moves, policy.origin) == told[name]
+
+
 @pytest.mark.filterwarnings("default:MNIST is not on this machine")
 def test_fit_without_a_network_says_loudly_that_it_uses_the_sample(here):
     code, out, err = run("fit --data mnist --preset fast --per-class 2")
@@ -122,6 +132,7 @@ def test_info_says_what_a_bank_holds(with_bank, bank):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        ("fit --data bars --policy photos", "'photos' is not one of 'auto', 'none', 'gentle', 'drawings', "),
         ("fit --data nmist", "unknown dataset 'nmist': did you mean mnist, qmnist or kmnist? Else name a folder of cl"),
         ("fit --data no/such/folder", "no folder at no/such/folder"),
         ("fit --data notes.txt", "got the file notes.txt"),

@@ -29,7 +29,7 @@ def test_with_data_and_a_verdict(with_result):
 
 
 def test_the_command_that_made_a_bank_is_in_its_page_and_in_info(here):
-    run("fit --data bars --preset fast --per-class 2 --latent-dim 3 --no-policy --seed 5")
+    run("fit --data bars --preset fast --per-class 2 --latent-dim 3 --policy none --seed 5")
     command = "vae-augment fit --data PATH/TO/bars --per-class 2 --preset fast --latent-dim 3 --policy none --seed 5"
     run("report bars.safetensors")
     assert f"<code>{command}</code>" in (here / "bars.html").read_text()
