@@ -108,7 +108,11 @@ def test_the_setup_says_how_it_was_measured_without_a_time_or_a_path(result):
         "sampling_strategy": None,
         "not_measured": [],
         "test_images_in_dataset": 0,
+        "policies": result.setup["policies"],
     }
+    assert [sorted(policy) for policy in result.setup["policies"]] == [["does", "why"]] * 3
+    first = result.setup["policies"][0]
+    assert f"{first['does']} Why, in round 1: {first['why']}." in str(result)
     assert result.metric == "accuracy"
 
 

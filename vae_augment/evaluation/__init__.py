@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
+from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.data.source import Source
 from vae_augment.evaluation.arms import CLASSICAL, Classical, batches, default_classical, parse
@@ -124,6 +125,7 @@ def evaluate(
     torch_device = choose_device(device)
     predictions: dict[str, list[Tensor]] = {arm: [] for arm in arms}
     answers: list[Tensor] = []
+    policies: list[Policy] = []
     model: nn.Module | None = None
     total = seeds * len(arms) * per_round
     with tqdm(total=total, disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
@@ -132,6 +134,8 @@ def evaluate(
             answers.append(held_out.targets)
             bar.set_description(f"round {round_ + 1} of {seeds}: bank")
             banks = study.banks(arms, train, round_, device)
+            if "ours" in banks:
+                policies.append(banks["ours"].policy)
             for arm in arms:
                 bar.set_description(f"round {round_ + 1} of {seeds}: {arm}")
                 round_seed = derive(seed, "round", round_)
@@ -161,6 +165,7 @@ def evaluate(
         "seed": seed,
         "sampling_strategy": sampling_strategy if isinstance(sampling_strategy, str) else strategy and "of its own",
         "not_measured": not_measured,
+        "policies": [{"does": policy.sentence, "why": policy.origin} for policy in policies],
     }
     return _summary(predictions, answers, study, setup)
 

@@ -142,7 +142,9 @@ def _moves(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed
     """Items that the wrapper serves, without what the VAE does: moved as often, and not jittered."""
     assert bank is not None
     policy = bank.policy.without_vae()
-    yield from _ours(data, VAEBank(replace(bank.content, policy=policy)), strategy, seed)
+    if policy.off and strategy is None:
+        return _real(data, None, None, seed)
+    return _ours(data, VAEBank(replace(bank.content, policy=policy)), strategy, seed)
 
 
 def _textbook(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:

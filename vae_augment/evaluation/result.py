@@ -42,7 +42,8 @@ class Evaluation:
         metric: of the differences: "accuracy", or "balanced_accuracy" if classes are unequal.
         setup: numbers of images, rounds, steps and held-out images, and the seed; "images_per_class", the fewest and
             the most that are trained on; "sampling_strategy"; "not_measured", classes without a held-out image;
-            "test_images_in_dataset", the number of test images that are in `dataset` too.
+            "test_images_in_dataset", the number of test images that are in `dataset` too; "policies", what the wrapper
+            "does" in each round of ours, and "why".
     """
 
     rows: list[dict[str, Any]]
@@ -100,6 +101,11 @@ class Evaluation:
         notes, lacking = [], self.setup["not_measured"]
         if lacking:
             notes.append(f"not measured: {', '.join(lacking)}")
+        policies = self.setup.get("policies", [])
+        for does in dict.fromkeys(policy["does"] for policy in policies):
+            rounds = [place for place, policy in enumerate(policies, start=1) if policy["does"] == does]
+            why = policies[rounds[0] - 1]["why"]
+            notes.append(f"Ours in round {', '.join(map(str, rounds))}: {does} Why, in round {rounds[0]}: {why}.")
         fewest, most = self.setup["images_per_class"]
         ours = any(parse(row["arm"])[0] == "ours" for row in self.rows)
         if ours and most > UNEQUAL * fewest and self.setup["sampling_strategy"] is None:

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae_augment.images.tones import TONE_CHANGES
+from vae_augment.images.tensors import resize
+from vae_augment.images.tones import TONES
 
 PLACES = ("rotation", "shear", "scaling", "right", "down", "brightness", "contrast")  # draws of every family
 MORE_PLACES = (  # further draws of families with an amount of MORE
@@ -98,14 +99,28 @@ class Moves:
         draws = (uniform * 2 - 1).to(images.device)
         if self.changes:
             draws = draws * self._chosen(draws)
-        grid = self._grid(images, draws)
-        moved = F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
-        if difference is not None:
-            moved += F.grid_sample(difference, grid, padding_mode=outside, align_corners=False)
-            moved.clamp_(0, 1)
+        moved = self._placed(images, draws, difference, outside)
         colours = images.shape[1] - (images.shape[1] in (2, 4))  # the last of two or four channels is alpha
         coloured = self._coloured(moved[:, :colours], draws)
         return coloured if colours == images.shape[1] else torch.cat([coloured, moved[:, colours:]], dim=1)
+
+    def _placed(self, images: Tensor, draws: Tensor, difference: Tensor | None, outside: str) -> Tensor:
+        """Images with differences added and pixels in other places; those without such a draw stay as they are."""
+        places = torch.cat([draws[:, :5], draws[:, len(self.places) :]], dim=1) != 0
+        flips = [draws[:, [self.places[name]]] < 0 for name in ("mirror", "upside_down") if getattr(self, name)]
+        rows = torch.cat([places, *flips], dim=1).any(1)  # bool [B]
+        if self.changes and not bool(rows.all()):
+            still = difference if difference is None else resize(difference, (images.shape[2], images.shape[3]))
+            moved = images.clone() if still is None else (images + still).clamp_(0, 1)
+            if bool(rows.any()):
+                some = None if difference is None else difference[rows]
+                moved[rows] = self._placed(images[rows], draws[rows], some, outside)
+            return moved
+        grid = self._grid(images, draws)
+        moved = F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
+        if difference is None:
+            return moved
+        return moved.add_(F.grid_sample(difference, grid, padding_mode=outside, align_corners=False)).clamp_(0, 1)
 
     @cached_property
     def _alone(self) -> Tensor:
@@ -129,31 +144,27 @@ class Moves:
 
     def _coloured(self, images: Tensor, draws: Tensor) -> Tensor:
         """Change the values of images without alpha [B, C, H, W]."""
-        draw = {name: draws[:, place, None, None, None] for name, place in self.places.items()}  # [B, 1, 1, 1] each
-        if self.brightness or self.contrast:
-            brightness, contrast = 1 + draw["brightness"] * self.brightness, 1 + draw["contrast"] * self.contrast
-            mean = images.mean((1, 2, 3), keepdim=True) * brightness  # contrast keeps the mean that brightness gives
-            images = torch.addcmul(mean * (1 - contrast), images, brightness * contrast).clamp_(0, 1)
-        if self.saturation and images.shape[1] > 1:
-            grey = images.mean(1, keepdim=True)
-            images = torch.addcmul(grey, images - grey, 1 + draw["saturation"] * self.saturation).clamp_(0, 1)
-        if self.sharpness:
-            smooth = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
-            images = torch.addcmul(smooth, images - smooth, 1 + draw["sharpness"] * self.sharpness).clamp_(0, 1)
-        for name, change in TONE_CHANGES.items():
+        images = images.contiguous()  # sums in another order would round differently
+        for name, change in TONES.items():
             if amount := getattr(self, name):
-                share = draw[name].abs() * amount
+                share = draws[:, self.places[name], None, None, None] * amount  # [B, 1, 1, 1]
                 rows = share.flatten().nonzero()[:, 0]
-                images[rows] = change(images[rows], share[rows])
+                if len(rows) == len(images):
+                    images = change(images, share)
+                elif len(rows):
+                    images[rows] = change(images[rows], share[rows])
         if self.erasing:
-            images = torch.where(self._erased(images, draw), images.mean((2, 3), keepdim=True), images)
+            images = torch.where(self._erased(images, draws), images.mean((2, 3), keepdim=True), images)
         return images
 
-    def _erased(self, images: Tensor, draw: dict[str, Tensor]) -> Tensor:
+    def _erased(self, images: Tensor, draws: Tensor) -> Tensor:
         """True inside of each image's erased rectangle: bool [B, 1, H, W]."""
-        half = draw["erasing"].abs() * self.erasing
+        size, centre_x, centre_y = (
+            draws[:, self.places[name], None, None, None] for name in ("erasing", "erased_x", "erased_y")
+        )
+        half = size.abs() * self.erasing
         y, x = (_axis(side, 0, images.device)[0] for side in images.shape[2:])  # [H, 1], [W, 1] from -1 to 1
-        return ((x.T - draw["erased_x"]).abs() < half) & ((y - draw["erased_y"]).abs() < half)
+        return ((x.T - centre_x).abs() < half) & ((y - centre_y).abs() < half)
 
     def _grid(self, images: Tensor, draws: Tensor) -> Tensor:
         """Origin of each pixel, [B, H, W, 2], in grid_sample's coordinates from -1 to 1."""
