@@ -30,7 +30,8 @@ def test_a_default_can_be_served(count, kind, method):
     assert sum(shares) <= 1
     assert policy.method == method
     assert policy.moves in MOVES
-    assert policy.scale == 0.0 if kind == "textures" else 0 < policy.scale < math.inf
+    assert 0 < policy.scale < math.inf
+    assert policy.vae == (kind != "textures")
 
 
 @every_kind
@@ -38,7 +39,7 @@ def test_fewer_images_are_never_augmented_less(kind, method):
     policies = [even(n, kind=kind, method=method) for n in COUNTS]
     synthetic = [policy.p_generate + policy.p_jitter for policy in policies]
     assert synthetic == sorted(synthetic, reverse=True)
-    assert synthetic[0] > synthetic[-1] == (0 if kind == "textures" else 0.1 + 0.05 * (kind == "drawings"))
+    assert synthetic[0] > synthetic[-1] > 0
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_a_default_says_that_it_is_one_and_for_what():
 def test_textures_are_moved_and_not_jittered():
     for count in COUNTS:
         policy = even(count, kind="textures")
-        assert (policy.scale, policy.p_generate, policy.keep_detail) == (0.0, 0.0, True)
+        assert (policy.served_scale, policy.p_generate, policy.keep_detail) == (0.0, 0.0, True)
         assert policy.off == (count >= 1_000)
 
 
@@ -95,7 +96,7 @@ def test_a_policy_that_is_named_moves_however_many_images_there_are(name, count)
         moves = {"drawings": "elastic", "photographs": "wide", "textures": "wide", "gentle": "gentle"}
         assert (policy.moves, policy.origin) == (moves[name], f"{name}, named by hand")
         assert not policy.off
-        assert bool(policy.scale) == (name in ("drawings", "photographs"))
+        assert policy.vae == (name in ("drawings", "photographs"))
 
 
 # ---- what a policy is ----
@@ -107,6 +108,8 @@ def test_a_policy_that_is_named_moves_however_many_images_there_are(name, count)
         (Policy(0.0, 0.0), True),
         (Policy(0.0, 0.0, moves="elastic"), True),
         (Policy(0.0, 0.1), False),
+        (Policy(0.0, 0.1, vae=False), True),
+        (Policy(0.0, 0.1, vae=False, moves="wide"), False),
         (Policy(0.1, 0.0), False),
     ],
 )
@@ -123,7 +126,7 @@ def test_a_policy_is_off_where_nothing_is_augmented(policy, off):
             "Of a hundred items the wrapper serves 50 jittered and moved (elastic), 5 newly generated; the others are "
             "the images themselves.",
         ),
-        (Policy(0.0, 1.0, scale=0.0, moves="wide"), "Of a hundred items the wrapper serves 100 moved (wide)."),
+        (Policy(0.0, 1.0, vae=False, moves="wide"), "Of a hundred items the wrapper serves 100 moved (wide)."),
     ],
 )
 def test_a_sentence_says_how_often_and_by_what(policy, said):
@@ -132,7 +135,8 @@ def test_a_sentence_says_how_often_and_by_what(policy, said):
 
 def test_without_the_vae_the_moves_are_as_frequent():
     alone = Policy(0.1, 0.4, scale=0.8, moves="wide").without_vae()
-    assert alone == Policy(0.0, 0.5, scale=0.0, keep_detail=True, moves="wide")
+    assert alone == Policy(0.0, 0.5, scale=0.8, keep_detail=True, moves="wide", vae=False)
+    assert (alone.scale, alone.served_scale) == (0.8, 0.0)
     assert Policy(0.1, 0.4).without_vae().off
 
 

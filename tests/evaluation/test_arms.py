@@ -15,6 +15,7 @@ from vae_augment.evaluation.arms import (
     TEXTBOOK_SHARE,
     InMemory,
     batches,
+    check_channels,
     default_classical,
     parse,
 )
@@ -200,7 +201,7 @@ def test_ours_balances_by_the_wrappers_strategy():
 
 def test_moves_are_ours_without_the_vae(fitted):
     bank = fitted.with_policy(p_generate=0.2, p_jitter=0.3, scale=0.8, moves="elastic")
-    alone = bank.with_policy(p_generate=0.0, p_jitter=0.5, scale=0.0, keep_detail=True)
+    alone = bank.with_policy(p_generate=0.0, p_jitter=0.5, vae=False, keep_detail=True)
     assert same(taken("moves", bank=bank), taken("ours", bank=alone))
     assert not same(taken("moves", bank=bank), taken("ours", bank=bank))
 
@@ -214,6 +215,14 @@ def test_an_automatic_recipe_changes_each_image_by_draws_of_its_own(recipe):
     ((images, labels),) = taken(recipe, data, count=1)
     assert len({image.numpy().tobytes() for image in images}) > 20
     assert torch.equal(labels, taken("none", data, count=1)[0][1])
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_an_automatic_recipe_refuses_what_torchvision_does(channels):
+    with pytest.raises(ValueError, match=r"arm 'ours\+augmix' takes images of 1 or 3 channels, .* got "):
+        check_channels("ours+augmix", channels)
+    check_channels("ours+classical", channels)
+    check_channels("augmix", 3)
 
 
 def test_cutmix_probabilities_are_the_shares_of_pixels():

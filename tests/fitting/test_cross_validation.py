@@ -56,6 +56,15 @@ def test_identical_images_of_a_class_are_in_one_fold():
     assert len(set(trial(given)._fold[:6].tolist())) == 1
 
 
+def test_a_class_of_one_image_or_of_copies_is_trained_on_and_not_judged(short):
+    given = data((20, 20, 1, 3), labels=(3, 7, 8, 9))
+    given.images[-3:] = given.images[-1]
+    found = trial(given)
+    assert (found._fold[-4:] == -1).all()
+    found.judge("none", REAL, found.folds)
+    assert found.better_than_chance("none") > 2
+
+
 def test_a_fold_is_predicted_by_a_classifier_that_has_not_seen_it(monkeypatch):
     seen = []
 
@@ -82,7 +91,7 @@ def test_larger_images_are_reduced():
 def test_many_images_are_trained_on_for_longer_and_judged_on_fewer_folds(lowered):
     few, many = trial(), trial(data((1_500, 1_500)))
     assert (few.steps, len(few.folds)) == (cross_validation.STEPS, FOLDS)
-    assert (many.steps, len(many.folds)) == (750, 1)
+    assert (many.steps, len(many.folds)) == (500, 2)
     lowered(cross_validation, "MOST_IMAGES", 100)
     assert len(trial(data((1_500, 500)))._labels) == 100
 
@@ -105,6 +114,12 @@ def test_it_finds_what_harms_is_a_function_of_its_seed_and_leaves_the_global_gen
     assert found.accuracy("none") == 100
     assert found.better_than_chance("none") > 2
     assert found.best(["none", "moved"]) in ("none", "moved")
+
+
+def test_data_that_is_told_apart_without_any_doubt_is_better_than_chance():
+    found = trial()
+    found._logits["none"] = 1e4 * F.one_hot(found._labels, 2).float()
+    assert found.better_than_chance("none") == float("inf")
 
 
 def test_shuffled_labels_are_no_better_than_chance(short):

@@ -63,7 +63,9 @@ def test_where_no_moves_help_the_images_are_served_as_they_are():
     policy, _ = chosen(dict.fromkeys(LOSSES, 0.2) | {"none": 0.0})
     assert policy.off
     assert policy.moves == "none"
-    assert policy.origin.startswith("no moves, since none lower the log-loss: log-loss of held-out images over none: ")
+    assert policy.origin.startswith(
+        "no moves, since none lower the log-loss enough: log-loss of held-out images over none: "
+    )
 
 
 def test_where_nothing_is_learned_there_is_no_claim():
@@ -71,6 +73,16 @@ def test_where_nothing_is_learned_there_is_no_claim():
     assert policy.off
     assert policy.origin == "do not augment: held-out images are told apart no better than by chance"
     assert not any("mirrored" in name for name in trial.judged)
+
+
+@pytest.mark.parametrize(("gain", "wanted"), [(0.05, "none"), (0.15, "gentle")])
+def test_a_default_without_moves_stands_and_jitters_unless_moves_are_better_by_a_standard_error(gain, wanted):
+    default = replace(DEFAULT, p_generate=0.05, keep_detail=False, moves="none")
+    policy, _ = chosen({"none": 0.0, "gentle": -gain}, default=default)
+    if wanted == "none":
+        assert policy == replace(default, origin=policy.origin)
+    else:
+        assert policy == replace(DEFAULT, moves="gentle", origin=policy.origin)
 
 
 def test_flips_alone_may_be_chosen_where_no_other_moves_help():

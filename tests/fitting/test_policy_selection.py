@@ -17,7 +17,6 @@ from vae_augment.fitting.cross_validation import JUDGES
 from vae_augment.fitting.policy_selection import (
     FEW_HELD_OUT,
     HELD_OUT,
-    JITTER,
     LEAST_HELD_OUT,
     MANY_HELD_OUT,
     MOST_HELD_OUT,
@@ -140,25 +139,25 @@ def chosen(monkeypatch, bank, sure, *, default=DEFAULT, held_out=HELD):
 
 
 @pytest.mark.parametrize(
-    ("changes", "scale", "told"),
+    ("changes", "vae", "told"),
     [
-        ({}, 0.4, "with the VAE, jitter, "),
-        ({"jitter": 1.5}, 0.4, "with the VAE, jitter, "),
-        ({"jitter": 0.5, "jitter without detail": 0.5}, 0.0, "without the VAE, "),
+        ({}, True, "with the VAE, jitter, "),
+        ({"jitter": 1.5}, True, "with the VAE, jitter, "),
+        ({"jitter": 0.5, "jitter without detail": 0.5}, False, "without the VAE, "),
     ],
 )
-def test_the_vae_stays_unless_moves_alone_are_better(monkeypatch, fitted, changes, scale, told):
+def test_the_vae_stays_unless_moves_alone_are_better(monkeypatch, fitted, changes, vae, told):
     policy, _, _ = chosen(monkeypatch, fitted, {**SURE, **changes})
-    wanted = DEFAULT if scale else DEFAULT.without_vae()
+    wanted = DEFAULT if vae else DEFAULT.without_vae()
     assert policy == replace(wanted, origin=policy.origin)
     assert policy.origin.startswith(f"default; {told}log-loss of {HELD} held-out images over moves alone: jitter ")
 
 
-@pytest.mark.parametrize(("jitter", "scale"), [(1.0, 0.0), (0.5, 0.0), (1.5, JITTER)])
-def test_where_the_default_leaves_the_vae_out_it_must_be_better_to_come_in(monkeypatch, fitted, jitter, scale):
+@pytest.mark.parametrize(("jitter", "vae"), [(1.0, False), (0.5, False), (1.5, True)])
+def test_where_the_default_leaves_the_vae_out_it_must_be_better_to_come_in(monkeypatch, fitted, jitter, vae):
     default = DEFAULT.without_vae()
     policy, _, trained = chosen(monkeypatch, fitted, {"moves": 1.0, "jitter": jitter}, default=default, held_out=FEWER)
-    assert policy == replace(default, scale=scale, origin=policy.origin)
+    assert policy == replace(default, vae=vae, origin=policy.origin)
     assert len(trained) == 2 * len(JUDGES)
 
 

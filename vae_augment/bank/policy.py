@@ -22,11 +22,13 @@ class Policy:
 
     Args:
         p_generate: probability that an item is a newly generated image of its class.
-        p_jitter: probability that an item is a latent-jittered version of itself.
+        p_jitter: probability that an item is a version of itself: jittered in latent space, moved, or both.
         scale: jitter in units of the class's spread in latent space.
         keep_detail: add the decoded difference to the image, instead of replacing it by the decoded one.
         method: the sampler of generated images.
         moves: a name in `vae_augment.images.moves.MOVES`: random moves of an image after it is jittered.
+        vae: False if such items are moved and not jittered. Jitter that is asked for (`bank.jitter`, a transform, the
+            wrapper's `p_jitter`) has the scale none the less.
         origin: a sentence that says where the values come from.
     """
 
@@ -36,6 +38,7 @@ class Policy:
     keep_detail: bool = False
     method: str = "exemplar"
     moves: str = "none"
+    vae: bool = True
     origin: str = ""
 
     def __post_init__(self) -> None:
@@ -56,14 +59,22 @@ class Policy:
     @property
     def off(self) -> bool:
         """True if it augments nothing."""
-        return not (self.p_generate or self.p_jitter)
+        return not (self.p_generate or (self.p_jitter and (self.vae or self.mover)))
+
+    @property
+    def served_scale(self) -> float:
+        """Scale of the jitter of items that the policy serves."""
+        return self.scale if self.vae else 0.0
 
     @property
     def sentence(self) -> str:
         """How often the wrapper changes items, and by what."""
         if self.off:
             return "The wrapper serves the images as they are, unless it is told otherwise."
-        done = [*(["jittered"] if self.scale else []), *([] if self.mover is None else [f"moved ({self.moves})"])]
+        done = [
+            *(["jittered"] if self.served_scale else []),
+            *([] if self.mover is None else [f"moved ({self.moves})"]),
+        ]
         changed = [f"{100 * self.p_jitter:g} {' and '.join(done) or 'as they are'}"] if self.p_jitter else []
         generated = [f"{100 * self.p_generate:g} newly generated"] if self.p_generate else []
         rest = "" if self.p_jitter + self.p_generate >= 1 else "; the others are the images themselves"
@@ -71,8 +82,8 @@ class Policy:
 
     def without_vae(self) -> Policy:
         """The same moves as often, and nothing jittered or generated."""
-        share = 0.0 if self.mover is None else min(1.0, self.p_generate + self.p_jitter)
-        return replace(self, p_generate=0.0, p_jitter=share, scale=0.0, keep_detail=True)
+        share = min(1.0, self.p_generate + self.p_jitter)
+        return replace(self, p_generate=0.0, p_jitter=share, keep_detail=True, vae=False)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -64,14 +64,15 @@ class Synthesis:
         Args:
             items: int64 [B].
             draws: of B items, each JITTERED or GENERATED.
-            scale: of the jitter, for all or float32 [B]; None: the policy's.
+            scale: of the jitter, for all or float32 [B]; None: the policy's, 0 without its VAE.
         """
         bank, rows = self.bank, self.rows[items]  # [B], class positions
         jittered, generated = ((draws.kind == kind).nonzero()[:, 0] for kind in (JITTERED, GENERATED))  # [J], [G]
         with single_thread():  # as in a worker, so that the main process computes the same bits
+            scale = bank.policy.served_scale if scale is None else scale
             scales = scale[jittered] if isinstance(scale, Tensor) else scale
             known = self._codes.get(items[jittered])  # [J, L], NaN if not known yet
-            if bank.policy.keep_detail and not np.any(bank.policy.scale if scales is None else np.asarray(scales)):
+            if bank.policy.keep_detail and not np.any(np.asarray(scales)):
                 known = torch.zeros_like(known)  # nothing is encoded, since any code will do that does not move
             samples, keeps = self._read(items, jittered, known)  # B samples; bool [B], True where detail is kept
             if changed := self.source.relabel(items.tolist(), [sample.target for sample in samples]):

@@ -17,7 +17,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.data.source import Source
-from vae_augment.evaluation.arms import CLASSICAL, Classical, batches, default_classical, parse
+from vae_augment.evaluation.arms import CLASSICAL, Classical, batches, check_channels, default_classical, parse
 from vae_augment.evaluation.intervals import paired_difference, recalls
 from vae_augment.evaluation.result import Evaluation, verdict_of
 from vae_augment.evaluation.rounds import Study
@@ -87,7 +87,7 @@ def evaluate(
         classical: the augmentation of the classical arms, a function of float images [B, C, H, W] in [0, 1] and a CPU
             generator to the same shape. None: rotations of 15 degrees, shifts and scalings of 10 %, and for colour
             images brightness and contrast by 20 %.
-        sampling_strategy: the wrapper's, in the arm "ours".
+        sampling_strategy: the wrapper's, in the arms "ours" and "moves".
         device: where to train; "auto" takes a CUDA device if there is one.
 
     Raises:
@@ -116,6 +116,8 @@ def evaluate(
         raise ValueError("arms must name at least one arm, got none.")
     measured = None if test is None else Source(test, test_labels)
     study = Study(Source(dataset, labels), bank, measured, per_class, config, seed)
+    for arm in arms:
+        check_channels(arm, study.shape[0])
     not_measured = study.unmeasured(seeds)
     strategy = None if sampling_strategy is None else study.strategy(sampling_strategy)
     if strategy is not None:
@@ -134,7 +136,7 @@ def evaluate(
             answers.append(held_out.targets)
             bar.set_description(f"round {round_ + 1} of {seeds}: bank")
             banks = study.banks(arms, train, round_, device)
-            if "ours" in banks:
+            if any(parse(arm)[0] == "ours" for arm in arms):
                 policies.append(banks["ours"].policy)
             for arm in arms:
                 bar.set_description(f"round {round_ + 1} of {seeds}: {arm}")

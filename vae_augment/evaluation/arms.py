@@ -66,6 +66,12 @@ def default_classical(channels: int) -> Classical:
     return classical_moves(channels).draw
 
 
+def check_channels(arm: str, channels: int) -> None:
+    """Raise ValueError for an arm whose recipe knows grey and colour images alone."""
+    if parse(arm)[1] in AUTOMATIC and channels not in (1, 3):
+        raise ValueError(f"arm {arm!r} takes images of 1 or 3 channels, as torchvision does, got {channels}.")
+
+
 def _recipe(name: str, classical: Classical) -> Classical:
     """The function of a recipe; torchvision's draw for each image anew."""
     if name == CLASSICAL:

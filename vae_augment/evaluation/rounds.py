@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from vae_augment.fitting import fit
 from vae_augment.images import conversion
 from vae_augment.images.conversion import Range, common_range
 from vae_augment.images.moves import colour_channels
+from vae_augment.images.tensors import digests
 from vae_augment.seeding import derive, generator
 from vae_augment.wrapper.sampling_strategy import Strategy
 
@@ -61,12 +61,12 @@ class Study:
             raise ValueError(f"dataset must have at least two classes to tell apart, got {self.names}.")
         self._all = self._load(source, {label: place for place, label in enumerate(self.labels)})
         self._counts: list[int] = torch.bincount(self._all.targets).tolist()
-        digests = _digests(self._all.images)
+        marks = digests(self._all.images)
         # The same number for identical images, [N]; with test data these need not be kept together.
-        numbers = np.unique(digests, return_inverse=True)[1] if test is None else np.arange(len(digests))
+        numbers = np.unique(marks, return_inverse=True)[1] if test is None else np.arange(len(marks))
         self._identity = torch.from_numpy(numbers)
         self.shared = 0  # number of test images that are in dataset too
-        self._test = None if test is None else self._load_test(source, test, set(digests))
+        self._test = None if test is None else self._load_test(source, test, set(marks))
         self._kept = [self._of_class(count) for count in self._counts]
         if bank is not None:
             self._check(bank, source)
@@ -207,7 +207,7 @@ class Study:
         """The test images, read as the dataset's are. Raises ValueError if the digests of all are `known`."""
         test.value_range = _range_of_test(source, test)
         loaded = self._load(test, _places(source, test))
-        self.shared = sum(digest in known for digest in _digests(loaded.images))
+        self.shared = sum(digest in known for digest in digests(loaded.images))
         if self.shared == len(loaded):
             raise ValueError(
                 f"test must hold images that dataset does not, got {len(loaded)} that are all in dataset too."
@@ -270,11 +270,6 @@ def _overridden(fitted: FitConfig, given: FitConfig) -> FitConfig:
     if given.preset not in (usual.preset, fitted.preset):
         changes = dict.fromkeys(FILLED_IN) | changes
     return replace(fitted, **changes)
-
-
-def _digests(images: Tensor) -> list[bytes]:
-    """A digest of each image; identical images have the same."""
-    return [hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images]
 
 
 def _together(order: Tensor, identity: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ from torch import Tensor
 from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
 from vae_augment.fitting.classifier import PooledCNN, SmallCNN, logits, new_classifier, train_classifier
-from vae_augment.images.tensors import resize, to_uint8
+from vae_augment.images.tensors import digests, resize, to_uint8
 from vae_augment.seeding import derive, draw_items, generator
 
 FOLDS = 5
-STEPS, LONGEST = 200, 1_000  # of a fold's training; the longest for many images, of which fewer folds are judged
+STEPS, LONGEST = 200, 500  # of a fold's training; the longest for many images, of which fewer folds are judged
 EPOCHS = 10  # through the images of a fold, at least, if LONGEST allows
 BATCH = 32  # images a step
 SIDE = 32  # pixels: larger images are reduced, which keeps the order of policies at a quarter of the cost
@@ -52,7 +52,7 @@ class CrossValidation:
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
         epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
         self.steps = min(max(STEPS, epochs), LONGEST)
-        self.folds = range(max(1, FOLDS * STEPS // self.steps))
+        self.folds = range(FOLDS * STEPS // self.steps)
 
     def judge(self, name: str, policy: Policy, folds: Iterable[int]) -> None:
         """Predict the images of folds by classifiers that a policy's images of the other folds trained."""
@@ -90,7 +90,7 @@ class CrossValidation:
     def better_than_chance(self, name: str) -> float:
         """Standard errors by which a policy's log-loss is below that of classes that are all as likely."""
         mean, error = paired(self._logits[name], self._logits[name] * 0, self._labels, self._weights)
-        return -mean / error if error else 0.0
+        return -mean / error if error else math.copysign(math.inf, -mean)
 
     def accuracy(self, name: str) -> float:
         """Balanced accuracy in percent of the predictions."""
@@ -151,11 +151,14 @@ def _reduced(images: Tensor) -> Tensor:
 
 
 def _folds(data: FitData, labels: Tensor, seed: int) -> Tensor:
-    """A fold for each image, those of a class spread evenly, and identical images in one fold: int64 [N]."""
+    """A fold for each image, those of a class spread evenly, and identical images in one fold: int64 [N].
+
+    Classes without two different images are in none, -1: nothing would be left to learn them from.
+    """
     fold = torch.empty_like(labels)
     for place, name in enumerate(data.names[label] for label in sorted(data.names)):
         items = (labels == place).nonzero()[:, 0]
-        _, identity = np.unique([image.numpy().tobytes() for image in data.images[items]], return_inverse=True)
+        _, identity = np.unique(digests(data.images[items]), return_inverse=True)
         order = torch.randperm(int(identity.max()) + 1, generator=generator(seed, "folds", name))
-        fold[items] = (order[torch.from_numpy(identity)] + place) % FOLDS
+        fold[items] = (order[torch.from_numpy(identity)] + place) % FOLDS if len(order) > 1 else -1
     return fold

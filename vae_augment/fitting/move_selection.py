@@ -21,8 +21,8 @@ def choose_moves(
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
     The default's own family stands unless another is better by more than one standard error (as Breiman et al. 1984
-    choose the size of a tree), or the images as they are no worse. Flips must be better by as much. Where no classifier
-    does better than chance the images are served as they are.
+    choose the size of a tree), or the images as they are no worse. Flips must be better by as much. Where no moves help
+    the images are served as they are, if the default has moves; and where no classifier does better than chance.
 
     Args:
         trial: on the dataset.
@@ -46,12 +46,10 @@ def choose_moves(
     best = trial.best(names)
     if trial.better_than_chance(best) < TOLD_APART:
         return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
-    stands = default.moves in names and trial.over(default.moves, "none")[0] < 0
-    if stands and trial.over(default.moves, best)[0] <= trial.over(default.moves, best)[1]:
+    mean, error = trial.over(default.moves, best)
+    if mean <= error and (default.moves == "none" or trial.over(default.moves, "none")[0] < 0):
         best = default.moves
-    flips = (
-        [] if best == "none" and default.moves == "none" else [with_flips(best, each) for each in (MIRRORED, FLIPPED)]
-    )
+    flips = [with_flips(best, each) for each in (MIRRORED, FLIPPED)]
     for name in flips:
         judge(name, trial.folds[:SCREENED])
         if trial.over(name, best)[0] < 0:
@@ -60,9 +58,10 @@ def choose_moves(
         if mean < -error:
             best = name
     shown = _shown(trial, [*names, *flips])
-    if best == "none":
-        return _unmoved(default, f"no moves, since none lower the log-loss: {shown}")
-    return replace(default, moves=best, origin=f"{best} moves: {shown}")
+    if best != "none":
+        return replace(default, p_generate=0.0, keep_detail=True, moves=best, origin=f"{best} moves: {shown}")
+    found = f"no moves, since none lower the log-loss enough: {shown}"
+    return replace(default, origin=found) if default.moves == "none" else _unmoved(default, found)
 
 
 def _unmoved(default: Policy, origin: str) -> Policy:

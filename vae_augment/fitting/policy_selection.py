@@ -26,7 +26,6 @@ MOST_HELD_OUT = 2_000  # images
 LEAST_HELD_OUT = 20  # images; fewer say nothing
 FEW_HELD_OUT = 100  # images; as many are held out from the warm start, whose VAE is then the trial
 MANY_HELD_OUT = 200  # images, on which more candidates are compared
-JITTER = 0.4  # scale that is tried where the default leaves the VAE out
 
 
 class Split(NamedTuple):
@@ -84,7 +83,7 @@ def choose(
     assert isinstance(judge, SmallCNN)
     if default.off:
         return default, judge
-    usual = default if default.scale else replace(default, scale=JITTER)
+    usual = replace(default, vae=True)
     candidates = {"jitter": usual}
     if len(answers) >= MANY_HELD_OUT:
         name = "jitter without detail" if usual.keep_detail else "jitter with detail"
@@ -103,7 +102,7 @@ def _decide(
         mean, error = mean_and_error(weight * (losses[best] - losses["jitter"]))
         best = best if mean < -error else "jitter"
     mean, error = figures[best]
-    jitters = mean <= error if default.scale else mean < -error
+    jitters = mean <= error if default.vae else mean < -error
     shown = "; ".join(f"{name} {mean:+.3f} (se {error:.3f})" for name, (mean, error) in figures.items())
     found = f"log-loss of {len(alone)} held-out images over moves alone: {shown}"
     policy = candidates[best] if jitters else default.without_vae()

@@ -27,12 +27,12 @@ class ClassOptions:
     """
 
     def __init__(self, source: Source, p_generate: Numbers, p_jitter: Numbers, scale: Numbers) -> None:
-        self._source = source
+        self._source, self._names = source, list(source.classes.values())
         share = {"wanted": "in [0, 1]", "low": 0.0, "high": 1.0}
         self._p_generate = self._by_name("p_generate", p_generate, **share)
         self._p_jitter = self._by_name("p_jitter", p_jitter, **share)
         self._scale = self._by_name("scale", scale, wanted="a finite number of at least 0", low=0.0)
-        for name in source.classes.values():
+        for name in self._names:
             generates, jitters = self._p_generate.get(name), self._p_jitter.get(name)
             if generates is not None and jitters is not None and generates + jitters > 1:
                 raise ValueError(f"p_generate + p_jitter must be at most 1, got {generates} + {jitters}.")
@@ -40,15 +40,16 @@ class ClassOptions:
     def shares(self, policy: Policy) -> dict[str, tuple[float, float]]:
         """Probabilities to be generated and to be jittered, of each class by name."""
         found = {}
-        for name in self._source.classes.values():
+        for name in self._names:
             generates, jitters = self._p_generate.get(name), self._p_jitter.get(name)
             p_generate = min(policy.p_generate, 1 - (jitters or 0.0)) if generates is None else generates
             found[name] = p_generate, min(policy.p_jitter, 1 - p_generate) if jitters is None else jitters
         return found
 
     def scales(self, policy: Policy) -> dict[str, float]:
-        """Scale of each class's jitter, by name."""
-        return {name: self._scale.get(name, policy.scale) for name in self._source.classes.values()}
+        """Scale of each class's jitter, by name; who tells `p_jitter` asks for jitter, even if the policy has none."""
+        usual = {name: policy.scale if name in self._p_jitter else policy.served_scale for name in self._names}
+        return {name: self._scale.get(name, usual[name]) for name in self._names}
 
     def _by_name(self, option: str, value: Numbers, **limits: Any) -> dict[str, float]:
         classes = self._source.classes
