@@ -32,7 +32,7 @@ SHARE, STEPS = 0.85, 600  # of the images that are moved; of the classifier that
 
 def families(channels: int) -> list[str]:
     names = FAMILIES["colour" if channels >= 3 else "grey"]
-    return ["none", *names, *(with_flips(name, flips) for name in ("none", "wide") for flips in (MIRRORED, FLIPPED))]
+    return ["none", *names, *(with_flips(name, flips) for name in ("none", "double") for flips in (MIRRORED, FLIPPED))]
 
 
 def moved(cell: Cell, seed: int, name: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -67,9 +67,8 @@ def run_cell(name: str, seed: int) -> None:
     for family in names:
         share = 0.0 if family == "none" else SHARE
         trial.judge(family, Policy(0.0, share, scale=0.0, keep_detail=True, moves=family), trial.folds)
-        mean, error = trial.over(family, "none")
-        tested = accuracy(cell, seed, family)
-        record[family] = {"log_loss": round(mean, 4), "error": round(error, 4), "accuracy": tested}
+        over = {other: [round(value, 4) for value in trial.over(family, other)] for other in record}
+        record[family] = {"over": over, "accuracy": accuracy(cell, seed, family)}
         print(name, seed, family, record[family], flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -87,10 +87,13 @@ class CrossValidation:
         """The policy whose predictions have the least log-loss."""
         return min(names, key=lambda name: self.over(name, "none")[0])
 
-    def better_than_chance(self, name: str) -> float:
-        """Standard errors by which a policy's log-loss is below that of classes that are all as likely."""
-        mean, error = paired(self._logits[name], self._logits[name] * 0, self._labels, self._weights)
-        return -mean / error if error else math.copysign(math.inf, -mean)
+    def better_than_chance(self, names: Iterable[str]) -> float:
+        """Standard errors by which the predictions of policies, taken together, are right more often than by chance."""
+        found = torch.stack([self._logits[name] for name in names])  # [P, N, K]
+        known = ~found[:, :, 0].isnan().any(0)
+        right = (found[:, known].argmax(2) == self._labels[known]).double().mean(0)  # [n], share of policies
+        mean, error = mean_and_error(right * weights(self._labels[known]) - 1 / len(self._labels[known].unique()))
+        return mean / error if error else math.copysign(math.inf, mean)
 
     def accuracy(self, name: str) -> float:
         """Balanced accuracy in percent of the predictions."""

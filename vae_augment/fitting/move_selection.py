@@ -12,7 +12,7 @@ from vae_augment.images.moves import FLIPPED, MIRRORED, with_flips
 SCREENED = 2  # folds that every family is tried on; the best and the default see the others
 KEPT = 3  # families after screening
 LEAST_IMAGES = 20
-TOLD_APART = 1.0  # standard errors by which predictions must be better than chance
+TOLD_APART = 2.0  # standard errors by which predictions must be better than chance
 
 
 def choose_moves(
@@ -22,7 +22,7 @@ def choose_moves(
 
     The default's own family stands unless another is better by more than one standard error (as Breiman et al. 1984
     choose the size of a tree), or the images as they are no worse. Flips must be better by as much. Where no moves help
-    the images are served as they are, if the default has moves; and where no classifier does better than chance.
+    the images are served as they are, if the default has moves; and where classifiers do no better than chance.
 
     Args:
         trial: on the dataset.
@@ -44,7 +44,7 @@ def choose_moves(
     for name in names:
         judge(name, trial.folds)
     best = trial.best(names)
-    if trial.better_than_chance(best) < TOLD_APART:
+    if trial.better_than_chance(names) < TOLD_APART:
         return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
     mean, error = trial.over(default.moves, best)
     if mean <= error and (default.moves == "none" or trial.over(default.moves, "none")[0] < 0):
