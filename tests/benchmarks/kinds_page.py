@@ -215,5 +215,6 @@ def write_page(results: Path, page: Path) -> None:
     columns = ["cell", "steps", "seeds", *ARMS, "regret", "ours over none", "over classical", "over moves"]
     parts = [INTRODUCTION, "## In short\n", tabulate(lines, heads, tablefmt="github")]
     parts += ["\n## Cells\n", tabulate(map(_line, all_rows), columns, tablefmt="github", disable_numparse=True)]
-    parts += [FAMILIES_HEAD, left_out(FAMILY_RESULTS), *family_sections(FAMILY_RESULTS)]
+    if any(FAMILY_RESULTS.glob("*.json")):
+        parts += [FAMILIES_HEAD, left_out(FAMILY_RESULTS), *family_sections(FAMILY_RESULTS)]
     page.write_text("\n".join(parts) + "\n")

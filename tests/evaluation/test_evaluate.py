@@ -127,7 +127,8 @@ def test_the_text_is_a_table_and_the_verdict(result):
     lines = str(result).splitlines()
     assert lines[0].split() == ["arm", "accuracy", "%", "balanced", "%", "over", "none", "over", "classical"]
     assert [line.split()[0] for line in lines[2 : 2 + len(ALL_ARMS)]] == list(ALL_ARMS)
-    assert lines[-2] == "Differences are of accuracy, in points, with 95 % intervals over 3 rounds."
+    assert lines[-3] == "Differences are of accuracy, in points, with 95 % intervals over 3 rounds."
+    assert lines[-2].startswith("Ours in round 1")
     assert lines[-1] == result.verdict
     assert str(result.difference("ours", "none")) in lines[2 + ALL_ARMS.index("ours")]
 

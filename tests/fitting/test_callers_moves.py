@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms import Compose, RandomErasing, RandomHorizontalFlip
 
 from tests.images.test_moves import gen, rand
-from vae_augment.images.moves import one_by_one
+from vae_augment.images.callers_moves import one_by_one
 
 
 def noisy(image):

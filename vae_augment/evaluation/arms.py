@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.fitting.classifier import BATCH
-from vae_augment.images.moves import classical_moves, one_by_one
+from vae_augment.images.callers_moves import one_by_one
+from vae_augment.images.moves import classical_moves
 from vae_augment.seeding import derive, generator
 from vae_augment.wrapper import VAEAugmentedDataset
 from vae_augment.wrapper.sampling_strategy import Strategy

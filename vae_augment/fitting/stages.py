@@ -27,8 +27,9 @@ from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, sp
 from vae_augment.fitting.quality import Quality, measure_quality
 from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, train
 from vae_augment.fitting.training_log import LogLosses, TrainingLog
+from vae_augment.images.callers_moves import one_by_one
 from vae_augment.images.kinds import kind_of_images
-from vae_augment.images.moves import FAMILIES, MOVES, colour_channels, default_invariances, one_by_one
+from vae_augment.images.moves import FAMILIES, MOVES, colour_channels, default_invariances
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -298,23 +297,6 @@ def default_invariances(images: float, channels: int) -> str:
     if images >= FEW_IMAGES:
         return "none"
     return "elastic-colour" if channels >= 3 else "affine"
-
-
-def one_by_one(transform: Callable[[Tensor], Tensor]) -> Callable[[Tensor, torch.Generator], Tensor]:
-    """Apply a transform of one image to batches. Torch's global generator, which it draws from, is restored."""
-
-    def move(images: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-            moved = [transform(image) for image in images]
-        for image in moved:
-            if not (isinstance(image, Tensor) and image.shape == images.shape[1:] and image.is_floating_point()):
-                came = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-                shape = list(images.shape[1:])
-                raise ValueError(f"invariances must keep float images of shape {shape}, got {came}.")
-        return torch.stack(moved).float().clamp_(0, 1)
-
-    return move
 
 
 def classical_moves(channels: int) -> Moves:
