@@ -15,7 +15,7 @@ class Told:
 
     folds = range(5)
 
-    def __init__(self, losses, error=0.1, chance=9.0):
+    def __init__(self, losses, error=0.1, chance=(0.9, 0.01)):
         self.losses, self.error, self.chance = losses, error, chance
         self.judged = {}
 
@@ -30,7 +30,7 @@ class Told:
     def best(self, names):
         return min(names, key=lambda name: self.losses.get(name, 1.0))
 
-    def better_than_chance(self, names):
+    def over_chance(self, names):
         return self.chance
 
 
@@ -69,7 +69,7 @@ def test_where_no_moves_help_the_images_are_served_as_they_are():
 
 
 def test_where_nothing_is_learned_there_is_no_claim():
-    policy, trial = chosen(LOSSES, chance=1.9)
+    policy, trial = chosen(LOSSES, chance=(0.01, 0.1))
     assert policy.off
     assert policy.origin == "do not augment: held-out images are told apart no better than by chance"
     assert not any("mirrored" in name for name in trial.judged)
@@ -83,6 +83,11 @@ def test_a_default_without_moves_stands_and_jitters_unless_moves_are_better_by_a
         assert policy == replace(default, origin=policy.origin)
     else:
         assert policy == replace(DEFAULT, moves="gentle", origin=policy.origin)
+
+
+def test_too_few_images_to_show_anything_leave_the_default_as_it_is():
+    policy, _ = chosen({**LOSSES, "wide": -0.9}, chance=(0.1, 0.08))
+    assert policy == replace(DEFAULT, origin="untried: so few images do not show what moves do to them")
 
 
 def test_flips_alone_may_be_chosen_where_no_other_moves_help():

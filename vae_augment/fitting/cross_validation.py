@@ -87,13 +87,14 @@ class CrossValidation:
         """The policy whose predictions have the least log-loss."""
         return min(names, key=lambda name: self.over(name, "none")[0])
 
-    def better_than_chance(self, names: Iterable[str]) -> float:
-        """Standard errors by which the predictions of policies, taken together, are right more often than by chance."""
+    def over_chance(self, names: Iterable[str]) -> tuple[float, float]:
+        """How far the predictions of policies, taken together, are from chance (0) to all right (1); and its error."""
         found = torch.stack([self._logits[name] for name in names])  # [P, N, K]
         known = ~found[:, :, 0].isnan().any(0)
-        right = (found[:, known].argmax(2) == self._labels[known]).double().mean(0)  # [n], share of policies
-        mean, error = mean_and_error(right * weights(self._labels[known]) - 1 / len(self._labels[known].unique()))
-        return mean / error if error else math.copysign(math.inf, mean)
+        labels = self._labels[known]
+        right = (found[:, known].argmax(2) == labels).double().mean(0)  # [n], share of policies
+        chance = 1 / len(labels.unique())
+        return mean_and_error((right * weights(labels) - chance) / (1 - chance))
 
     def accuracy(self, name: str) -> float:
         """Balanced accuracy in percent of the predictions."""

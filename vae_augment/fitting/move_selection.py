@@ -13,6 +13,7 @@ SCREENED = 2  # folds that every family is tried on; the best and the default se
 KEPT = 3  # families after screening
 LEAST_IMAGES = 20
 TOLD_APART = 2.0  # standard errors by which predictions must be better than chance
+LITTLE = 0.25  # of the way from chance to all right: if they are surely below, the labels tell nothing
 
 
 def choose_moves(
@@ -22,7 +23,8 @@ def choose_moves(
 
     The default's own family stands unless another is better by more than one standard error (as Breiman et al. 1984
     choose the size of a tree), or the images as they are no worse. Flips must be better by as much. Where no moves help
-    the images are served as they are, if the default has moves; and where classifiers do no better than chance.
+    the images are served as they are, if the default has moves; and where classifiers surely do little better than
+    chance. Where images are too few to show even that, the default stands untried.
 
     Args:
         trial: on the dataset.
@@ -44,8 +46,11 @@ def choose_moves(
     for name in names:
         judge(name, trial.folds)
     best = trial.best(names)
-    if trial.better_than_chance(names) < TOLD_APART:
-        return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
+    mean, error = trial.over_chance(names)
+    if mean < TOLD_APART * error:
+        if mean + TOLD_APART * error < LITTLE:
+            return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
+        return replace(default, origin="untried: so few images do not show what moves do to them")
     mean, error = trial.over(default.moves, best)
     if mean <= error and (default.moves == "none" or trial.over(default.moves, "none")[0] < 0):
         best = default.moves
