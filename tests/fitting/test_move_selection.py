@@ -56,7 +56,7 @@ def test_the_default_stands_unless_another_is_better_by_a_standard_error_or_none
     policy, _ = chosen({**LOSSES, **changes})
     assert policy == replace(DEFAULT, moves=wanted, origin=policy.origin)
     assert policy.origin.startswith(f"{wanted} moves: log-loss of held-out images over none: ")
-    assert f"{wanted} {({**LOSSES, **changes})[wanted]:+.2f} (se 0.10)" in policy.origin
+    assert f"{wanted} {({**LOSSES, **changes})[wanted]:+.3f} (se 0.100)" in policy.origin
 
 
 def test_where_no_moves_help_the_images_are_served_as_they_are():

@@ -76,5 +76,5 @@ def _unmoved(default: Policy, origin: str) -> Policy:
 def _shown(trial: CrossValidation, names: list[str]) -> str:
     """Log-loss of each family over the images as they are, and its standard error, the best first."""
     figures = sorted((trial.over(name, "none"), name) for name in dict.fromkeys(names) if name != "none")
-    listed = ", ".join(f"{name} {mean:+.2f} (se {error:.2f})" for (mean, error), name in figures)
+    listed = ", ".join(f"{name} {mean:+.3f} (se {error:.3f})" for (mean, error), name in figures)
     return f"log-loss of held-out images over none: {listed}"
