@@ -1,4 +1,4 @@
-"""What tells kinds of data apart? Families of moves, by log-loss on folds of the training images and by the test set.
+"""Families of moves on each kind of data: log-loss on folds of the training images, beside accuracy on the test set.
 
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.families [--cell NAME ...] [--seeds N] [--table]
 
@@ -22,6 +22,7 @@ from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
 from vae_augment.evaluation.arms import batches, default_classical
 from vae_augment.evaluation.intervals import recalls
+from vae_augment.files.writing import atomic_write
 from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
 from vae_augment.fitting.cross_validation import CrossValidation
 from vae_augment.images.moves import FAMILIES, FLIPPED, MIRRORED, MOVES, colour_channels, with_flips
@@ -71,7 +72,7 @@ def run_cell(name: str, seed: int) -> None:
         record[family] = {"over": over, "accuracy": accuracy(cell, seed, family)}
         print(name, seed, family, record[family], flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from tests.benchmarks.kinds_page import write_page
 from vae_augment import VAEBank, fit
 from vae_augment.evaluation.arms import batches, default_classical
 from vae_augment.evaluation.intervals import recalls
+from vae_augment.files.writing import atomic_write
 from vae_augment.fitting import RECIPE
 from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
 from vae_augment.images.moves import colour_channels
@@ -63,9 +64,7 @@ def run_cell(name: str, arms: list[str], seeds: range, steps: list[int]) -> None
             results[str(count)] = run(arm, cell, seed, count, bank)
             print(name, seed, count, arm, results[str(count)], flush=True)
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(content, indent=1) + "\n")
-            partial.replace(path)
+            atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from vae_augment.data.source import Source
 from vae_augment.evaluation.arms import SOURCES, InMemory, batches, default_classical
 from vae_augment.evaluation.intervals import recalls
 from vae_augment.evaluation.rounds import TEXTBOOK
+from vae_augment.files.writing import atomic_write
 from vae_augment.fitting import RECIPE
 from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
 from vae_augment.seeding import derive, draw_items, generator
@@ -217,9 +218,7 @@ def run_cell(name: str, arms: list[str], seeds: int) -> None:
                 name, seed, arm, record["arms"][arm]["accuracy"], record["arms"][arm]["balanced_accuracy"], flush=True
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(content, indent=1) + "\n")
-            partial.replace(path)
+            atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def main() -> None:

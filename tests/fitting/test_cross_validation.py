@@ -69,7 +69,7 @@ def test_a_class_of_one_image_or_of_copies_is_trained_on_and_not_judged(short):
 def test_a_fold_is_predicted_by_a_classifier_that_has_not_seen_it(monkeypatch):
     seen = []
 
-    def train(model, batches, *, steps, seed, on_step):
+    def train(model, batches, *, steps, seed):
         images = torch.cat([images for images, _ in islice(batches, 5)])
         seen.append((type(model), sorted(set((images[:, 0, 0, 0] * 255).round().long().tolist()))))
         return model
@@ -103,16 +103,13 @@ def test_many_images_are_trained_on_for_longer_and_judged_on_fewer_folds(lowered
 def test_it_finds_what_harms_is_a_function_of_its_seed_and_leaves_the_global_generator_alone(short):
     torch.manual_seed(4)
     before = torch.get_rng_state()
-    steps = []
-    found, again = trial(on_step=lambda: steps.append(1)), trial()
+    found, again = trial(), trial()
     for each in (found, again):
         each.judge("none", REAL, each.folds)
         each.judge("moved", MOVED, each.folds)
     assert torch.equal(torch.get_rng_state(), before)
     assert found.over("moved", "none") == again.over("moved", "none")
     assert found.over("none", "none") == (0.0, 0.0)
-    assert len(steps) == 2 * FOLDS * 15
-    assert found.accuracy("none") == 100
     assert found.over_chance(["none", "moved"])[0] > 0.9
     assert found.best(["none", "moved"]) in ("none", "moved")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -36,19 +36,16 @@ class CrossValidation:
         data: of two classes or more; of many images some are drawn.
         seed: of folds, weights and draws, the same for every policy.
         device: where to train.
-        on_step: called after each training step.
     """
 
-    def __init__(
-        self, data: FitData, *, seed: int, device: torch.device, on_step: Callable[[], object] = lambda: None
-    ) -> None:
+    def __init__(self, data: FitData, *, seed: int, device: torch.device) -> None:
         data = _some(data, seed)
         self._images = _reduced(data.images)  # uint8 [N, C, h, w]
         self._labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)  # [N], 0 to K-1
         self._classes = len(data.names)
         self._weights = weights(self._labels)
         self._fold = _folds(data, self._labels, seed)  # [N]
-        self._seed, self._device, self._on_step = seed, device, on_step
+        self._seed, self._device = seed, device
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
         epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
         self.steps = min(max(STEPS, epochs), LONGEST)
@@ -65,7 +62,7 @@ class CrossValidation:
             shape = (self._images.shape[1], self._images.shape[2], self._images.shape[3])
             model = new_classifier(JUDGES[fold % len(JUDGES)], shape, self._classes, seed, self._device)
             batches = self._batches(policy, (~held_out).nonzero()[:, 0], seed)
-            train_classifier(model, batches, steps=self.steps, seed=seed, on_step=self._on_step)
+            train_classifier(model, batches, steps=self.steps, seed=seed)
             found[held_out] = logits(model, self._images[held_out])
 
     def _batches(self, policy: Policy, items: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -95,12 +92,6 @@ class CrossValidation:
         right = (found[:, known].argmax(2) == labels).double().mean(0)  # [n], share of policies
         chance = 1 / len(labels.unique())
         return mean_and_error((right * weights(labels) - chance) / (1 - chance))
-
-    def accuracy(self, name: str) -> float:
-        """Balanced accuracy in percent of the predictions."""
-        known = ~self._logits[name][:, 0].isnan()
-        right = self._logits[name][known].argmax(1) == self._labels[known]
-        return float((right * self._weights[known]).sum() / self._weights[known].sum()) * 100
 
 
 def paired(ours: Tensor, theirs: Tensor, labels: Tensor, weight: Tensor) -> tuple[float, float]:

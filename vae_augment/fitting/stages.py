@@ -304,7 +304,7 @@ class Fitter:
             return replace(default, origin=f"{default.origin}; too few images, classes or steps to try it")
         kept = self.checkpoint.load("moves")
         if kept is None:
-            trial = CrossValidation(self.data, seed=self.seed, device=self.device, on_step=self.bar.refresh)
+            trial = CrossValidation(self.data, seed=self.seed, device=self.device)
             families = FAMILIES["colour" if self._channels >= 3 else "grey"]
             chosen = choose_moves(
                 trial, default, families, lambda name: self.bar.set_description(f"trying {name} moves")
