@@ -24,7 +24,7 @@ torch.set_num_threads(1)  # models this small only lose time to a second one
 CONFIG = FitConfig(steps=12, latent_dim=4, width=8, batch_size=16)
 
 # Families of every sort.
-MOVES_TRIED = ("none", "colour", "elastic", "elastic-colour", "double", "wide", "mirrored", "wide-flipped")
+MOVES_TRIED = ("none", "colour", "elastic", "elastic-colour", "several", "combined", "mirrored", "several-flipped")
 
 SLOW = (  # beside those that are marked
     "tests/bank/test_decoding_memory.py",

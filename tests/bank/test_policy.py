@@ -93,7 +93,7 @@ def test_a_policy_that_is_named_moves_however_many_images_there_are(name, count)
     if name == "none":
         assert policy == silent_policy("gaussian")
     else:
-        moves = {"drawings": "elastic", "photographs": "double", "textures": "double", "gentle": "gentle"}
+        moves = {"drawings": "elastic", "photographs": "several", "textures": "several", "gentle": "gentle"}
         assert (policy.moves, policy.origin) == (moves[name], f"{name}, named by hand")
         assert not policy.off
         assert policy.vae == (name in ("drawings", "photographs"))
@@ -109,7 +109,7 @@ def test_a_policy_that_is_named_moves_however_many_images_there_are(name, count)
         (Policy(0.0, 0.0, moves="elastic"), True),
         (Policy(0.0, 0.1), False),
         (Policy(0.0, 0.1, vae=False), True),
-        (Policy(0.0, 0.1, vae=False, moves="wide"), False),
+        (Policy(0.0, 0.1, vae=False, moves="combined"), False),
         (Policy(0.1, 0.0), False),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_policy_is_off_where_nothing_is_augmented(policy, off):
             "Of a hundred items the wrapper serves 50 jittered and moved (elastic), 5 newly generated; the others are "
             "the images themselves.",
         ),
-        (Policy(0.0, 1.0, vae=False, moves="wide"), "Of a hundred items the wrapper serves 100 moved (wide)."),
+        (Policy(0.0, 1.0, vae=False, moves="combined"), "Of a hundred items the wrapper serves 100 moved (combined)."),
     ],
 )
 def test_a_sentence_says_how_often_and_by_what(policy, said):
@@ -134,8 +134,8 @@ def test_a_sentence_says_how_often_and_by_what(policy, said):
 
 
 def test_without_the_vae_the_moves_are_as_frequent():
-    alone = Policy(0.1, 0.4, scale=0.8, moves="wide").without_vae()
-    assert alone == Policy(0.0, 0.5, scale=0.8, keep_detail=True, moves="wide", vae=False)
+    alone = Policy(0.1, 0.4, scale=0.8, moves="combined").without_vae()
+    assert alone == Policy(0.0, 0.5, scale=0.8, keep_detail=True, moves="combined", vae=False)
     assert (alone.scale, alone.served_scale) == (0.8, 0.0)
     assert Policy(0.1, 0.4).without_vae().off
 

@@ -65,7 +65,7 @@ def test_a_policy_may_be_named_and_the_last_lines_say_what_it_does_and_why(here,
     policy = VAEBank.load("bars.safetensors").policy
     assert code == 0
     assert f"\n{policy.sentence} Why: {policy.origin}.\n" in out
-    told = {"textures": ("double", "textures, named by hand"), "none": ("none", "switched off (policy='none')")}
+    told = {"textures": ("several", "textures, named by hand"), "none": ("none", "switched off (policy='none')")}
     assert (policy.moves, policy.origin) == told[name]
 
 

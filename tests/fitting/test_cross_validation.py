@@ -143,12 +143,22 @@ def test_certainty_that_is_too_high_is_no_loss():
     assert at_best < F.cross_entropy(outputs * 8, labels)
 
 
+def test_logits_of_each_judge_have_a_temperature_of_their_own():
+    labels, judge = torch.arange(3).repeat(40), torch.arange(120) % 2
+    outputs = F.one_hot(labels, 3).float() + torch.randn(120, 3, generator=gen())
+    surer = torch.where(judge[:, None] == 1, outputs * 8, outputs)
+    apart, _ = paired(surer, outputs, labels, torch.ones(120), judge)
+    together, _ = paired(surer, outputs, labels, torch.ones(120), judge * 0)
+    assert apart == pytest.approx(0, abs=1e-3)
+    assert together > 0.05
+
+
 def test_classes_count_alike_and_images_that_one_has_not_predicted_are_left_out():
     labels = torch.tensor([0] * 90 + [1] * 10)
     assert torch.bincount(labels, weights=weights(labels)).tolist() == pytest.approx([50, 50])
     good, bad = (torch.stack([1.0 - labels, labels], dim=1) * sure for sure in (3.0, 0.1))
     bad[:5] = torch.nan
-    mean, error = paired(good, bad + torch.randn(100, 2, generator=gen()), labels, weights(labels))
+    mean, error = paired(good, bad + torch.randn(100, 2, generator=gen()), labels, weights(labels), torch.zeros(100))
     assert mean < -2 * error < 0
     values = torch.randn(50, generator=gen())
     assert mean_and_error(values) == pytest.approx((values.mean().item(), values.std().item() / 50**0.5))

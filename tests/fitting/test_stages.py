@@ -186,15 +186,15 @@ def test_moves_are_tried_on_all_images_before_the_vae_and_once(monkeypatch, chos
 
     def try_moves(trial, default, families, on_try):
         tried.append((len(trial._labels), trial._seed, default.moves, families))
-        return replace(default, moves="wide-mirrored", origin="wide-mirrored moves: told")
+        return replace(default, moves="several-mirrored", origin="several-mirrored moves: told")
 
     monkeypatch.setattr(stages, "choose_moves", try_moves)
     monkeypatch.setattr(stages, "LEAST_TRYING", TINY.steps)
     quick(Shapes(ENOUGH))
     assert tried == [(3 * ENOUGH, 0, "elastic", FAMILIES["grey"])]
     ((trial, default, _),) = chosen
-    assert default.moves == trial.policy.moves == "wide-mirrored"
-    origin = "default for drawings (grey images on an even ground), about 32 a class; wide-mirrored moves: told"
+    assert default.moves == trial.policy.moves == "several-mirrored"
+    origin = "default for drawings (grey images on an even ground), about 32 a class; several-mirrored moves: told"
     assert default.origin == origin
 
 

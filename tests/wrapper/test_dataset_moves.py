@@ -27,7 +27,7 @@ from vae_augment.bank.draws import draw_batch
 from vae_augment.exceptions import PolicyWarning
 from vae_augment.images.moves import MOVES
 
-moved_somehow = pytest.mark.parametrize("moves", ["affine", "colour", "elastic", "elastic-colour", "double"])
+moved_somehow = pytest.mark.parametrize("moves", ["affine", "colour", "elastic", "elastic-colour", "several"])
 
 
 def wrapped(base, bank, moves="elastic-colour", *, keep_detail=True, seed=3, shares=MIXED, **options):

@@ -57,7 +57,7 @@ class SmallCNN(nn.Module):
 
 
 class PooledCNN(nn.Module):
-    """Four convolutions, each with group normalisation and ReLU, an average over all places, and a linear layer.
+    """Four convolutions, each with group normalisation and ReLU, the maximum over all places, and a linear layer.
 
     Args:
         image_shape: (C, H, W), sides of 8 pixels or more.
@@ -77,7 +77,7 @@ class PooledCNN(nn.Module):
         self.head = nn.Linear(POOLED_CHANNELS[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.convolutions(x).mean((2, 3)))
+        logits: Tensor = self.head(self.convolutions(x).amax((2, 3)))
         return logits
 
 

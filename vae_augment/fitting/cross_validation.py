@@ -30,7 +30,8 @@ class CrossValidation:
     """Log-loss of held-out images by policies, over folds of a dataset.
 
     At ten images a class log-loss, paired by image, tells policies apart that accuracy cannot. Logits are divided by
-    one temperature a policy (Guo et al. 2017), since certainty that augmentation takes away is no gain in accuracy.
+    one temperature a policy and network (Guo et al. 2017), since certainty that augmentation takes away is no gain in
+    accuracy.
 
     Args:
         data: of two classes or more; of many images some are drawn.
@@ -47,6 +48,7 @@ class CrossValidation:
         self._fold = _folds(data, self._labels, seed)  # [N]
         self._seed, self._device = seed, device
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
+        self._judge = torch.where(self._fold < 0, -1, self._fold % len(JUDGES))  # [N], whose logits an image has
         epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
         self.steps = min(max(STEPS, epochs), LONGEST)
         self.folds = range(FOLDS * STEPS // self.steps)
@@ -78,7 +80,7 @@ class CrossValidation:
 
     def over(self, name: str, other: str) -> tuple[float, float]:
         """Mean log-loss of a policy less another's, on the images that both have predicted, and its standard error."""
-        return paired(self._logits[name], self._logits[other], self._labels, self._weights)
+        return paired(self._logits[name], self._logits[other], self._labels, self._weights, self._judge)
 
     def best(self, names: Iterable[str]) -> str:
         """The policy whose predictions have the least log-loss."""
@@ -94,15 +96,19 @@ class CrossValidation:
         return mean_and_error((right * weights(labels) - chance) / (1 - chance))
 
 
-def paired(ours: Tensor, theirs: Tensor, labels: Tensor, weight: Tensor) -> tuple[float, float]:
+def paired(ours: Tensor, theirs: Tensor, labels: Tensor, weight: Tensor, judge: Tensor) -> tuple[float, float]:
     """Mean log-loss of logits [N, K] less that of others, weighted and paired by image, and its standard error.
 
-    Images whose logits are NaN are left out.
+    Images whose logits are NaN are left out. Logits of each judge, int64 [N], have a temperature of their own.
     """
     known = ~(ours[:, 0].isnan() | theirs[:, 0].isnan())
-    weight = weight[known] / weight[known].mean()
-    losses = [log_loss(each[known], labels[known], weight) for each in (ours, theirs)]
-    return mean_and_error(weight * (losses[0] - losses[1]))
+    weight = weight / weight[known].mean()
+    differences = []
+    for place in judge[known].unique():
+        some = known & (judge == place)
+        losses = [log_loss(each[some], labels[some], weight[some]) for each in (ours, theirs)]
+        differences.append(weight[some] * (losses[0] - losses[1]))
+    return mean_and_error(torch.cat(differences))
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:

@@ -59,9 +59,8 @@ def choose_moves(
         judge(name, trial.folds[:SCREENED])
         if trial.over(name, best)[0] < 0:
             judge(name, trial.folds)
-        mean, error = trial.over(name, best)
-        if mean < -error:
-            best = name
+    better = [name for name in flips for mean, error in [trial.over(name, best)] if mean < -error]
+    best = trial.best(better or [best])
     shown = _shown(trial, [*names, *flips])
     if best != "none":
         return replace(default, p_generate=0.0, keep_detail=True, moves=best, origin=f"{best} moves: {shown}")

@@ -13,10 +13,11 @@ from torch import Tensor
 from vae_augment.images.tensors import resize
 from vae_augment.images.tones import TONES
 
-PLACES = ("rotation", "shear", "scaling", "right", "down", "brightness", "contrast")  # draws of every family
+MOVING = ("rotation", "shear", "scaling", "right", "down")  # draws that change the places of pixels, the first of all
+PLACES = (*MOVING, "brightness", "contrast")  # draws of every family
 MORE_PLACES = (  # further draws of families with an amount of MORE
     *("saturation", "sharpness", "solarize", "posterize", "autocontrast", "equalize"),
-    *("erasing", "erased_x", "erased_y", "mirror", "upside_down", "which", "and_which"),
+    *("erasing", "erased_x", "erased_y", "mirror", "upside_down", "first", "second", "third", "fourth"),
 )
 MORE = ("saturation", "sharpness", "solarize", "posterize", "autocontrast", "equalize", "erasing")
 
@@ -45,8 +46,9 @@ class Moves:
             2020, "random erasing").
         mirror: left and right are exchanged in half of the images.
         upside_down: top and bottom are exchanged in half of the images.
-        changes: number of amounts that move an image, drawn anew for each, none among them: 1 (Mueller and Hutter 2021,
-            "TrivialAugment") or 2 (Cubuk et al. 2020, "RandAugment"); 0 for all amounts together.
+        changes: number of amounts that move an image, up to four, drawn anew for each, none among them (Cubuk et al.
+            2020, "RandAugment"); 0 for all amounts together.
+        placed: those from `rotation` to `elastic` move every image, and `changes` are drawn from the others.
     """
 
     rotation: float = 0.0
@@ -67,6 +69,7 @@ class Moves:
     mirror: bool = False
     upside_down: bool = False
     changes: int = 0
+    placed: bool = False
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -105,7 +108,7 @@ class Moves:
 
     def _placed(self, images: Tensor, draws: Tensor, difference: Tensor | None, outside: str) -> Tensor:
         """Images with differences added and pixels in other places; those without such a draw stay as they are."""
-        places = torch.cat([draws[:, :5], draws[:, len(self.places) :]], dim=1) != 0
+        places = torch.cat([draws[:, : len(MOVING)], draws[:, len(self.places) :]], dim=1) != 0
         flips = [draws[:, [self.places[name]]] < 0 for name in ("mirror", "upside_down") if getattr(self, name)]
         rows = torch.cat([places, *flips], dim=1).any(1)  # bool [B]
         if self.changes and not bool(rows.all()):
@@ -126,18 +129,21 @@ class Moves:
         """Draws of each amount: bool [A, width], the first row for none."""
         shifts = dict.fromkeys(("right", "down"), self.shift)
         amounts = {name: shifts.get(name) or getattr(self, name, 0) for name in (*PLACES, *MORE)}
-        moved_by = [[self.places[name]] for name, amount in amounts.items() if amount]
-        if self.elastic:
-            moved_by.append(list(range(len(self.places), self.width)))
+        chosen = [name for name, amount in amounts.items() if amount and not (self.placed and name in MOVING)]
+        moved_by = [[self.places[name]] for name in chosen]
+        bends = list(range(len(self.places), self.width))
+        if self.elastic and not self.placed:
+            moved_by.append(bends)
         alone = torch.zeros(1 + len(moved_by), self.width, dtype=torch.bool)
         for row, places in enumerate(moved_by, start=1):
             alone[row, places] = True
-        alone[:, [self.places[name] for name in ("erased_x", "erased_y", "mirror", "upside_down")]] = True
+        together = [self.places[name] for name in ("erased_x", "erased_y", "mirror", "upside_down")]
+        alone[:, [*together, *([*range(len(MOVING)), *bends] if self.placed else [])]] = True
         return alone
 
     def _chosen(self, draws: Tensor) -> Tensor:
         """For each image the draws of the amounts that move it: bool [B, width]."""
-        which = draws[:, self.places["which"] :][:, : self.changes]  # [B, changes]
+        which = draws[:, self.places["first"] :][:, : self.changes]  # [B, changes]
         rows = ((which + 1) / 2 * len(self._alone)).long().clamp_(max=len(self._alone) - 1)
         return self._alone.to(draws.device)[rows].any(1)
 
@@ -218,26 +224,13 @@ COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0
 # Handwriting and drawings differ more by slanting and bending than by rotation and shift.
 ELASTIC = Moves(rotation=10.0, shift=0.05, scaling=0.1, shear=20.0, elastic=0.09, points=5)
 ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
-# One strong change, or two slight ones, of those of RandAugment.
-WIDE = Moves(
-    rotation=30.0,
-    shift=0.2,
-    scaling=0.3,
-    shear=20.0,
-    brightness=0.6,
-    contrast=0.6,
-    saturation=0.9,
-    sharpness=0.9,
-    solarize=0.9,
-    posterize=1.0,
-    autocontrast=1.0,
-    equalize=1.0,
-    changes=1,
-)
-DOUBLE = Moves(
+# Up to four of many slight changes; and a change of place for every image, with up to two of its values.
+SEVERAL = Moves(
     rotation=15.0,
     shift=0.2,
+    scaling=0.2,
     shear=10.0,
+    elastic=0.04,
     brightness=0.4,
     contrast=0.4,
     saturation=0.4,
@@ -246,8 +239,9 @@ DOUBLE = Moves(
     posterize=0.7,
     autocontrast=1.0,
     equalize=1.0,
-    changes=2,
+    changes=4,
 )
+COMBINED = replace(SEVERAL, rotation=20.0, shift=0.15, changes=2, placed=True)
 GENTLE = Moves(rotation=5.0, shift=0.05, scaling=0.05, brightness=0.1, contrast=0.1)
 _PLAIN = {
     "gentle": GENTLE,
@@ -255,16 +249,16 @@ _PLAIN = {
     "colour": COLOUR,
     "elastic": ELASTIC,
     "elastic-colour": ELASTIC_COLOUR,
-    "double": DOUBLE,
-    "wide": WIDE,
+    "several": SEVERAL,
+    "combined": COMBINED,
 }
 # Families that a policy is chosen from, beside its kind's own.
 FAMILIES = {
-    "grey": ("gentle", "affine", "elastic", "wide", "double"),
-    "colour": ("gentle", "colour", "elastic-colour", "wide", "double"),
+    "grey": ("gentle", "affine", "elastic", "several", "combined"),
+    "colour": ("gentle", "colour", "elastic-colour", "several", "combined"),
 }
 MIRRORED, FLIPPED = "mirrored", "flipped"  # left and right alone; top and bottom too
-# By name: each family as it is, and with flips, as in "wide-mirrored" and "wide-flipped".
+# By name: each family as it is, and with flips, as in "several-mirrored" and "several-flipped".
 MOVES: dict[str, Moves | None] = {
     "none": None,
     **_PLAIN,
