@@ -61,7 +61,7 @@ class FitConfig:
             12 classes are fine-tuned for fewer steps each, so that all of them take as long as 12.
         policy: how the wrapper augments. "auto": random moves, and the VAE with them or not, are tried on held-out
             images of the data itself. Named by hand, without a trial: "drawings" (jittered and bent), "photographs"
-            (jittered, and two of many changes), "textures" (two of many changes), "gentle" (a little of many), or
+            (jittered, and moved in several ways), "textures" (moved in several ways), "gentle" (a little of many), or
             "none", only where the wrapper is told to.
         width: channels of the finest convolution; coarser ones have twice as many.
         batch_size: images per step of fine-tuning; twice as many in the warm start, fewer for small classes.

@@ -93,7 +93,7 @@ def test_a_policy_that_is_named_moves_however_many_images_there_are(name, count)
     if name == "none":
         assert policy == silent_policy("gaussian")
     else:
-        moves = {"drawings": "elastic", "photographs": "several", "textures": "several", "gentle": "gentle"}
+        moves = {"drawings": "elastic", "photographs": "combined", "textures": "several", "gentle": "gentle"}
         assert (policy.moves, policy.origin) == (moves[name], f"{name}, named by hand")
         assert not policy.off
         assert policy.vae == (name in ("drawings", "photographs"))

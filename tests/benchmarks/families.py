@@ -32,8 +32,8 @@ SHARE, STEPS = 0.85, 600  # of the images that are moved; of the classifier that
 
 
 def families(channels: int) -> list[str]:
-    names = FAMILIES["colour" if channels >= 3 else "grey"]
-    return ["none", *names, *(with_flips(name, flips) for name in ("none", "several") for flips in (MIRRORED, FLIPPED))]
+    names, flipped = FAMILIES["colour" if channels >= 3 else "grey"], "combined" if channels >= 3 else "several"
+    return ["none", *names, *(with_flips(name, flips) for name in ("none", flipped) for flips in (MIRRORED, FLIPPED))]
 
 
 def moved(cell: Cell, seed: int, name: str) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,8 +6,10 @@ from tests.conftest import Shapes
 from vae_augment.fitting.classifier import (
     LARGE_SIDE,
     PREDICT_BLOCK,
+    PooledCNN,
     SmallCNN,
     features,
+    logits,
     new_classifier,
     predict,
     train_classifier,
@@ -230,3 +232,16 @@ def test_features_of_bytes_and_floats_are_the_same():
     found = features(model, images)
     assert (found.dtype, found.shape, found.requires_grad) == (torch.float32, (30, 64), False)
     assert torch.equal(features(model, images.float() / 255), found)
+
+
+@pytest.mark.parametrize("network", [SmallCNN, PooledCNN])
+def test_a_network_that_is_scaled_to_images_takes_them_in_units_of_their_standard_deviation(network):
+    model = new_classifier(network, (1, 16, 16), 3, 0, CPU)
+    images = torch.randint(60, 200, (40, 1, 16, 16), dtype=torch.uint8)
+    values = images.float() / 255
+    with torch.no_grad():
+        wanted = model.eval()((values - values.mean()) / values.std())
+    model.scale_to(images)
+    torch.testing.assert_close(logits(model, images), wanted, rtol=1e-3, atol=1e-5)
+    model.scale_to(torch.full_like(images, 7))  # of one value
+    assert bool(logits(model, images).isfinite().all())

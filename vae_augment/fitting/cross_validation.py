@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
-from vae_augment.fitting.classifier import PooledCNN, SmallCNN, logits, new_classifier, train_classifier
+from vae_augment.fitting.classifier import PooledCNN, Scaled, SmallCNN, logits, new_classifier, train_classifier
 from vae_augment.images.tensors import digests, resize, to_uint8
 from vae_augment.seeding import derive, draw_items, generator
 
@@ -63,6 +63,8 @@ class CrossValidation:
             seed = derive(self._seed, "judge", fold)
             shape = (self._images.shape[1], self._images.shape[2], self._images.shape[3])
             model = new_classifier(JUDGES[fold % len(JUDGES)], shape, self._classes, seed, self._device)
+            assert isinstance(model, Scaled)
+            model.scale_to(self._images[~held_out])
             batches = self._batches(policy, (~held_out).nonzero()[:, 0], seed)
             train_classifier(model, batches, steps=self.steps, seed=seed)
             found[held_out] = logits(model, self._images[held_out])

@@ -224,7 +224,7 @@ COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0
 # Handwriting and drawings differ more by slanting and bending than by rotation and shift.
 ELASTIC = Moves(rotation=10.0, shift=0.05, scaling=0.1, shear=20.0, elastic=0.09, points=5)
 ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
-# Up to four of many slight changes; and a change of place for every image, with up to two of its values.
+# Up to four of many slight changes; a change of place for every image, with up to two of its values; values alone.
 SEVERAL = Moves(
     rotation=15.0,
     shift=0.2,
@@ -242,6 +242,7 @@ SEVERAL = Moves(
     changes=4,
 )
 COMBINED = replace(SEVERAL, rotation=20.0, shift=0.15, changes=2, placed=True)
+VALUES = replace(SEVERAL, rotation=0.0, shift=0.0, scaling=0.0, shear=0.0, elastic=0.0)
 GENTLE = Moves(rotation=5.0, shift=0.05, scaling=0.05, brightness=0.1, contrast=0.1)
 _PLAIN = {
     "gentle": GENTLE,
@@ -251,11 +252,12 @@ _PLAIN = {
     "elastic-colour": ELASTIC_COLOUR,
     "several": SEVERAL,
     "combined": COMBINED,
+    "values": VALUES,
 }
 # Families that a policy is chosen from, beside its kind's own.
 FAMILIES = {
-    "grey": ("gentle", "affine", "elastic", "several", "combined"),
-    "colour": ("gentle", "colour", "elastic-colour", "several", "combined"),
+    "grey": ("gentle", "affine", "elastic", "several", "combined", "values"),
+    "colour": ("gentle", "affine", "elastic-colour", "several", "combined", "values"),
 }
 MIRRORED, FLIPPED = "mirrored", "flipped"  # left and right alone; top and bottom too
 # By name: each family as it is, and with flips, as in "several-mirrored" and "several-flipped".
