@@ -43,8 +43,8 @@ def chosen(losses, *, default=DEFAULT, **options):
     ("changes", "wanted"),
     [
         ({}, "elastic"),
-        ({"combined": -0.39}, "elastic"),  # not better by a standard error
-        ({"combined": -0.41}, "combined"),
+        ({"combined": -0.49}, "elastic"),  # not better by two standard errors
+        ({"combined": -0.51}, "combined"),
         ({"elastic": 0.01}, "combined"),  # worse than the images as they are
         ({"elastic": 0.2}, "combined"),
         ({"elastic-mirrored": -0.35}, "elastic"),
@@ -53,7 +53,7 @@ def chosen(losses, *, default=DEFAULT, **options):
         ({"elastic-mirrored": -0.5, "elastic-flipped": -0.55}, "elastic-flipped"),  # both better: the best
     ],
 )
-def test_the_default_stands_unless_another_is_better_by_a_standard_error_or_none_is_as_good(changes, wanted):
+def test_the_default_stands_unless_another_is_better_by_two_standard_errors_or_none_is_as_good(changes, wanted):
     policy, _ = chosen({**LOSSES, **changes})
     assert policy == replace(DEFAULT, moves=wanted, origin=policy.origin)
     assert policy.origin.startswith(f"{wanted} moves: log-loss of held-out images over none: ")
@@ -76,8 +76,8 @@ def test_where_nothing_is_learned_there_is_no_claim():
     assert not any("mirrored" in name for name in trial.judged)
 
 
-@pytest.mark.parametrize(("gain", "wanted"), [(0.05, "none"), (0.15, "gentle")])
-def test_a_default_without_moves_stands_and_jitters_unless_moves_are_better_by_a_standard_error(gain, wanted):
+@pytest.mark.parametrize(("gain", "wanted"), [(0.15, "none"), (0.25, "gentle")])
+def test_a_default_without_moves_stands_and_jitters_unless_moves_are_better_by_two_standard_errors(gain, wanted):
     default = replace(DEFAULT, p_generate=0.05, keep_detail=False, moves="none")
     policy, _ = chosen({"none": 0.0, "gentle": -gain}, default=default)
     if wanted == "none":
@@ -99,10 +99,10 @@ def test_flips_alone_may_be_chosen_where_no_other_moves_help():
 def test_only_the_best_the_default_and_none_see_every_fold():
     _, trial = chosen({**LOSSES, "elastic": 0.5})
     assert trial.judged == {
-        **dict.fromkeys(("none", "gentle", "affine", "combined", "elastic"), 5),
-        **dict.fromkeys(("combined-mirrored", "combined-flipped"), SCREENED),
+        **dict.fromkeys(("none", "affine", "combined", "elastic"), 5),
+        **dict.fromkeys(("gentle", "combined-mirrored", "combined-flipped"), SCREENED),
     }
     _, trial = chosen(LOSSES)
     whole = {name for name, folds in trial.judged.items() if folds == 5}
-    assert whole == {"none", "elastic", "combined", "affine"}
+    assert whole == {"none", "elastic", "combined"}
     assert len(whole) == KEPT + 1

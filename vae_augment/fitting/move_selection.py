@@ -10,9 +10,10 @@ from vae_augment.fitting.cross_validation import CrossValidation
 from vae_augment.images.moves import FLIPPED, MIRRORED, with_flips
 
 SCREENED = 2  # folds that every family is tried on; the best and the default see the others
-KEPT = 3  # families after screening
+KEPT = 2  # families after screening
 LEAST_IMAGES = 20
-TOLD_APART = 2.0  # standard errors by which predictions must be better than chance
+TOLD_APART = 2.0  # standard errors by which predictions must be better than chance, and moves than the default's
+FLIPS_APART = 1.0  # and moves with flips than those without
 LITTLE = 0.25  # of the way from chance to all right: if they are surely below, the labels tell nothing
 
 
@@ -21,10 +22,11 @@ def choose_moves(
 ) -> Policy:
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
-    The default's own family stands unless another is better by more than one standard error (as Breiman et al. 1984
-    choose the size of a tree), or the images as they are no worse. Flips must be better by as much. Where no moves help
-    the images are served as they are, if the default has moves; and where classifiers surely do little better than
-    chance. Where images are too few to show even that, the default stands untried.
+    The default's own family stands unless another is better by more than two standard errors, or the images as they are
+    no worse: folds are short, which favours slight moves. Flips must be better by one (as Breiman et al. 1984 choose the
+    size of a tree); they take no more steps to learn. Where no moves help the images are served as they are, if the
+    default has moves; and where classifiers surely do little better than chance. Where images are too few to show even
+    that, the default stands untried.
 
     Args:
         trial: on the dataset.
@@ -52,14 +54,14 @@ def choose_moves(
             return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
         return replace(default, origin="untried: so few images do not show what moves do to them")
     mean, error = trial.over(default.moves, best)
-    if mean <= error and (default.moves == "none" or trial.over(default.moves, "none")[0] < 0):
+    if mean <= TOLD_APART * error and (default.moves == "none" or trial.over(default.moves, "none")[0] < 0):
         best = default.moves
     flips = [with_flips(best, each) for each in (MIRRORED, FLIPPED)]
     for name in flips:
         judge(name, trial.folds[:SCREENED])
         if trial.over(name, best)[0] < 0:
             judge(name, trial.folds)
-    better = [name for name in flips for mean, error in [trial.over(name, best)] if mean < -error]
+    better = [name for name in flips for mean, error in [trial.over(name, best)] if mean < -FLIPS_APART * error]
     best = trial.best(better or [best])
     shown = _shown(trial, [*names, *flips])
     if best != "none":
