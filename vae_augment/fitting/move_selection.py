@@ -23,10 +23,9 @@ def choose_moves(
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
     The default's own family stands unless another is better by more than two standard errors, or the images as they are
-    no worse: folds are short, which favours slight moves. Flips must be better by one (as Breiman et al. 1984 choose the
-    size of a tree); they take no more steps to learn. Where no moves help the images are served as they are, if the
-    default has moves; and where classifiers surely do little better than chance. Where images are too few to show even
-    that, the default stands untried.
+    no worse: folds are short, which favours slight moves. Flips must be better by one, since they take no more steps to
+    learn. Where no moves help the images are served as they are, if the default has moves; and where classifiers surely
+    do little better than chance. Where images are too few to show even that, the default stands untried.
 
     Args:
         trial: on the dataset.
