@@ -61,8 +61,8 @@ class FitConfig:
             12 classes are fine-tuned for fewer steps each, so that all of them take as long as 12.
         policy: how the wrapper augments. "auto": random moves, and the VAE with them or not, are tried on held-out
             images of the data itself. Named by hand, without a trial: "drawings" (jittered and bent), "photographs"
-            (jittered, and moved in several ways), "textures" (moved in several ways), "gentle" (a little of many), or
-            "none", only where the wrapper is told to.
+            (jittered, moved, up to two values changed), "textures" (up to four slight changes), "gentle" (a little of
+            many), or "none", only where the wrapper is told to.
         width: channels of the finest convolution; coarser ones have twice as many.
         batch_size: images per step of fine-tuning; twice as many in the warm start, fewer for small classes.
         learning_rate: Adam's peak rate in fine-tuning; twice as high in the warm start.

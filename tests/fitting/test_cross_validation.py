@@ -1,3 +1,4 @@
+import math
 from itertools import islice
 
 import pytest
@@ -66,11 +67,22 @@ def test_a_class_of_one_image_or_of_copies_is_trained_on_and_not_judged(short):
     assert mean > 2 * error
 
 
+@pytest.mark.parametrize("counts", [(1,) * 21, (1, 1, 2), (30, 1, 1)])
+def test_where_no_images_can_be_judged_nothing_is_shown(short, counts):
+    found = trial(data(counts, labels=range(len(counts))))
+    for name in ("real", "moved"):
+        found.judge(name, REAL, found.folds[:1])
+    assert found.over_chance(["real", "moved"]) == (0.0, math.inf)
+    assert found.over("moved", "real")[0] == 0
+    assert mean_and_error(torch.ones(1)) == (1.0, math.inf)
+
+
 def test_a_fold_is_predicted_by_a_classifier_that_has_not_seen_it(monkeypatch):
-    seen = []
+    seen, scales = [], []
 
     def train(model, batches, *, steps, seed):
         images = torch.cat([images for images, _ in islice(batches, 5)])
+        scales.append((model.mean.item(), model.std.item()))
         seen.append((type(model), sorted(set((images[:, 0, 0, 0] * 255).round().long().tolist()))))
         return model
 
@@ -80,6 +92,9 @@ def test_a_fold_is_predicted_by_a_classifier_that_has_not_seen_it(monkeypatch):
     assert [kind for kind, _ in seen] == [SmallCNN, PooledCNN, SmallCNN, PooledCNN, SmallCNN]
     for fold, (_, places) in enumerate(seen):
         assert places == (found._fold != fold).nonzero()[:, 0].tolist()
+        others = found._images[found._fold != fold] / 255
+        assert scales[fold] == pytest.approx((others.mean().item(), others.std().item()))
+        assert (found._judge[found._fold == fold] == fold % 2).all()
     found.judge("real", REAL, found.folds)
     assert len(seen) == FOLDS  # what is known is not trained again
 
@@ -158,7 +173,9 @@ def test_classes_count_alike_and_images_that_one_has_not_predicted_are_left_out(
     assert torch.bincount(labels, weights=weights(labels)).tolist() == pytest.approx([50, 50])
     good, bad = (torch.stack([1.0 - labels, labels], dim=1) * sure for sure in (3.0, 0.1))
     bad[:5] = torch.nan
-    mean, error = paired(good, bad + torch.randn(100, 2, generator=gen()), labels, weights(labels), torch.zeros(100))
+    mean, error = paired(
+        good, bad + torch.randn(100, 2, generator=gen()), labels, weights(labels), torch.zeros(100).long()
+    )
     assert mean < -2 * error < 0
     values = torch.randn(50, generator=gen())
     assert mean_and_error(values) == pytest.approx((values.mean().item(), values.std().item() / 50**0.5))

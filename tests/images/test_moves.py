@@ -388,16 +388,16 @@ def test_a_rectangle_of_the_mean_is_erased_and_nothing_else():
 @pytest.mark.parametrize("changes", [1, 2, 4])
 def test_of_a_family_of_changes_each_image_has_so_many_or_fewer(changes):
     moves = Moves(rotation=30, shift=0.2, brightness=0.5, solarize=1, elastic=0.1, mirror=True, changes=changes)
-    uniform = rand(600, moves.width)
+    uniform = rand(20_000, moves.width)
     kept = uniform.sub(0.5).mul(moves._chosen(uniform * 2 - 1)) != 0
     chances = [moves.places["mirror"], *range(moves.places["erased_x"], moves.places["mirror"])]
     kept[:, [*chances, moves.places["upside_down"]]] = False
     bent = kept[:, len(moves.places) :]
     assert torch.equal(bent.any(1), bent.all(1))
     found = kept[:, : len(moves.places)].sum(1) + bent.any(1)
-    assert {*range(1, changes + 1)} <= set(found.tolist()) <= {*range(changes + 1)}
+    assert set(found.tolist()) == {*range(changes + 1)}
     share = (found == 0).float().mean().item()
-    assert share == pytest.approx((1 / 7) ** changes, abs=0.05)  # of six amounts, a shift to the right and one down
+    assert share == pytest.approx((1 / 7) ** changes, rel=0.6)  # of six amounts, a shift to the right and one down
 
 
 def test_a_placed_family_moves_the_places_of_all_and_chooses_among_values():

@@ -20,7 +20,7 @@ Factory = Callable[[tuple[int, int, int], int], nn.Module]
 
 CHANNELS = (16, 32, 64)
 POOLED_CHANNELS = (16, 32, 64, 64)
-PROBED, LEAST_STD = 1_000, 0.01  # images whose values are looked at, and the least scale of them
+PROBED, LEAST_STD = 200, 0.01  # images whose values are looked at, and the least scale of them
 LARGE_SIDE = 40  # pixels; larger images are halved first
 LEARNING_RATE, WEIGHT_DECAY = 4e-3, 1e-2
 BATCH = 64  # images a step
@@ -28,24 +28,25 @@ PREDICT_BLOCK = 500  # images a pass
 
 
 class Scaled(nn.Module):
-    """A network of images less their mean, in units of their standard deviation; of images as they are until told."""
+    """A network of images less their mean, in units of their standard deviation; until told, of images as they are."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("std", torch.ones(()))
+        self.register_buffer("mean", torch.zeros(channels, 1, 1), persistent=False)
+        self.register_buffer("std", torch.ones(channels, 1, 1), persistent=False)
 
     def scale_to(self, images: Tensor) -> None:
-        """Take mean and standard deviation from images [N, C, H, W], uint8 or float in [0, 1].
+        """Take each channel's mean and standard deviation from images [N, C, H, W], uint8 or float in [0, 1].
 
-        Strongly augmented images are learned in half as many steps then, and no start fails to learn.
+        A few hundred steps are enough then to learn strongly augmented images (docs/what_helps.md).
         """
         values = to_float(images[:: 1 + len(images) // PROBED])
-        self.mean.fill_(values.mean())
-        self.std.fill_(values.std().clamp_min(LEAST_STD))
+        std, mean = torch.std_mean(values, dim=(0, 2, 3))
+        self.mean.copy_(mean[:, None, None])
+        self.std.copy_(std[:, None, None].clamp_min(LEAST_STD))
 
 
 class SmallCNN(Scaled):
@@ -57,7 +58,7 @@ class SmallCNN(Scaled):
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
+        super().__init__(image_shape[0])
         channels, *sides = image_shape
         halved = _halved(image_shape)
         layers: list[nn.Module] = []
@@ -87,7 +88,7 @@ class PooledCNN(Scaled):
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
+        super().__init__(image_shape[0])
         height, width = image_shape[1:]
         layers: list[nn.Module] = (
             [nn.AvgPool2d(2)] if max(height, width) > LARGE_SIDE and min(height, width) >= 16 else []
@@ -109,11 +110,17 @@ def _halved(image_shape: tuple[int, int, int]) -> bool:
 
 
 def new_classifier(
-    factory: Factory | None, image_shape: tuple[int, int, int], classes: int, seed: int, device: torch.device
+    factory: Factory | None,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    seed: int,
+    device: torch.device,
+    scaled_to: Tensor | None = None,
 ) -> nn.Module:
     """A classifier with initial weights drawn by `seed`; None makes a `SmallCNN`. The global RNG is left alone.
 
-    Lazy modules, which take their sizes from the first batch, see one of black images.
+    Lazy modules, which take their sizes from the first batch, see one of black images. A `Scaled` one may be scaled to
+    images, [N, C, H, W].
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -127,6 +134,8 @@ def new_classifier(
             with torch.no_grad():
                 model.eval()(torch.zeros(2, *image_shape, device=next(model.parameters()).device))
             model.train(training)
+    if scaled_to is not None and isinstance(model, Scaled):
+        model.scale_to(scaled_to)
     return model.to(device, memory_format=_layout(model))  # type: ignore[call-overload,no-any-return]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
-from vae_augment.fitting.classifier import PooledCNN, Scaled, SmallCNN, logits, new_classifier, train_classifier
+from vae_augment.fitting.classifier import PooledCNN, SmallCNN, logits, new_classifier, train_classifier
 from vae_augment.images.tensors import digests, resize, to_uint8
 from vae_augment.seeding import derive, draw_items, generator
 
@@ -23,6 +23,7 @@ BATCH = 32  # images a step
 SIDE = 32  # pixels: larger images are reduced, which keeps the order of policies at a quarter of the cost
 MOST_IMAGES = 10_000
 TEMPERATURES = torch.logspace(-2, 4, 49, base=2)
+NOTHING = (0.0, math.inf)  # a mean and its standard error where no images are known
 JUDGES = (SmallCNN, PooledCNN)  # in turn, fold by fold, so that a policy is not one network's
 
 
@@ -48,7 +49,7 @@ class CrossValidation:
         self._fold = _folds(data, self._labels, seed)  # [N]
         self._seed, self._device = seed, device
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
-        self._judge = torch.where(self._fold < 0, -1, self._fold % len(JUDGES))  # [N], whose logits an image has
+        self._judge = self._fold % len(JUDGES)  # [N], whose logits an image has
         epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
         self.steps = min(max(STEPS, epochs), LONGEST)
         self.folds = range(FOLDS * STEPS // self.steps)
@@ -62,9 +63,8 @@ class CrossValidation:
                 continue
             seed = derive(self._seed, "judge", fold)
             shape = (self._images.shape[1], self._images.shape[2], self._images.shape[3])
-            model = new_classifier(JUDGES[fold % len(JUDGES)], shape, self._classes, seed, self._device)
-            assert isinstance(model, Scaled)
-            model.scale_to(self._images[~held_out])
+            network, others = JUDGES[fold % len(JUDGES)], self._images[~held_out]
+            model = new_classifier(network, shape, self._classes, seed, self._device, scaled_to=others)
             batches = self._batches(policy, (~held_out).nonzero()[:, 0], seed)
             train_classifier(model, batches, steps=self.steps, seed=seed)
             found[held_out] = logits(model, self._images[held_out])
@@ -93,6 +93,8 @@ class CrossValidation:
         found = torch.stack([self._logits[name] for name in names])  # [P, N, K]
         known = ~found[:, :, 0].isnan().any(0)
         labels = self._labels[known]
+        if len(labels.unique()) < 2:
+            return NOTHING
         right = (found[:, known].argmax(2) == labels).double().mean(0)  # [n], share of policies
         chance = 1 / len(labels.unique())
         return mean_and_error((right * weights(labels) - chance) / (1 - chance))
@@ -105,6 +107,8 @@ def paired(ours: Tensor, theirs: Tensor, labels: Tensor, weight: Tensor, judge: 
     """
     known = ~(ours[:, 0].isnan() | theirs[:, 0].isnan())
     weight = weight / weight[known].mean()
+    if not bool(known.any()):
+        return NOTHING
     differences = []
     for place in judge[known].unique():
         some = known & (judge == place)
@@ -114,8 +118,8 @@ def paired(ours: Tensor, theirs: Tensor, labels: Tensor, weight: Tensor, judge: 
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Mean of values [N] and its standard error."""
-    return values.mean().item(), values.std().item() / math.sqrt(len(values))
+    """Mean of values [N] and its standard error, without end for one value."""
+    return values.mean().item(), values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
 
 
 def log_loss(outputs: Tensor, labels: Tensor, weight: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ def choose_moves(
         judge(name, trial.folds[:SCREENED])
         if trial.over(name, best)[0] < 0:
             judge(name, trial.folds)
-    better = [name for name in flips for mean, error in [trial.over(name, best)] if mean < -FLIPS_APART * error]
+    gains = {name: trial.over(name, best) for name in flips}
+    better = [name for name, (mean, error) in gains.items() if mean < -FLIPS_APART * error]
     best = trial.best(better or [best])
     shown = _shown(trial, [*names, *flips])
     if best != "none":

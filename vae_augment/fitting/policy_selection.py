@@ -17,7 +17,7 @@ from vae_augment.bank.policy import Policy
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.loading import FitData
 from vae_augment.data.source import Source
-from vae_augment.fitting.classifier import Factory, Scaled, SmallCNN, logits, new_classifier, train_classifier
+from vae_augment.fitting.classifier import Factory, SmallCNN, logits, new_classifier, train_classifier
 from vae_augment.fitting.cross_validation import BATCH, JUDGES, log_loss, mean_and_error, weights
 from vae_augment.seeding import derive, draw_items, generator
 
@@ -69,9 +69,8 @@ def choose(
 
     def train(policy: Policy, network: Factory) -> tuple[nn.Module, Tensor]:
         """A classifier, and its log-loss of each held-out image [N]."""
-        model = new_classifier(network, bank.image_shape, len(labels), derive(seed, "judge"), device)
-        assert isinstance(model, Scaled)
-        model.scale_to(parts.train.images)
+        start, shape = derive(seed, "judge"), bank.image_shape
+        model = new_classifier(network, shape, len(labels), start, device, scaled_to=parts.train.images)
         trial = VAEBank(replace(bank.content, policy=policy))
         train_classifier(model, _batches(trial, parts.train, seed), steps=steps, seed=seed)
         return model, log_loss(logits(model, parts.held_out.images), answers, weight)
