@@ -72,6 +72,11 @@ def test_photographs_keep_their_detail_and_are_not_drawn_anew():
         assert policy.p_jitter > 0
 
 
+@pytest.mark.parametrize("count", COUNTS)
+def test_jitter_goes_by_the_number_of_images_and_not_by_their_kind(count):
+    assert len({even(count, kind=kind).scale for kind in KINDS}) == 1
+
+
 def test_a_default_says_that_it_is_one_and_for_what():
     origin = "default for drawings (grey images on an even ground), about 50 a class"
     assert even(50, method="gaussian").origin == origin

@@ -4,8 +4,9 @@
 
 Every cell is a dataset and a number of real images; every seed draws other images, fits its own bank and starts all
 arms from the same weights, with the same batches, for the same number of steps. Test sets are whole and are used to
-measure alone. Raw results go to docs/results/CELL.json, one run after the other, and what is there is not run again;
-docs/results.md is made from them. The peers run from their own packages in an environment that is made for them.
+measure alone. Raw results go to docs/results/CELL.json, one run after the other, and what is there is not run again,
+but for our arms where the recipe of `fit` has risen; docs/results.md is made from them. The peers run from their own
+packages in an environment that is made for them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.data import open_data
 from vae_augment.data.loading import load_images
 from vae_augment.data.source import Source
-from vae_augment.evaluation.arms import SOURCES, InMemory, batches, default_classical
+from vae_augment.evaluation.arms import InMemory, batches, default_classical
 from vae_augment.evaluation.intervals import recalls
 from vae_augment.evaluation.rounds import TEXTBOOK
 from vae_augment.files.writing import atomic_write
@@ -46,10 +47,14 @@ PYTHAE_RATE = (
 PEER_SHARE = 0.5  # of a batch is taken from its pool
 DEVICE = torch.device("cpu")
 
-EVERYWHERE = ("none", "classical", "ours", "ours+classical", "moves", "moves+classical", "mixup", "mixup+classical")
+EVERYWHERE = (
+    *("none", "classical", "ours", "ours+classical", "moves", "moves+classical", "mixup", "mixup+classical"),
+    *("trivialaugment", "randaugment"),
+)
 TEXTBOOK_ARMS = ("textbook", "textbook+classical")
 PEERS = ("smote", "deepsmote", "pythae-normal", "pythae-gmm")
 BALANCING = ("oversampling", "oversampling+classical", "balanced", "balanced+classical")
+OURS = tuple(name for arm in ("ours", "moves", "balanced") for name in (arm, f"{arm}+classical"))
 
 
 def with_classical(*arms: str) -> tuple[str, ...]:
@@ -126,30 +131,20 @@ class Round:
             started = time.perf_counter()
             bank = fit(self.train, config=config, seed=self.seed)
             seconds = round(time.perf_counter() - started, 1)
-            self.record.setdefault("fit_seconds", {}).setdefault(kind, seconds)  # the first: beside the peers'
+            self.record.setdefault("fit_seconds", {}).setdefault(kind, seconds)
             self.record.setdefault("policy", {})[kind] = bank.policy.to_dict()
             self.record.setdefault("recipe", {})[kind] = RECIPE
             self._banks[kind] = bank
         return self._banks[kind]
 
-    def ablated(self) -> VAEBank:
-        """The same policy without the VAE: its moves alone, as often."""
-        policy = self.bank("ours").policy
-        share = min(1.0, policy.p_generate + policy.p_jitter)
-        return self.bank("ours").with_policy(p_generate=0.0, p_jitter=share, scale=0.0, keep_detail=True)
-
     def batches(self, arm: str) -> Iterator[tuple[Tensor, Tensor]]:
         source, _, recipe = arm.partition("+")
-        if source in ("smote", "deepsmote", "pythae-normal", "pythae-gmm", "pyraug-rhvae"):
+        if source in PEERS or source == "pyraug-rhvae":
             return self._peer(source, bool(recipe))
+        kind = "textbook" if source == "textbook" else "ours"
+        bank = self.bank(kind) if arm in OURS or kind == "textbook" else None
         strategy = "not majority" if source == "balanced" else None
-        bank = None
-        if source in ("ours", "balanced", "textbook"):
-            bank = self.bank("textbook" if source == "textbook" else "ours")
-        if source == "moves":
-            bank = self.ablated()
-        known = source if source in SOURCES or source == "classical" else "ours"
-        name = f"{known}+classical" if recipe else known
+        name = arm.replace("balanced", "ours")
         options = {"classical": self.classical, "sampling_strategy": strategy, "seed": self.seed}
         return batches(name, self.train, bank, **options)
 
@@ -210,7 +205,11 @@ def run_cell(name: str, arms: list[str], seeds: int) -> None:
     rounds = content.setdefault("seeds", {})
     for seed in range(seeds):
         record = rounds.setdefault(str(seed), {"arms": {}})
-        missing = [arm for arm in cell.arms if arm not in record["arms"] and (not arms or arm in arms)]
+        wanted = [arm for arm in cell.arms if not arms or arm in arms]
+        if record.get("recipe", {}).get("ours") != RECIPE and any(arm in OURS for arm in wanted):
+            record["arms"] = {arm: found for arm, found in record["arms"].items() if arm not in OURS}
+            record.get("fit_seconds", {}).pop("ours", None)
+        missing = [arm for arm in wanted if arm not in record["arms"]]
         current = Round(name, seed, record) if missing else None
         for arm in missing:
             record["arms"][arm] = current.run(arm)

@@ -98,7 +98,6 @@ class Policy:
 
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).
 DEFAULTS = ((100, 0.0, 0.85, 0.4), (1_000, 0.0, 0.5, 0.4), (float("inf"), 0.05, 0.1, 0.8))
-NATURAL_SCALE = 0.8  # for photographs
 MOVES_OF_KIND = {"drawings": "elastic", "photographs": "combined", "textures": "several"}
 NAMED = ("none", "gentle", *MOVES_OF_KIND)
 VERY_UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and images of a typical one
@@ -126,7 +125,7 @@ def default_policy(counts: Sequence[int], *, kind: str, method: str) -> Policy:
     policy = Policy(
         0.0 if detail else p_generate,
         p_jitter,
-        NATURAL_SCALE if kind == "photographs" else scale,
+        scale,
         keep_detail=detail,
         method=method,
         moves=moves,
