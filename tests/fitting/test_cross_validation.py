@@ -104,10 +104,12 @@ def test_larger_images_are_reduced():
     assert trial(data(side=20))._images.shape == (20, 1, 20, 20)
 
 
-def test_many_images_are_trained_on_for_longer_and_judged_on_fewer_folds(lowered):
+def test_many_images_or_classes_are_trained_on_for_longer_and_judged_on_fewer_folds(lowered):
     few, many = trial(), trial(data((1_500, 1_500)))
     assert (few.steps, len(few.folds)) == (cross_validation.STEPS, FOLDS)
     assert (many.steps, len(many.folds)) == (500, 2)
+    classes = trial(data((2,) * 100, labels=range(100)))  # which take longer to learn
+    assert (classes.steps, len(classes.folds)) == (400, 2)
     lowered(cross_validation, "MOST_IMAGES", 100)
     assert len(trial(data((1_500, 500)))._labels) == 100
 

@@ -285,11 +285,11 @@ def test_a_policy_is_tried_on_the_very_images_that_a_wrapper_serves(fitted, kind
     assert sources == {source for source, share in shares.items() if share}
 
 
-def test_batches_go_through_all_images_in_every_epoch(fitted):
+def test_batches_go_through_the_images_in_every_epoch_but_for_a_short_last_one(fitted):
     train = parts_of(FEW_HELD_OUT).train
     train = replace(train, images=train.images.repeat(3, 1, 1, 1), labels=train.labels.repeat(3))
     bank = fitted.with_policy(p_generate=0.0, p_jitter=0.0)
-    seen = list(islice(policy_selection._batches(bank, train, 0), 6))
-    assert [len(labels) for _, labels in seen] == [32, 32, 26] * 2
-    for pair in (seen[:3], seen[3:]):
-        assert torch.cat([labels for _, labels in pair]).bincount().tolist() == [30, 30, 30]
+    seen = list(islice(policy_selection._batches(bank, train, 0), 4))
+    assert [len(labels) for _, labels in seen] == [32] * 4
+    for pair in (seen[:2], seen[2:]):
+        assert max(torch.cat([labels for _, labels in pair]).bincount().tolist()) <= 30

@@ -22,7 +22,7 @@ CHANNELS = (16, 32, 64)
 POOLED_CHANNELS = (16, 32, 64, 64)
 PROBED, LEAST_STD = 200, 0.01  # images whose values are looked at, and the least scale of them
 LARGE_SIDE = 40  # pixels; larger images are halved first
-LEARNING_RATE, WEIGHT_DECAY = 4e-3, 1e-2
+LEARNING_RATE, POOLED_RATE, WEIGHT_DECAY = 4e-3, 1e-2, 1e-2
 BATCH = 64  # images a step
 PREDICT_BLOCK = 500  # images a pass
 
@@ -32,6 +32,7 @@ class Scaled(nn.Module):
 
     mean: Tensor
     std: Tensor
+    learning_rate = LEARNING_RATE  # at its peak
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,12 +81,14 @@ class SmallCNN(Scaled):
 
 
 class PooledCNN(Scaled):
-    """Four convolutions, each with group normalisation and ReLU, an average over all places, and a linear layer.
+    """Four convolutions, each with batch normalisation and ReLU, an average over all places, and a linear layer.
 
     Args:
         image_shape: (C, H, W), sides of 8 pixels or more.
         classes: K.
     """
+
+    learning_rate = POOLED_RATE
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(image_shape[0])
@@ -94,7 +97,7 @@ class PooledCNN(Scaled):
             [nn.AvgPool2d(2)] if max(height, width) > LARGE_SIDE and min(height, width) >= 16 else []
         )
         for inputs, outputs in pairwise((image_shape[0], *POOLED_CHANNELS)):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU()]
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
             layers += [nn.MaxPool2d(2)]
         self.convolutions = nn.Sequential(*layers[:-1])
         self.head = nn.Linear(POOLED_CHANNELS[-1], classes)
@@ -162,8 +165,9 @@ def train_classifier(
         on_step: called after each step.
     """
     device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    rate = model.learning_rate if isinstance(model, Scaled) else LEARNING_RATE
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     model.train()
     with torch.random.fork_rng(devices=[]), flush_denormals():
         torch.manual_seed(seed)

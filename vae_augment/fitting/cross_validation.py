@@ -17,8 +17,9 @@ from vae_augment.images.tensors import digests, resize, to_uint8
 from vae_augment.seeding import derive, draw_items, generator
 
 FOLDS = 5
-STEPS, LONGEST = 200, 500  # of a fold's training; the longest for many images, of which fewer folds are judged
+STEPS, LONGEST = 200, 500  # of a fold's training; the longest for many images or classes, with fewer folds judged
 EPOCHS = 10  # through the images of a fold, at least, if LONGEST allows
+CLASS_STEPS = 4  # steps for each class, at least, if LONGEST allows
 BATCH = 32  # images a step
 SIDE = 32  # pixels: larger images are reduced, which keeps the order of policies at a quarter of the cost
 MOST_IMAGES = 10_000
@@ -51,7 +52,7 @@ class CrossValidation:
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
         self._judge = self._fold % len(JUDGES)  # [N], whose logits an image has
         epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
-        self.steps = min(max(STEPS, epochs), LONGEST)
+        self.steps = min(max(STEPS, epochs, CLASS_STEPS * self._classes), LONGEST)
         self.folds = range(FOLDS * STEPS // self.steps)
 
     def judge(self, name: str, policy: Policy, folds: Iterable[int]) -> None:
@@ -72,8 +73,9 @@ class CrossValidation:
     def _batches(self, policy: Policy, items: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless shuffled batches of items, some of them moved as the policy tells."""
         order, chance, draws = (generator(seed, name) for name in ("order", "share", "moves"))
+        size = min(BATCH, len(items))
         while True:
-            for some in items[torch.randperm(len(items), generator=order)].split(BATCH):
+            for some in items[torch.randperm(len(items), generator=order)].unfold(0, size, size):
                 images = self._images[some].float().div_(255)  # [B, C, h, w]
                 moved = (torch.rand(len(some), generator=chance) < policy.p_jitter).nonzero()[:, 0]
                 if policy.mover is not None:

@@ -115,9 +115,9 @@ def _batches(bank: VAEBank, data: FitData, seed: int) -> Iterator[tuple[Tensor, 
     """Endless shuffled batches of the images that a wrapper serves."""
     order = generator(seed, "policy", "order")
     labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)
-    served = Served(bank, data, seed)
+    served, size = Served(bank, data, seed), min(BATCH, len(data.images))
     for epoch in count():
-        for some in torch.randperm(len(data.images), generator=order).split(BATCH):
+        for some in torch.randperm(len(data.images), generator=order).unfold(0, size, size):
             yield served.batch(some, epoch).float().div_(255), labels[some]  # [B, C, H, W], [B]
 
 
