@@ -151,10 +151,8 @@ COLOURED = {
     "interpolated within the class": ("elastic-colour", interpolated(detail=False), HALF),
     "drawn around exemplars": ("elastic-colour", generated("exemplar"), HALF),
     "moved, then jittered 0.4, detail kept": moved_then_jittered(ELASTIC_COLOUR, 0.4, MOST, "elastic-colour"),
-    "moved, then jittered 0.8, detail kept (the default, moves first)": ("elastic-colour", MOVED_IN_COLOUR, MOST),
-    "jittered 0.8, detail kept, then moved (the default)": jittered_then_moved(
-        ELASTIC_COLOUR, 0.8, MOST, "elastic-colour"
-    ),
+    "moved, then jittered 0.8, detail kept": ("elastic-colour", MOVED_IN_COLOUR, MOST),
+    "jittered 0.8, detail kept, then moved": jittered_then_moved(ELASTIC_COLOUR, 0.8, MOST, "elastic-colour"),
     "moved, then interpolated within the class, detail kept": (
         "elastic-colour",
         followed(moved(ELASTIC_COLOUR), interpolated(detail=True)),

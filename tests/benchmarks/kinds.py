@@ -59,13 +59,11 @@ def run_cell(name: str, arms: list[str], seeds: range, steps: list[int]) -> None
             if str(count) in results:
                 continue
             ours, policy = record.get(f"ours@{RECIPE}", {}), record.get(f"policy@{RECIPE}")
-            if arm == "moves" and str(count) in ours and not policy["vae"]:
-                results[str(count)] = ours[str(count)]  # of the same images
-                continue
-            if arm in OURS and bank is None:
+            same = arm == "moves" and str(count) in ours and not policy["vae"]
+            if arm in OURS and bank is None and not same:
                 bank = fit(cell.train(seed), seed=seed)
                 record[f"policy@{RECIPE}"] = bank.policy.to_dict()
-            results[str(count)] = run(arm, cell, seed, count, bank)
+            results[str(count)] = ours[str(count)] if same else run(arm, cell, seed, count, bank)
             print(name, seed, count, arm, results[str(count)], flush=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())

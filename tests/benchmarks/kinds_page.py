@@ -44,8 +44,8 @@ Made by `python -m tests.benchmarks.kinds`; raw results are in [results/kinds](r
 FAMILIES_HEAD = """
 ## What tells kinds apart
 
-Families of moves, each on 85 % of the images and without a VAE: log-loss of held-out images over none, on five folds of
-the training images, by which `fit` chooses, and balanced accuracy on the test set, which it does not see. Means of the
+Families of moves, each on 85 % of the images and without a VAE: log-loss of held-out images over none, on folds of the
+training images, by which `fit` chooses, and balanced accuracy on the test set, which it does not see. Means of the
 seeds there are; the standard error is one seed's. In the first table the rule's first guess is made from the test
 accuracies of all other kinds of its sort (drawings, colour, other grey), and the rule is tried on the one left out.
 Made by `python -m tests.benchmarks.families`.
@@ -151,17 +151,28 @@ def _over(record: dict[str, Any], name: str, other: str) -> tuple[float, float]:
     return -mean, error
 
 
+def _judged(results: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Each cell's records of its seeds, where the log-losses are of the newest recipe there is."""
+    paths = sorted(results.glob("*.json"), key=lambda path: _order(path.stem))
+    contents = [json.loads(path.read_text()) for path in paths]
+    newest = max(recipe for content in contents for recipe in content["recipes"].values())
+    return [
+        (content["cell"], seeds)
+        for content in contents
+        if (seeds := [content["seeds"][seed] for seed, recipe in content["recipes"].items() if recipe == newest])
+    ]
+
+
 def family_sections(results: Path) -> Iterator[str]:
     """A table for each cell: log-loss on folds of the training images beside accuracy on the test set."""
-    for path in sorted(results.glob("*.json"), key=lambda path: _order(path.stem)):
-        seeds = list(json.loads(path.read_text())["seeds"].values())
+    for cell, seeds in _judged(results):
         lines = []
         for name in seeds[0]:
             found = [_over(record, name, "none") for record in seeds]
             loss, error = (fmean(values) for values in zip(*found, strict=True))
             tested = fmean(record[name]["accuracy"] for record in seeds)
             lines.append([name, f"{loss:+.3f} ({error:.3f})", f"{tested:.1f}"])
-        heads = [path.stem, "log-loss on folds (se)", "test accuracy"]
+        heads = [cell, "log-loss on folds (se)", "test accuracy"]
         yield tabulate(lines, heads, tablefmt="github", disable_numparse=True) + "\n"
 
 
@@ -189,8 +200,7 @@ class Recorded:
 
 def left_out(results: Path) -> str:
     """The rule with a first guess made from all kinds but one, tried on that one; beside the guess of before."""
-    cells = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    records = [(content["cell"], record) for content in cells for record in content["seeds"].values()]
+    records = [(cell, record) for cell, seeds in _judged(results) for record in seeds]
     lines, regrets = [], []
     for cell, record in records:
         channels = "colour" if "elastic-colour" in record else "grey"

@@ -35,7 +35,8 @@ TARGETS = (
     ("mnist-long-tail", "balanced", "oversampling", 0.0),
     ("mnist-long-tail", "balanced", "deepsmote", 0.0),
 )
-PEERS = (*("oversampling", "mixup", "smote", "deepsmote"), *("pythae-normal", "pythae-gmm", "pyraug-rhvae"))
+BARE = ("trivialaugment", "randaugment")  # in place of classical augmentation
+PEERS = (*BARE, *("oversampling", "mixup", "smote", "deepsmote"), *("pythae-normal", "pythae-gmm", "pyraug-rhvae"))
 MOST_BELOW = 0.3  # points that ours may lose on classical augmentation on average, in any cell
 INTRODUCTION = """# Results
 
@@ -48,6 +49,7 @@ Made by `python -m tests.benchmarks.usefulness`; the raw results are in [results
 - *ours*: `VAEAugmentedDataset(train_ds)` with nothing set. *balanced*: with `sampling_strategy="not majority"`.
 - *moves*: ours without the VAE: the images moved as our policy moves them, as often, and nothing else.
 - *textbook*: a VAE per class from random weights, half of each batch drawn from the prior.
+- *trivialaugment*, *randaugment*: torchvision's, with its defaults.
 - *mixup* with alpha 0.2; *oversampling*: every class as often in a batch as any other.
 - *smote*, *deepsmote*, *pythae*, *pyraug*: half of each batch from 300 images a class that the peer made; in the long
   tail as many as balance the classes. Their own packages with their defaults, but for pythae's learning
@@ -132,7 +134,8 @@ def against_peers(content: dict, ours: str) -> tuple[list[str], list[str]]:
     """The peers whose 95 % interval lies above ours, and those whose interval does not lie below it."""
     above, near = [], []
     for peer in PEERS:
-        found = difference(content["seeds"], ours, f"{peer}+classical", metric_of(content))
+        other = peer if peer in BARE else f"{peer}+classical"
+        found = difference(content["seeds"], ours, other, metric_of(content))
         if found is not None and found.below:
             above.append(peer)
         elif found is not None and not found.above:

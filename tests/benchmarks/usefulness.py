@@ -131,7 +131,8 @@ class Round:
             started = time.perf_counter()
             bank = fit(self.train, config=config, seed=self.seed)
             seconds = round(time.perf_counter() - started, 1)
-            self.record.setdefault("fit_seconds", {}).setdefault(kind, seconds)
+            if torch.get_num_threads() == 1:  # as the peers
+                self.record.setdefault("fit_seconds", {}).setdefault(kind, seconds)
             self.record.setdefault("policy", {})[kind] = bank.policy.to_dict()
             self.record.setdefault("recipe", {})[kind] = RECIPE
             self._banks[kind] = bank

@@ -5,6 +5,8 @@ from torch import nn
 from tests.conftest import Shapes
 from vae_augment.fitting.classifier import (
     LARGE_SIDE,
+    LEARNING_RATE,
+    POOLED_RATE,
     PREDICT_BLOCK,
     PooledCNN,
     SmallCNN,
@@ -83,6 +85,24 @@ def test_any_shape_that_a_bank_has_gives_logits_and_features(shape, classes):
     assert model(x).shape == (3, classes)
     assert model.features(x).shape == (3, 64)
     assert model(x).isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 8, 41), (3, 41, 41)])
+def test_a_pooled_network_learns_from_two_images_of_any_shape(shape):
+    model = new_classifier(PooledCNN, shape, 2, 0, CPU)
+    pair = torch.rand(2, *shape, generator=gen()), torch.tensor([0, 1])
+    train_classifier(model, iter([pair] * 3), steps=3)
+    assert model(pair[0]).isfinite().all()
+
+
+@pytest.mark.parametrize("network", [None, PooledCNN, Dropping])
+def test_a_network_is_trained_at_its_own_rate(network, monkeypatch):
+    rates, schedule = [], torch.optim.lr_scheduler.OneCycleLR
+    monkeypatch.setattr(
+        torch.optim.lr_scheduler, "OneCycleLR", lambda o, rate, **kw: rates.append(rate) or schedule(o, rate, **kw)
+    )
+    trained(model=new_classifier(network, (1, 12, 12), 3, 0, CPU))
+    assert rates == [POOLED_RATE if network is PooledCNN else LEARNING_RATE]
 
 
 def test_large_images_cost_less_than_four_times_as_many_weights():

@@ -37,6 +37,7 @@ def trial(given=None, **options):
 def short(monkeypatch):
     monkeypatch.setattr(cross_validation, "STEPS", 15)
     monkeypatch.setattr(cross_validation, "EPOCHS", 1)
+    monkeypatch.setattr(cross_validation, "CLASS_STEPS", 0)
 
 
 # ---- folds ----
@@ -110,6 +111,7 @@ def test_many_images_or_classes_are_trained_on_for_longer_and_judged_on_fewer_fo
     assert (many.steps, len(many.folds)) == (500, 2)
     classes = trial(data((2,) * 100, labels=range(100)))  # which take longer to learn
     assert (classes.steps, len(classes.folds)) == (400, 2)
+    assert trial(data((2,) * 150, labels=range(150))).steps == 500
     lowered(cross_validation, "MOST_IMAGES", 100)
     assert len(trial(data((1_500, 500)))._labels) == 100
 

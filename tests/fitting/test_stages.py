@@ -202,8 +202,12 @@ def test_moves_are_really_tried(monkeypatch):
     monkeypatch.setattr(stages, "LEAST_TRYING", TINY.steps)
     monkeypatch.setattr(cross_validation, "STEPS", 4)
     monkeypatch.setattr(cross_validation, "EPOCHS", 0)
+    monkeypatch.setattr(cross_validation, "CLASS_STEPS", 0)
+    networks, judge = set(), cross_validation.logits
+    monkeypatch.setattr(cross_validation, "logits", lambda m, images: networks.add(type(m)) or judge(m, images))
     bank = quick(Shapes(8))
-    assert "; " in bank.policy.origin
+    assert networks == set(cross_validation.JUDGES)
+    assert any(told in bank.policy.origin for told in ("log-loss of held-out images", "untried", "by chance"))
     assert bank.policy == quick(Shapes(8)).policy
 
 

@@ -20,7 +20,7 @@ from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fitting.callbacks import Callback, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint, Part
-from vae_augment.fitting.cross_validation import CrossValidation
+from vae_augment.fitting.cross_validation import CLASS_STEPS, LONGEST, CrossValidation
 from vae_augment.fitting.fitted_class import FittedClass, status_of
 from vae_augment.fitting.move_selection import LEAST_IMAGES, choose_moves
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
@@ -210,7 +210,8 @@ class Fitter:
         default = self._policy(trial.stats)
         bank = VAEBank(replace(trial, policy=default))
         all_steps = self.config.steps or 0
-        judged = max(round(all_steps * JUDGE_SHARE), min(all_steps, LEAST_JUDGE_STEPS))
+        least = max(LEAST_JUDGE_STEPS, min(CLASS_STEPS * len(self.data.names), LONGEST))
+        judged = max(round(all_steps * JUDGE_SHARE), min(all_steps, least))
         policy, judge = choose(bank, default, parts, steps=judged, seed=self.seed, device=self.device)
         train, held_out = ((part.images, part.labels) for part in (parts.train, parts.held_out))
         quality = measure_quality(bank, judge, train, held_out, seed=self.seed)
