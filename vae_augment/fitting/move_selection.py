@@ -18,12 +18,16 @@ LITTLE = 0.25  # of the way from chance to all right: if they are surely below, 
 
 
 def choose_moves(
-    trial: CrossValidation, default: Policy, families: tuple[str, ...], on_try: Callable[[str], object] = lambda _: None
+    trial: CrossValidation,
+    default: Policy,
+    families: tuple[str, ...],
+    on_try: Callable[[str], object] = lambda _: None,
+    apart: float = TOLD_APART,
 ) -> Policy:
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
-    The default's own family stands unless another is better by more than two standard errors, or the images as they are
-    no worse: folds are short, which favours slight moves. Flips must be better by one, since they take no more steps to
+    The default's own family stands unless another is clearly better, or the images as they are no worse: folds are
+    short, which favours slight moves. Flips must be better by one standard error, since they take no more steps to
     learn. Where no moves help the images are served as they are, if the default has moves; and where classifiers surely
     do little better than chance. Where images are too few to show even that, the default stands untried.
 
@@ -32,6 +36,7 @@ def choose_moves(
         default: the policy for the kind and number of images; its probability to jitter is that to move.
         families: names in `vae_augment.images.moves.MOVES` that are tried beside the default's and "none".
         on_try: called with the name of a family before it is tried.
+        apart: standard errors by which another family is clearly better.
     """
     names = list(dict.fromkeys(("none", default.moves, *families)))
 
@@ -53,7 +58,7 @@ def choose_moves(
             return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
         return replace(default, origin="untried: so few images do not show what moves do to them")
     mean, error = trial.over(default.moves, best)
-    if mean <= TOLD_APART * error and (default.moves == "none" or trial.over(default.moves, "none")[0] < 0):
+    if mean <= apart * error and (default.moves == "none" or trial.over(default.moves, "none")[0] < 0):
         best = default.moves
     flips = [with_flips(best, each) for each in (MIRRORED, FLIPPED)]
     for name in flips:

@@ -53,7 +53,8 @@ def choose(
     """The default policy with the VAE or without it, and a classifier trained on images that are moved and no more.
 
     Two networks are trained on the training part as a wrapper serves it, and their log-losses of the same held-out
-    images compared. What the default does, jitter or not, stands unless the other is better by a standard error.
+    images compared. A default that jitters does so unless moves alone have the lower one; where it does not jitter, that
+    must be better by a standard error to come in.
 
     Args:
         bank: a trial, fitted on the training part alone.
@@ -103,7 +104,7 @@ def _decide(
         mean, error = mean_and_error(weight * (losses[best] - losses["jitter"]))
         best = best if mean < -error else "jitter"
     mean, error = figures[best]
-    jitters = mean <= error if default.vae else mean < -error
+    jitters = mean <= 0 if default.vae else mean < -error
     shown = "; ".join(f"{name} {mean:+.3f} (se {error:.3f})" for name, (mean, error) in figures.items())
     found = f"log-loss of {len(alone)} held-out images over moves alone: {shown}"
     policy = candidates[best] if jitters else default.without_vae()
