@@ -28,8 +28,9 @@ def choose_moves(
 
     The default's own family stands unless another is clearly better, or the images as they are no worse: folds are
     short, which favours slight moves. Flips must be better by one standard error, since they take no more steps to
-    learn. Where no moves help the images are served as they are, if the default has moves; and where classifiers surely
-    do little better than chance. Where images are too few to show even that, the default stands untried.
+    learn; both axes go before one that is no better by as much. Where no moves help the images are served as they are,
+    if the default has moves; and where classifiers surely do little better than chance. Where images are too few to
+    show even that, the default stands untried.
 
     Args:
         trial: on the dataset.
@@ -67,7 +68,13 @@ def choose_moves(
             judge(name, trial.folds)
     gains = {name: trial.over(name, best) for name in flips}
     better = [name for name, (mean, error) in gains.items() if mean < -FLIPS_APART * error]
-    best = trial.best(better or [best])
+    if better:
+        mirrored, both = (
+            better[0],
+            better[-1],
+        )  # what may be mirrored and turned over is, unless the first is better alone
+        mean, error = trial.over(mirrored, both)
+        best = mirrored if mean < -FLIPS_APART * error else both
     shown = _shown(trial, [*names, *flips])
     if best != "none":
         return replace(default, p_generate=0.0, keep_detail=True, moves=best, origin=f"{best} moves: {shown}")

@@ -53,7 +53,7 @@ def choose(
     """The default policy with the VAE or without it, and a classifier trained on images that are moved and no more.
 
     Two networks are trained on the training part as a wrapper serves it, and their log-losses of the same held-out
-    images compared. A default that jitters does so unless moves alone have the lower one; where it does not jitter, that
+    images compared. A default that jitters does so unless moves alone have the lower one; where it does not, jitter
     must be better by a standard error to come in.
 
     Args:
