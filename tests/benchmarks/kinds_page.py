@@ -49,7 +49,8 @@ Families of moves, each on 85 % of the images and without a VAE: log-loss of hel
 training images, by which `fit` chooses, and balanced accuracy on the test set, which it does not see. Means of the
 seeds there are; the standard error is one seed's. In the first table the rule is made from all kinds but one and tried
 on that one: its first guess by the test accuracies of the others of its sort (drawings, colour, other grey), and the
-standard errors by which another family must be better by the regrets of all others (4, 3, 2 or 1).
+standard errors by which another family must be better by the regrets of all others (4, 3, 2 or 1, the most of equals).
+`fit` itself has its first guesses from all kinds (elastic, combined, several) and asks for two standard errors.
 Made by `python -m tests.benchmarks.families`.
 """
 
