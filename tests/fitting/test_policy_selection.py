@@ -172,7 +172,18 @@ def test_nothing_is_tried_where_nothing_is_augmented(monkeypatch, fitted):
     policy, judge, trained = chosen(monkeypatch, fitted, {"moves": 1.0}, default=off)
     assert policy == off
     assert isinstance(judge, SmallCNN)
-    assert len(trained) == len(JUDGES)
+    assert len(trained) == 1
+
+
+@pytest.mark.parametrize("vae", [True, False])
+def test_few_held_out_images_try_nothing_and_the_default_stands(monkeypatch, fitted, vae):
+    default = replace(DEFAULT, vae=vae)
+    policy, judge, trained = chosen(monkeypatch, fitted, {"moves": 1.0}, default=default, held_out=FEW_HELD_OUT - 1)
+    assert policy == replace(
+        default, origin=f"default; jitter untried, since {FEW_HELD_OUT - 1} held-out images are few"
+    )
+    assert isinstance(judge, SmallCNN)
+    assert len(trained) == 1
 
 
 def test_fewer_held_out_images_compare_fewer_candidates(monkeypatch, fitted):

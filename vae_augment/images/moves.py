@@ -221,8 +221,8 @@ GREY_SPREAD = 2.0  # mean difference between channels, of 255 levels, that compr
 FEW_IMAGES = 1_000  # of a class: below it the VAE is trained on moved copies
 AFFINE = Moves(rotation=15.0, shift=0.1, scaling=0.1)
 COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, brightness=0.2, contrast=0.2)
-# Handwriting and drawings differ more by slanting and bending than by rotation and shift.
-ELASTIC = Moves(rotation=10.0, shift=0.05, scaling=0.1, shear=20.0, elastic=0.09, points=5)
+# Handwriting and drawings slant and bend too.
+ELASTIC = Moves(rotation=20.0, shift=0.1, scaling=0.2, shear=20.0, elastic=0.06, points=5)
 ELASTIC_COLOUR = Moves(rotation=15.0, shift=0.1, scaling=0.1, elastic=0.04, brightness=0.2, contrast=0.2)
 # Up to four of many slight changes; a change of place for every image, with up to two of its values; values alone.
 SEVERAL = Moves(
