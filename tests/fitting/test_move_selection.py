@@ -114,7 +114,7 @@ def test_families_clearly_behind_leave_and_the_default_and_none_see_every_fold(l
     assert sum(count == 5 for count in folds.values()) <= KEPT + 2
 
 
-def test_flips_that_do_not_help_are_given_up_after_a_fold():
-    _, trial = chosen({**LOSSES, "elastic-mirrored": -0.35})
-    assert len(trial.judged["elastic-mirrored"]) == 5
-    assert len(trial.judged["elastic-flipped"]) == 1
+@pytest.mark.parametrize(("loss", "folds"), [(-0.35, 5), (-0.25, SCREENED), (0.0, 1)])
+def test_flips_that_do_not_help_are_given_up_early(loss, folds):
+    _, trial = chosen({**LOSSES, "elastic-mirrored": loss})
+    assert len(trial.judged["elastic-mirrored"]) == folds

@@ -63,7 +63,8 @@ def choose_moves(
     for name in flips:
         for fold in trial.folds:
             judge(name, fold)
-            if trial.over(name, best)[0] >= 0:
+            mean, error = trial.over(name, best)
+            if mean > TOLD_APART * error or (fold + 1 >= SCREENED and mean >= 0):
                 break
     gains = {name: trial.over(name, best) for name in flips}
     better = [name for name, (mean, error) in gains.items() if mean < -FLIPS_APART * error]
