@@ -52,7 +52,8 @@ def chosen(losses, *, default=DEFAULT, **options):
         ({"elastic-mirrored": -0.5, "elastic-flipped": -0.7}, "elastic-flipped"),
         ({"elastic-mirrored": -0.5, "elastic-flipped": -0.55}, "elastic-flipped"),
         ({"elastic-mirrored": -0.55, "elastic-flipped": -0.5}, "elastic-flipped"),  # both axes where both help as much
-        ({"elastic-mirrored": -0.65, "elastic-flipped": -0.5}, "elastic-mirrored"),
+        ({"elastic-mirrored": -0.65, "elastic-flipped": -0.5}, "elastic-flipped"),
+        ({"elastic-mirrored": -0.75, "elastic-flipped": -0.5}, "elastic-mirrored"),
     ],
 )
 def test_the_default_stands_unless_another_is_better_by_two_standard_errors_or_none_is_as_good(changes, wanted):

@@ -27,10 +27,10 @@ def choose_moves(
 
     Families race over the folds (Maron and Moore 1994): those clearly behind the best leave after each. The default's
     own stands unless another is clearly better, or the images as they are no worse: folds are short, which favours
-    slight moves. Flips must be better by one standard error, since they take no more steps to
-    learn; both axes go before one that is no better by as much. Where no moves help the images are served as they are,
-    if the default has moves; and where classifiers surely do little better than chance. Where images are too few to
-    show even that, the default stands untried.
+    slight moves. Flips must be better by one standard error, since they take few more steps to learn; both axes, where
+    both help, unless one is clearly better. Where no moves help the images are served as they are, if the default has
+    moves; and where classifiers surely do little better than chance. Where images are too few to show even that, the
+    default stands untried.
 
     Args:
         trial: on the dataset.
@@ -69,9 +69,9 @@ def choose_moves(
     gains = {name: trial.over(name, best) for name in flips}
     better = [name for name, (mean, error) in gains.items() if mean < -FLIPS_APART * error]
     if better:
-        mirrored, both = better[0], better[-1]  # where both help, both axes unless the first is better alone
+        mirrored, both = better[0], better[-1]  # where both help, both axes unless the first is clearly better
         mean, error = trial.over(mirrored, both)
-        best = mirrored if mean < -FLIPS_APART * error else both
+        best = mirrored if mean < -TOLD_APART * error else both
     shown = _shown(trial, [*names, *flips])
     if best != "none":
         return replace(default, p_generate=0.0, keep_detail=True, moves=best, origin=f"{best} moves: {shown}")
