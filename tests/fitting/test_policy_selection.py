@@ -18,6 +18,7 @@ from vae_augment.fitting.policy_selection import (
     FEW_HELD_OUT,
     HELD_OUT,
     LEAST_HELD_OUT,
+    LEAST_TRIED,
     MANY_HELD_OUT,
     MOST_HELD_OUT,
     Served,
@@ -175,15 +176,15 @@ def test_nothing_is_tried_where_nothing_is_augmented(monkeypatch, fitted):
     assert len(trained) == 1
 
 
-@pytest.mark.parametrize("vae", [True, False])
-def test_few_held_out_images_try_nothing_and_the_default_stands(monkeypatch, fitted, vae):
-    default = replace(DEFAULT, vae=vae)
-    policy, judge, trained = chosen(monkeypatch, fitted, {"moves": 1.0}, default=default, held_out=FEW_HELD_OUT - 1)
-    assert policy == replace(
-        default, origin=f"default; jitter untried, since {FEW_HELD_OUT - 1} held-out images are few"
-    )
+@pytest.mark.parametrize(("vae", "told"), [(True, "with"), (False, "without")])
+def test_few_held_out_images_try_nothing_and_the_default_stands(monkeypatch, fitted, vae, told):
+    default, few = replace(DEFAULT, vae=vae), LEAST_TRIED - 1
+    policy, judge, trained = chosen(monkeypatch, fitted, {"moves": 1.0}, default=default, held_out=few)
+    wanted = f"default; {told} the VAE, untried on as few as {few} held-out images"
+    assert policy == replace(default, origin=wanted)
     assert isinstance(judge, SmallCNN)
     assert len(trained) == 1
+    assert len(chosen(monkeypatch, fitted, SURE, held_out=LEAST_TRIED)[2]) == 2 * len(JUDGES)
 
 
 def test_fewer_held_out_images_compare_fewer_candidates(monkeypatch, fitted):

@@ -68,7 +68,7 @@ class CrossValidation:
             model = new_classifier(network, shape, self._classes, seed, self._device, scaled_to=others)
             batches = self._batches(policy, (~held_out).nonzero()[:, 0], seed)
             train_classifier(model, batches, steps=self.steps, seed=seed)
-            found[held_out] = logits(model, self._images[held_out])
+            found[held_out] = logits(model, self._images[held_out]).nan_to_num(0.0, 0.0, 0.0)  # of a model gone astray
 
     def _batches(self, policy: Policy, items: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless shuffled batches of items, some of them moved as the policy tells."""

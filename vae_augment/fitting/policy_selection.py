@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
@@ -24,7 +24,8 @@ from vae_augment.seeding import derive, draw_items, generator
 HELD_OUT = 0.25  # of each class
 MOST_HELD_OUT = 2_000  # images
 LEAST_HELD_OUT = 20  # images; fewer say nothing
-FEW_HELD_OUT = 50  # images; fewer do not tell whether the VAE helps, as many are held out from the warm start
+LEAST_TRIED = 50  # images; fewer do not tell whether the VAE helps
+FEW_HELD_OUT = 100  # images; as many are held out from the warm start, whose VAE is then the trial
 MANY_HELD_OUT = 200  # images, on which more candidates are compared
 
 
@@ -54,8 +55,8 @@ def choose(
 
     Two networks are trained on the training part as a wrapper serves it, and their log-losses of the same held-out
     images compared. A default that jitters does so unless moves alone have the lower one; where it does not, jitter
-    must be better by a standard error to come in. Where few images are held out the default stands: at 20 of them the
-    standard error is as large as what is looked for (docs/what_helps.md).
+    must be better by a standard error to come in. Of fewer than LEAST_TRIED held-out images the standard error is about
+    as large as what is looked for (docs/what_helps.md): the default stands, and no more than the classifier is made.
 
     Args:
         bank: a trial, fitted on the training part alone.
@@ -69,33 +70,33 @@ def choose(
     answers = torch.searchsorted(labels, parts.held_out.labels)  # [N]
     weight = weights(answers)
 
-    def train(policy: Policy, network: Factory) -> tuple[nn.Module, Tensor]:
-        """A classifier, and its log-loss of each held-out image [N]."""
+    def train(policy: Policy, network: Factory) -> nn.Module:
+        """A classifier."""
         start, shape = derive(seed, "judge"), bank.image_shape
         model = new_classifier(network, shape, len(labels), start, device, scaled_to=parts.train.images)
         trial = VAEBank(replace(bank.content, policy=policy))
-        train_classifier(model, _batches(trial, parts.train, seed), steps=steps, seed=seed)
-        return model, log_loss(logits(model, parts.held_out.images), answers, weight)
+        return train_classifier(model, _batches(trial, parts.train, seed), steps=steps, seed=seed)
 
-    def try_(policy: Policy) -> tuple[nn.Module, Tensor]:
-        """The first network, and the log-losses averaged over networks [N]."""
-        models, losses = zip(*(train(policy, network) for network in JUDGES), strict=True)
-        return models[0], torch.stack(losses).mean(0)
+    def losses_of(models: Iterable[nn.Module]) -> Tensor:
+        """Log-loss of each held-out image, averaged over classifiers: [N]."""
+        found = [log_loss(logits(model, parts.held_out.images), answers, weight) for model in models]
+        return torch.stack(found).mean(0)
 
-    few = len(answers) < FEW_HELD_OUT
-    if default.off or few:
-        judge, _ = train(default.without_vae(), SmallCNN)
-        assert isinstance(judge, SmallCNN)
-        told = f"; jitter untried, since {len(answers)} held-out images are few" if few and not default.off else ""
-        return replace(default, origin=default.origin + told), judge
-    judge, alone = try_(default.without_vae())
+    moved = default.without_vae()
+    judge = train(moved, SmallCNN)
     assert isinstance(judge, SmallCNN)
+    if default.off:
+        return default, judge
+    if len(answers) < LEAST_TRIED:
+        told = f"{'with' if default.vae else 'without'} the VAE, untried on as few as {len(answers)} held-out images"
+        return replace(default, origin=f"{default.origin}; {told}"), judge
+    alone = losses_of([judge, *(train(moved, network) for network in JUDGES[1:])])
     usual = replace(default, vae=True)
     candidates = {"jitter": usual}
     if len(answers) >= MANY_HELD_OUT:
         name = "jitter without detail" if usual.keep_detail else "jitter with detail"
         candidates[name] = replace(usual, keep_detail=not usual.keep_detail)
-    losses = {name: try_(policy)[1] for name, policy in candidates.items()}
+    losses = {name: losses_of(train(policy, each) for each in JUDGES) for name, policy in candidates.items()}
     return _decide(default, candidates, losses, alone, weight), judge
 
 

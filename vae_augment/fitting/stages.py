@@ -45,7 +45,7 @@ STEP_COST = 64  # overhead of a step on a CPU, in images
 BAR_NAME = 24  # characters of a class name beside the progress bar
 LEAST_TRYING = 600  # steps of a fit, below which trying moves would take longer than the fit
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank of its own
-JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that helps to choose the policy
+JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that a trial bank is judged by
 
 
 class Fitter:
@@ -72,7 +72,8 @@ class Fitter:
         """Run all stages; also returns the quality of the trial bank that the policy was chosen with.
 
         Enough images to choose on are held out from the warm start alone: its VAE is the trial bank, at no cost in
-        steps, and fine-tuning sees every image. Few images are all needed by the warm start: the trial is another fit.
+        steps, and fine-tuning sees every image. Few images are all needed by the warm start: the trial is another fit,
+        of which very few take the figures of quality alone.
 
         Args:
             labels: the classes to fit.
