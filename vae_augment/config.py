@@ -53,14 +53,15 @@ class FitConfig:
         sharing: "warm-start" trains one VAE on all classes first and fine-tunes a copy per class; "none" trains
             each class from random weights.
         invariances: random moves of the images that the VAEs train on (`vae_augment.images.moves`): "affine" (rotated,
-            shifted and scaled), "colour" (brightness and contrast too), "elastic" (slanted and bent),
+            shifted and scaled), "colour" (brightness and contrast too), "elastic" (slanted and bent too),
             "elastic-colour", "none", or any transform of one float image [C, H, W] in [0, 1] that draws from torch's
             global generator, as torchvision's do. "auto": for classes of fewer than 1,000 images "affine" if they are
             grey, else "elastic-colour"; for larger classes "none".
         steps: optimizer steps behind each class's VAE; three quarters of them are the shared warm start's. More than
             12 classes are fine-tuned for fewer steps each, so that all of them take as long as 12.
-        policy: how the wrapper augments. "auto": random moves, and the VAE with them or not, are tried on held-out
-            images of the data itself. Named by hand, without a trial: "drawings" (jittered and bent), "photographs"
+        policy: how the wrapper augments. "auto": random moves are tried on held-out images of the data itself, and,
+            if there are enough, the VAE with them. Named by hand, without a trial: "drawings" (jittered, moved and
+            bent), "photographs"
             (jittered, moved, up to two values changed), "textures" (up to four slight changes), "gentle" (a little of
             many), or "none", only where the wrapper is told to.
         width: channels of the finest convolution; coarser ones have twice as many.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -50,7 +50,8 @@ training images, by which `fit` chooses, and balanced accuracy on the test set, 
 seeds there are; the standard error is one seed's. In the first table the rule is made from all kinds but one and tried
 on that one: its first guess by the test accuracies of the others of its sort (drawings, colour, other grey), and the
 standard errors by which another family must be better by the regrets of all others (4, 3, 2 or 1, the most of equals).
-`fit` itself has its first guesses from all kinds (elastic, combined, several) and asks for two standard errors.
+`fit` itself has its first guesses from all kinds (elastic, combined, several), asks for two standard errors, and leaves
+all but the best two after two folds, where this table has every family on all five.
 Made by `python -m tests.benchmarks.families`.
 """
 
@@ -179,14 +180,14 @@ def family_sections(results: Path) -> Iterator[str]:
 
 
 class Recorded:
-    """A trial of moves whose log-losses are there already, for `choose_moves`."""
+    """A trial of moves whose log-losses, of all folds, are there already, for `choose_moves`."""
 
     folds = range(5)
 
     def __init__(self, record: dict[str, Any]) -> None:
         self._record = record
 
-    def judge(self, name: str, policy: Policy, folds: range) -> None:
+    def judge(self, name: str, policy: Policy, folds: Iterable[int]) -> None:
         pass
 
     def over(self, name: str, other: str) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from vae_augment.images import moves as images_moves
 from vae_augment.images.moves import FAMILIES, FEW_IMAGES, MOVES, default_invariances
 
 TINY = replace(CONFIG, steps=4, latent_dim=2, batch_size=4)
-ENOUGH = 32  # images a class, so that a quarter of them is worth holding out
+ENOUGH = 32  # images a class, so that a quarter of them is worth holding out, and too few to try the VAE on
 
 
 def quick(dataset, config=TINY, **options):
@@ -149,6 +149,12 @@ def test_with_few_images_the_warm_start_sees_all_and_the_trial_is_a_fit_apart(mo
     counts = [images for images, _ in moves]
     assert counts == [ENOUGH * 3, *[ENOUGH] * 3, ENOUGH * 9 // 4, *[ENOUGH * 3 // 4] * 3]
     assert len(chosen) == 1
+
+
+def test_the_vae_is_tried_where_held_out_images_are_enough():
+    assert quick(Shapes(ENOUGH)).policy.origin.endswith("; with the VAE, untried on as few as 24 held-out images")
+    for images, held_out in ((68, 51), (136, 102)):  # by a fit apart, and by the warm start
+        assert f"log-loss of {held_out} held-out images over moves alone: jitter" in quick(Shapes(images)).policy.origin
 
 
 def test_quality_figures_are_kept_in_the_bank_and_its_file(tmp_path):
