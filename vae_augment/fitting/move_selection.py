@@ -13,7 +13,7 @@ SCREENED = 2  # folds that every family is tried on, so one by each network
 KEPT = 2  # the best families, which see the other folds too, as the default and none do
 LEAST_IMAGES = 20
 TOLD_APART = 2.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
-FLIPS_APART = 1.0  # and moves with flips than those without
+BETTER = 1.0  # and flips than none, and the images as they are than the default's moves
 LITTLE = 0.25  # of the way from chance to all right: if they are surely below, the labels tell nothing
 
 
@@ -26,9 +26,9 @@ def choose_moves(
 ) -> Policy:
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
-    The default's own family stands unless another is clearly better, or the images as they are no worse: folds are
-    short, which favours slight moves. Flips must be better by one standard error, since they take few more steps to
-    learn: both axes where they are, unless mirroring alone is clearly better. Where no moves help the images are served
+    The default's own family stands unless another is better by two standard errors, or the images as they are by one:
+    folds are short, which favours slight moves. Flips must be better by one, since they take few more steps to learn:
+    both axes where they are, unless mirroring alone is clearly better. Where no moves help the images are served
     as they are, if the default has moves; and where classifiers surely do little better than chance. Where images are
     too few to show even that, the default stands untried.
 
@@ -59,7 +59,8 @@ def choose_moves(
             return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
         return replace(default, origin="untried: so few images do not show what moves do to them")
     mean, error = trial.over(default.moves, best)
-    if mean <= apart * error and (default.moves == "none" or trial.over(default.moves, "none")[0] < 0):
+    over_none, none_error = trial.over(default.moves, "none")
+    if mean <= apart * error and over_none <= BETTER * none_error:
         best = default.moves
     flips = [with_flips(best, each) for each in (MIRRORED, FLIPPED)]
     for name in flips:
@@ -67,7 +68,7 @@ def choose_moves(
         if trial.over(name, best)[0] < 0:
             judge(name, trial.folds)
     gains = {name: trial.over(name, best) for name in flips}
-    better = [name for name, (mean, error) in gains.items() if mean < -FLIPS_APART * error]
+    better = [name for name, (mean, error) in gains.items() if mean < -BETTER * error]
     if better:
         mirrored, both = better[0], better[-1]
         mean, error = trial.over(mirrored, both)
