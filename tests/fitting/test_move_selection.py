@@ -43,24 +43,19 @@ def chosen(losses, *, default=DEFAULT, **options):
     ("changes", "wanted"),
     [
         ({}, "elastic"),
-        ({"combined": -0.49}, "elastic"),  # not better by two standard errors
-        ({"combined": -0.51}, "combined"),
-        (
-            {"gentle": 0.0, "affine": 0.0, "combined": -0.05, "elastic": 0.05},
-            "elastic",
-        ),  # not worse than the images as they are by one
+        ({"combined": -0.59}, "elastic"),  # not better by three standard errors
+        ({"combined": -0.61}, "combined"),
+        ({"gentle": 0.0, "affine": 0.0, "combined": -0.05, "elastic": 0.05}, "elastic"),  # not worse than none by one
         ({"gentle": 0.0, "affine": 0.0, "combined": -0.05, "elastic": 0.11}, "combined"),
         ({"elastic": 0.2}, "combined"),
         ({"elastic-mirrored": -0.35}, "elastic"),
         ({"elastic-mirrored": -0.5}, "elastic-mirrored"),
         ({"elastic-mirrored": -0.5, "elastic-flipped": -0.7}, "elastic-flipped"),
-        ({"elastic-mirrored": -0.5, "elastic-flipped": -0.55}, "elastic-flipped"),
-        ({"elastic-mirrored": -0.55, "elastic-flipped": -0.5}, "elastic-flipped"),  # both axes where both help as much
-        ({"elastic-mirrored": -0.65, "elastic-flipped": -0.5}, "elastic-flipped"),
-        ({"elastic-mirrored": -0.75, "elastic-flipped": -0.5}, "elastic-mirrored"),
+        ({"elastic-mirrored": -0.75, "elastic-flipped": -0.5}, "elastic-flipped"),  # both axes where both help
+        ({"elastic-mirrored": -0.85, "elastic-flipped": -0.5}, "elastic-mirrored"),
     ],
 )
-def test_the_default_stands_unless_another_is_better_by_two_standard_errors_or_none_is_as_good(changes, wanted):
+def test_the_default_stands_unless_another_is_better_by_three_standard_errors_or_none_is_as_good(changes, wanted):
     policy, _ = chosen({**LOSSES, **changes})
     assert policy == replace(DEFAULT, moves=wanted, origin=policy.origin)
     assert policy.origin.startswith(f"{wanted} moves: log-loss of held-out images over none: ")
@@ -83,8 +78,8 @@ def test_where_nothing_is_learned_there_is_no_claim():
     assert not any("mirrored" in name for name in trial.judged)
 
 
-@pytest.mark.parametrize(("gain", "wanted"), [(0.15, "none"), (0.25, "gentle")])
-def test_a_default_without_moves_stands_and_jitters_unless_moves_are_better_by_two_standard_errors(gain, wanted):
+@pytest.mark.parametrize(("gain", "wanted"), [(0.25, "none"), (0.35, "gentle")])
+def test_a_default_without_moves_stands_and_jitters_unless_moves_are_better_by_three_standard_errors(gain, wanted):
     default = replace(DEFAULT, p_generate=0.05, keep_detail=False, moves="none")
     policy, _ = chosen({"none": 0.0, "gentle": -gain}, default=default)
     if wanted == "none":

@@ -12,9 +12,9 @@ from vae_augment.images.moves import FLIPPED, MIRRORED, with_flips
 SCREENED = 2  # folds that every family is tried on, so one by each network
 KEPT = 2  # the best families, which see the other folds too, as the default and none do
 LEAST_IMAGES = 20
-TOLD_APART = 2.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
+TOLD_APART = 3.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
 BETTER = 1.0  # and flips than none, and the images as they are than the default's moves
-LITTLE = 0.25  # of the way from chance to all right: if they are surely below, the labels tell nothing
+LITTLE = 0.25  # of the way from chance to all right: two standard errors below it, the labels tell nothing
 
 
 def choose_moves(
@@ -26,7 +26,7 @@ def choose_moves(
 ) -> Policy:
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
-    The default's own family stands unless another is better by two standard errors, or the images as they are by one:
+    The default's own family stands unless another is better by three standard errors, or the images as they are by one:
     folds are short, which favours slight moves. Flips must be better by one, since they take few more steps to learn:
     both axes where they are, unless mirroring alone is clearly better. Where no moves help the images are served
     as they are, if the default has moves; and where classifiers surely do little better than chance. Where images are
@@ -55,7 +55,7 @@ def choose_moves(
     best = trial.best(names)
     mean, error = trial.over_chance(names)
     if mean < TOLD_APART * error:
-        if mean + TOLD_APART * error < LITTLE:
+        if mean + 2 * error < LITTLE:
             return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
         return replace(default, origin="untried: so few images do not show what moves do to them")
     mean, error = trial.over(default.moves, best)
