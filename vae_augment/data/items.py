@@ -1,4 +1,7 @@
-"""Image and label of a dataset's item, which is (image, label, ...) or {"image": ..., "label": ...}."""
+"""Image and label of a dataset's item, which is (image, label, ...) or {"image": ..., "label": ...}.
+
+Where labels are given beside the dataset, or none are wanted, an item may also be an image alone, or hold no label.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from vae_augment.config import MIN_SIDE
+from vae_augment.images.conversion import IMAGES
 
 # The first of these keys that a dict has holds its image or label.
 IMAGE_KEYS = ("image", "img", "pixel_values", "images")
@@ -19,7 +23,7 @@ LABEL_KEYS = ("label", "labels", "target", "targets", "fine_label", "class")
 
 
 class ItemError(TypeError):
-    """An item that holds no image and label."""
+    """An item that holds no image, or no label where one is needed."""
 
 
 class Sample(NamedTuple):
@@ -27,7 +31,7 @@ class Sample(NamedTuple):
 
     Args:
         image: the item's image.
-        target: the item's label, as the dataset gives it.
+        target: the item's label, as the dataset gives it; None if it holds none.
         whole: the item itself.
         calls: calls of transforms that the dataset made for it (vae_augment.data.transform_calls), in order.
     """
@@ -38,28 +42,38 @@ class Sample(NamedTuple):
     calls: tuple[Any, ...] = ()
 
 
-def taken_apart(item: Any) -> Sample:
-    """Find an item's image and label. Raises ItemError if it lacks one."""
+def taken_apart(item: Any, *, labelled: bool = True) -> Sample:
+    """Find an item's image and label. Raises ItemError if it lacks the image, or, where it is `labelled`, the label."""
     if isinstance(item, Mapping):
         image_key, label_key = key_of(item, IMAGE_KEYS), key_of(item, LABEL_KEYS)
+        if image_key is not None and label_key is None and not labelled:
+            return Sample(item[image_key], None, item)
         if image_key is None or label_key is None:
             raise ItemError(
                 f"dataset items that are dicts must hold an image under one of {', '.join(IMAGE_KEYS)} and a label "
                 f"under one of {', '.join(LABEL_KEYS)}, got the keys {', '.join(map(str, item))}."
             )
         return Sample(item[image_key], item[label_key], item)
+    if not labelled and isinstance(item, IMAGES):
+        return Sample(item, None, item)
+    if not labelled and isinstance(item, (tuple, list)) and len(item) == 1:
+        return Sample(item[0], None, item)
     if not isinstance(item, (tuple, list)) or len(item) < 2:
         raise ItemError(f"dataset items must be (image, label) pairs or dicts, got {type(item).__name__}.")
     return Sample(item[0], item[1], item)
 
 
 def put_together(whole: Any, image: Any, target: Any) -> Any:
-    """Make an item like `whole` with another image and label."""
+    """Make an item like `whole` with another image and, if it holds one, another label."""
     if isinstance(whole, Mapping):
         item: Any = copy.copy(whole)
-        item.update({key_of(whole, IMAGE_KEYS): image, key_of(whole, LABEL_KEYS): target})
+        item.update({key_of(whole, IMAGE_KEYS): image})
+        if label := key_of(whole, LABEL_KEYS):
+            item.update({label: target})
         return item
-    parts = [image, target, *whole[2:]]
+    if isinstance(whole, IMAGES):
+        return image
+    parts = [image, target, *whole[2:]][: len(whole)]
     return type(whole)(*parts) if hasattr(whole, "_fields") else type(whole)(parts)
 
 
@@ -67,12 +81,14 @@ def with_source(item: Any, source: int) -> Any:
     """Add the source of its image to an item: last in a tuple, under "source" in a dict."""
     if isinstance(item, Mapping):
         return {**item, "source": source}
+    if isinstance(item, IMAGES):
+        return item, source
     return (*item, source)
 
 
 def holds_other_images(sample: Sample) -> bool:
     """Say if an item holds another image beside its own, such as a mask or a second view."""
-    whole = sample.whole
+    whole = () if isinstance(sample.whole, IMAGES) else sample.whole
     own = (key_of(whole, IMAGE_KEYS), key_of(whole, LABEL_KEYS)) if isinstance(whole, Mapping) else ()
     others = [whole[key] for key in whole if key not in own] if isinstance(whole, Mapping) else whole[2:]
     return any(

@@ -160,7 +160,7 @@ class RawDataset:
         return self._followed(item) if self._after else item
 
     def _followed(self, item: Any) -> Any:
-        image, target, whole, _ = taken_apart(item)
+        image, target, whole, _ = taken_apart(item, labelled=False)
         of_image, of_target = self._after.get("transform"), self._after.get("target_transform")
         if of_image is not None:
             image = of_image(image=image)["image"] if is_albumentations(of_image) else of_image(image)
@@ -217,7 +217,7 @@ class RawDataset:
         """Attributes of the dataset that may hold its labels."""
         lists = [getattr(self.dataset, name, None) for name in LABELS]
         if isinstance(self.dataset, TensorDataset):
-            lists.append(self.dataset.tensors[1])
+            lists += self.dataset.tensors[1:2]
         samples = getattr(self.dataset, "samples", None)
         if isinstance(samples, list) and all(isinstance(each, (tuple, list)) and len(each) == 2 for each in samples):
             lists.append([each[1] for each in samples])

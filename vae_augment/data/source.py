@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from vae_augment.data.composed import parts_of
-from vae_augment.data.items import ItemError, Sample, evenly
+from vae_augment.data.items import ItemError, Sample, evenly, taken_apart
 from vae_augment.data.labels import as_array, joined, names_by_label, namings, numbered, renumbered
 from vae_augment.data.own_labels import OwnLabels
 from vae_augment.data.part_labels import labelled_parts, numbered_parts
@@ -36,7 +36,7 @@ class Source:
 
     Args:
         dataset: a map-style dataset of (image, label, ...) items, or of dicts (see vae_augment.data.items).
-        labels: integers or names [N], in place of the dataset's own.
+        labels: integers or names [N], in place of the dataset's own: then items need hold none.
 
     Raises:
         TypeError: an iterable dataset, or items that hold no image and label.
@@ -63,8 +63,10 @@ class Source:
         self._parts = parts_of(dataset)
         if not len(self):
             raise ValueError("dataset must hold at least one image, got an empty one.")
-        image = self.raw(0).image
-        conversion.as_tensor(image)  # raises if it is no image
+        first = self.raw(0)
+        conversion.as_tensor(first.image)  # raises if it is no image
+        if labels is None:
+            taken_apart(first.whole)  # raises if it holds no label
         # Names that a Subset or ConcatDataset was given by hand.
         declared = namings(*(vars(dataset).get(name) for name in NAMED)) if self._parts.composed else []
         given = self._own_labels() if labels is None else labels
@@ -80,7 +82,7 @@ class Source:
         if twice:
             raise ValueError(f"each class needs a name of its own, got {twice[0]!r} more than once in dataset.classes.")
         check_names(self.classes.values())
-        self.value_range = self._value_range(image)
+        self.value_range = self._value_range(first.image)
 
     def __len__(self) -> int:
         return len(self._parts.place)

@@ -56,7 +56,7 @@ class Call(NamedTuple):
     def given(self) -> tuple[Any, ...]:
         """Image that the transform was given, and the label where it may change that too."""
         if self.style == OF_ITEM:
-            return taken_apart(self.args[0])[:2]
+            return taken_apart(self.args[0], labelled=False)[:2]
         if self.style == OF_PAIR:
             return self.args
         return (self.args[0] if self.args else self.keywords[_image_key(self.keywords)],)
@@ -65,7 +65,7 @@ class Call(NamedTuple):
     def image(self) -> Any:
         """Image that the dataset got back."""
         if self.style == OF_ITEM:
-            return taken_apart(self.result).image
+            return taken_apart(self.result, labelled=False).image
         if self.style == BY_KEYWORD:
             return self.result[_image_key(self.keywords)]
         return self.result[0] if self.style == OF_PAIR else self.result
@@ -76,7 +76,7 @@ class Call(NamedTuple):
             return (*self.transform(image, target), whole)
         if self.style == OF_ITEM:
             made = self.transform(put_together(self.args[0], image, target), *self.args[1:], **self.keywords)
-            return (*taken_apart(made)[:2], made if whole is self.result else whole)
+            return (*taken_apart(made, labelled=False)[:2], made if whole is self.result else whole)
         if self.args:
             return self.transform(image, *self.args[1:], **self.keywords), target, whole
         key, label = _image_key(self.keywords), key_of(self.keywords, LABEL_KEYS)
@@ -184,7 +184,7 @@ def read(dataset: Any, index: int) -> Sample:
             item = dataset[index]
     finally:
         _heard.reset(token)
-    image, target, *_ = taken_apart(item)
+    image, target, *_ = taken_apart(item, labelled=False)
     for call in reversed(calls):
         if call.name == TARGET_TRANSFORM:
             (target,) = call.given

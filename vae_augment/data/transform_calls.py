@@ -151,7 +151,7 @@ def _tried(dataset: Any, item: int) -> tuple[Call, ...] | None:
     try:
         sample = read(dataset, item)
         made = [call.image for call in sample.calls if call.name != TARGET_TRANSFORM]
-        held = taken_apart(sample.whole).image
+        held = taken_apart(sample.whole, labelled=False).image
         return sample.calls if not made or (len(made) == 1 and same_pixels(made[0], held)) else None
     except Exception as error:  # of the dataset's own code; reading the item later raises it again
         logger.debug("item %d of %s: %s", item, type(dataset).__name__, error)
@@ -167,7 +167,7 @@ def _passes(aside: SetAside, item: int) -> bool:
     """Say if an item without transforms holds the image that they would get."""
     try:
         sample = aside.read(item)
-        return same_pixels(sample.image, taken_apart(sample.whole).image)
+        return same_pixels(sample.image, taken_apart(sample.whole, labelled=False).image)
     except OSError:  # reading the item later raises it again
         return True
     except Exception as error:  # of the dataset's own code, which may need what its transforms return
