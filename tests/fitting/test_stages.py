@@ -9,7 +9,7 @@ from tests.conftest import CONFIG, Shapes
 from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.bank.file import serialize
 from vae_augment.bank.policy import Policy
-from vae_augment.fitting import cross_validation, stages
+from vae_augment.fitting import cross_validation, move_selection, stages
 from vae_augment.fitting.quality import Quality
 from vae_augment.images import moves as images_moves
 from vae_augment.images.moves import FAMILIES, FEW_IMAGES, MOVES, default_invariances
@@ -194,8 +194,8 @@ def test_moves_are_tried_on_all_images_before_the_vae_and_once(monkeypatch, chos
         tried.append((len(trial._labels), trial._seed, default.moves, families))
         return replace(default, moves="several-mirrored", origin="several-mirrored moves: told")
 
-    monkeypatch.setattr(stages, "choose_moves", try_moves)
-    monkeypatch.setattr(stages, "LEAST_TRYING", TINY.steps)
+    monkeypatch.setattr(move_selection, "choose_moves", try_moves)
+    monkeypatch.setattr(move_selection, "LEAST_TRYING", TINY.steps)
     quick(Shapes(ENOUGH))
     assert tried == [(3 * ENOUGH, 0, "elastic", FAMILIES["grey"])]
     ((trial, default, _),) = chosen
@@ -205,7 +205,7 @@ def test_moves_are_tried_on_all_images_before_the_vae_and_once(monkeypatch, chos
 
 
 def test_moves_are_really_tried(monkeypatch):
-    monkeypatch.setattr(stages, "LEAST_TRYING", TINY.steps)
+    monkeypatch.setattr(move_selection, "LEAST_TRYING", TINY.steps)
     monkeypatch.setattr(cross_validation, "STEPS", 4)
     monkeypatch.setattr(cross_validation, "EPOCHS", 0)
     monkeypatch.setattr(cross_validation, "CLASS_STEPS", 0)

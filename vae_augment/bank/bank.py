@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vae_augment.bank.content import BankContent, ClassInfo, find_all, without_quality
+from vae_augment.bank.content import BankContent, ClassInfo, find_all, without_figures
 from vae_augment.bank.file import read, serialize
 from vae_augment.bank.inference import Models
 from vae_augment.bank.jitter import jitter
@@ -257,7 +257,7 @@ class VAEBank:
             stats=concatenate([a.stats, b.stats]),
             curves=torch.cat([a.curves, b.curves]),
             class_infos=infos,
-            data=without_quality(a.data),
+            data=without_figures(a.data),
         )
         return cls(both.pick(sorted(range(len(infos)), key=lambda row: infos[row].label)), bank_a.device)
 

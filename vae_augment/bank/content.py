@@ -93,7 +93,7 @@ class BankContent:
         rows = list(rows)
         return replace(
             self,
-            data=self.data if len(rows) == len(self.class_infos) else without_quality(self.data),
+            data=self.data if len(rows) == len(self.class_infos) else without_figures(self.data),
             weights=self.weights.pick(rows),
             stats=self.stats.pick(rows),
             curves=self.curves[rows],
@@ -101,9 +101,9 @@ class BankContent:
         )
 
 
-def without_quality(data: dict[str, Any]) -> dict[str, Any]:
-    """`BankContent.data` without quality figures and the key of the fit, which hold for all of its classes together."""
-    return {name: value for name, value in data.items() if name not in ("quality", "key")}
+def without_figures(data: dict[str, Any]) -> dict[str, Any]:
+    """`BankContent.data` without what holds for all classes of a fit together: quality, unlabelled images, its key."""
+    return {name: value for name, value in data.items() if name not in ("quality", "unlabelled", "key")}
 
 
 def find_all(infos: Sequence[ClassInfo], classes: Sequence[str | int]) -> list[int]:

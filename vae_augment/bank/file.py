@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_augment.bank.content import BankContent, Start, find_all, without_quality
+from vae_augment.bank.content import BankContent, Start, find_all, without_figures
 from vae_augment.bank.metadata import Declared, Metadata
 from vae_augment.bank.packed_weights import LARGEST, Stored
 from vae_augment.bank.tensor_file import Kind, require_finite, serialized
@@ -118,7 +118,7 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
         tuple(infos[row] for row in rows),
         declared.config,
         declared.policy,
-        entries.data if len(rows) == len(infos) else without_quality(entries.data),
+        entries.data if len(rows) == len(infos) else without_figures(entries.data),
         start,
         declared.value_range,
     )

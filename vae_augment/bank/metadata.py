@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from vae_augment.bank.content import POINTS, STATUSES, ClassInfo, check_unique
@@ -33,6 +33,43 @@ class Metadata:
     data: dict[str, Any]
     value_range: list[float] | None
     start_steps: int | None
+
+
+@dataclass(frozen=True)
+class LearnedFrom:
+    """What a bank says of the unlabelled images that its VAEs were trained on beside the labelled ones.
+
+    Args:
+        images: how many there were.
+        right: share of labelled images that classifiers trained without them label correctly, all classes alike.
+        sure: mean probability of the labels that were believed; 0 if none was.
+        adopted: how many were taken for images of each class, by name.
+        name: of their data, if the command opened it.
+    """
+
+    images: int
+    right: float
+    sure: float
+    adopted: dict[str, Any]
+    name: str | None = None
+
+    def check(self) -> None:
+        """Raise ValueError for a figure out of range."""
+        counts = list(self.adopted.values())
+        whole = all(type(count) is int and 0 <= count <= self.images for count in counts)
+        if not (whole and self.images >= 0 and 0 <= self.right <= 1 and 0 <= self.sure <= 1):
+            raise ValueError(f"data.unlabelled must be shares and numbers of images, got {brief(asdict(self))}")
+
+    def __str__(self) -> str:
+        adopted = sum(self.adopted.values())
+        named = f" of {self.name.rsplit('/')[-1]}" if self.name else ""
+        told = f"classifiers label {100 * self.right:.0f} % of labelled images left out correctly"
+        if not adopted:
+            return f"{self.images:,} unlabelled images{named}, for the warm start alone: {told}"
+        return (
+            f"{self.images:,} unlabelled images{named}, of which {adopted:,} are taken for a class, sure by "
+            f"{100 * self.sure:.1f} % on average; {told}"
+        )
 
 
 @dataclass(frozen=True)
@@ -137,3 +174,5 @@ def _check_data(data: dict[str, Any]) -> None:
     figures = data.get("quality", {})
     if not isinstance(figures, dict) or not all(type(f) in (int, float) and f >= 0 for f in figures.values()):
         raise ValueError(f"data.quality must be figures of at least 0, got {brief(figures)}")
+    if "unlabelled" in data:
+        from_dict(LearnedFrom, data["unlabelled"], "data.unlabelled").check()

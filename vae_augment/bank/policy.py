@@ -26,9 +26,9 @@ class Policy:
         scale: jitter in units of the class's spread in latent space.
         keep_detail: add the decoded difference to the image, instead of replacing it by the decoded one.
         method: the sampler of generated images.
-        moves: a name in `vae_augment.images.moves.MOVES`: random moves of an image after it is jittered.
-        vae: False if such items are moved and not jittered. Jitter that is asked for (`bank.jitter`, a transform, the
-            wrapper's `p_jitter`) has the scale none the less.
+        moves: a name in `vae_augment.images.moves.MOVES`: random moves of an image after it is jittered or generated.
+        vae: False if items of p_jitter are moved and not jittered. Jitter that is asked for (`bank.jitter`, a
+            transform, the wrapper's `p_jitter`) has the scale none the less.
         origin: a sentence that says where the values come from.
     """
 
@@ -76,7 +76,8 @@ class Policy:
             *([] if self.mover is None else [f"moved ({self.moves})"]),
         ]
         changed = [f"{100 * self.p_jitter:g} {' and '.join(done) or 'as they are'}"] if self.p_jitter else []
-        generated = [f"{100 * self.p_generate:g} newly generated"] if self.p_generate else []
+        made = "newly generated" if self.mover is None else f"newly generated and moved ({self.moves})"
+        generated = [f"{100 * self.p_generate:g} {made}"] if self.p_generate else []
         rest = "" if self.p_jitter + self.p_generate >= 1 else "; the others are the images themselves"
         return f"Of a hundred items the wrapper serves {', '.join(changed + generated)}{rest}."
 
@@ -94,6 +95,26 @@ class Policy:
         if isinstance(values, dict) and values.get("tiers") == []:
             values = {name: value for name, value in values.items() if name != "tiers"}
         return from_dict(cls, values, "the policy")
+
+
+# Share of newly generated items where VAEs have seen images that the classifier does not see, by kind.
+GENERATED = {"drawings": 0.5, "photographs": 0.25, "textures": 0.0}
+
+
+def generating(policy: Policy, kind: str, images: int) -> Policy:
+    """The same policy with newly generated images, moved too, in a share of the items.
+
+    Args:
+        policy: the policy for the labelled images alone.
+        kind: of the images, a name in `vae_augment.images.kinds.KINDS`.
+        images: how many the VAEs have seen of the classes beside the labelled ones.
+    """
+    share = GENERATED[kind]
+    if not share:
+        return policy
+    told = f"newly generated images in {100 * share:g} of 100, since the VAEs have seen {images} unlabelled images too"
+    jitter = (1 - share) * policy.p_jitter
+    return replace(policy, p_generate=share, p_jitter=jitter, vae=True, origin=f"{policy.origin}; {told}")
 
 
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).

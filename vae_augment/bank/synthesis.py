@@ -160,7 +160,7 @@ class Synthesis:
         return made
 
     def _finish(self, samples: list[Sample], made: Tensor, keeps: Tensor, draws: Draws) -> list[Any]:
-        """Images of the samples' own kind and size from decoded ones; the policy moves those that are jittered."""
+        """Images of the samples' own kind and size from decoded ones, moved as the policy tells."""
         images: list[Any] = [None] * len(samples)
         # Where transforms begin with ToTensor its result is made at once, without a PIL image in between.
         jitters = (draws.kind == JITTERED).tolist()
@@ -175,7 +175,7 @@ class Synthesis:
                 made[some],
                 self._originals(originals, needed=kept or (jitter and channels_of(originals[0]) in WITH_ALPHA)),
                 keeps=kept,
-                moves=self.bank.policy.mover if jitter else None,
+                moves=self.bank.policy.mover,
                 uniform=draws.moves[some],
             )  # [b, C, H, W]
             if as_tensors and getattr(originals[0], "mode", None) in ("L", "RGB"):

@@ -12,6 +12,7 @@ from vae_augment.config import MAX_PIXELS, MOST_PIXELS
 
 Command = TypeVar("Command", bound=Callable[..., object])
 DATA = "A torchvision name such as mnist; class folders; or a .csv, .npz, .npy or .parquet file."
+UNLABELLED = "Further images, labels ignored, that the VAEs learn from: as --data, or a folder of images."
 
 
 def data_options(command: Command, *, required: bool = True) -> Command:

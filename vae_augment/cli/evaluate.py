@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vae_augment.cli.check import without_problems
-from vae_augment.cli.data_options import data_options
+from vae_augment.cli.data_options import UNLABELLED, data_options
 from vae_augment.cli.paths import check_apart, check_file, check_png
 from vae_augment.config import CHOICES, FitConfig
 
@@ -18,6 +18,7 @@ from vae_augment.config import CHOICES, FitConfig
 @click.option(
     "--test", metavar="NAME|PATH", help="Measure on the test part of this data. [default: held-out images of --data]"
 )
+@click.option("--unlabelled", metavar="NAME|PATH", help=UNLABELLED)
 @click.option("--bank", type=click.Path(path_type=Path), help="Bank fitted on --data. [default: fit one per seed]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Train on at most this many images of each class.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of repetitions.")
@@ -38,6 +39,7 @@ def evaluate(
     on_error: str,
     max_pixels: int,
     test: str | None,
+    unlabelled: str | None,
     bank: Path | None,
     arms: str,
     preset: str,
@@ -61,15 +63,16 @@ def evaluate(
 
     config = FitConfig(preset=preset)
 
-    def opened(name: str, part: str) -> Any:
-        found = open_data(
-            name, part=part, root=root, timeout=download_timeout, on_error=on_error, max_pixels=max_pixels
-        )
+    reading: dict[str, Any] = {"root": root, "timeout": download_timeout, "max_pixels": max_pixels}
+
+    def opened(name: str, part: str, labelled: bool = True) -> Any:
+        found = open_data(name, part=part, on_error=on_error, labelled=labelled, **reading)
         return (without_problems(found, config)[0] if on_error == "skip" else found).dataset
 
     result = run(
         opened(data, "train"),
         test=None if test is None else opened(test, "test"),
+        unlabelled=None if unlabelled is None else opened(unlabelled, "train", labelled=False),
         bank=bank,
         arms=[arm.strip() for arm in arms.split(",")],
         config=config,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_augment.cli.check import report, without_problems
-from vae_augment.cli.data_options import data_options
+from vae_augment.cli.data_options import UNLABELLED, data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
 from vae_augment.cli.paths import check_apart, check_file, check_folder, check_not_data
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @data_options
+@click.option("--unlabelled", metavar="NAME|PATH", help=UNLABELLED)
 @click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Use at most this many images of each class.")
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
@@ -52,6 +53,7 @@ def fit(
     download_timeout: float,
     on_error: str,
     max_pixels: int,
+    unlabelled: str | None,
     out: Path | None,
     per_class: int | None,
     policy: str,
@@ -66,6 +68,7 @@ def fit(
     """Fit one VAE per class; write a bank and its contact sheet."""
     started = time.perf_counter()
     config = FitConfig(policy="none" if no_policy else policy, **chosen)
+    from vae_augment.bank.metadata import LearnedFrom
     from vae_augment.data import SAMPLE_SOURCE, examine, open_data
 
     if tensorboard is not None:
@@ -75,7 +78,8 @@ def fit(
     elif not check:
         check_folder("--out", Path())  # where the default is, which is named after the data
     on_bad = "skip" if check else on_error
-    opened = open_data(data, root=root, timeout=download_timeout, on_error=on_bad, max_pixels=max_pixels)
+    reading: dict[str, Any] = {"root": root, "timeout": download_timeout, "on_error": on_bad, "max_pixels": max_pixels}
+    opened = open_data(data, **reading)
     if check:
         found = examine(opened, config)
         click.echo(report(found))
@@ -86,14 +90,18 @@ def fit(
         out = Path(f"{opened.name}.safetensors")
         _check_out(out, tensorboard)
     check_not_data((out, out.with_suffix(".png")), data, opened.dataset)
+    more = None if unlabelled is None else open_data(unlabelled, **reading, labelled=False)
     left_out = 0
     if on_error == "skip":
         opened, left_out = without_problems(opened, config)
-    bank = _fit_and_write(opened, left_out, out, per_class, config, device, seed, resume, tensorboard)
+        more = None if more is None else without_problems(more, config)[0]
+    bank = _fit_and_write(opened, more, left_out, out, per_class, config, device, seed, resume, tensorboard)
     click.echo(class_table(bank))
     if opened.source == SAMPLE_SOURCE:
         click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
     seconds = time.perf_counter() - started
+    if "unlabelled" in bank.data:
+        click.echo(f"\nThe VAEs have seen {printable(str(LearnedFrom(**bank.data['unlabelled'])))}.")
     click.echo(f"\n{bank.policy.sentence} Why: {printable(bank.policy.origin)}.")
     click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
     then = ["vae-augment", "generate", str(out), "--out", f"{out.with_suffix('')}-generated", "--per-class", "500"]
@@ -122,6 +130,7 @@ def _check_out(out: Path, tensorboard: Path | None) -> None:
 
 def _fit_and_write(
     opened: OpenedData,
+    more: OpenedData | None,
     left_out: int,
     out: Path,
     per_class: int | None,
@@ -135,25 +144,33 @@ def _fit_and_write(
     from vae_augment.data import subsample
     from vae_augment.data.loading import load_images
     from vae_augment.data.source import Source
+    from vae_augment.data.unlabelled import Unlabelled
     from vae_augment.files.writing import atomic_write, sweep
     from vae_augment.fitting import fit as fit_bank
     from vae_augment.fitting import fit_key
     from vae_augment.fitting.checkpoint import discard
     from vae_augment.report.contact_sheet import contact_sheet_png
+    from vae_augment.report.reproduction import named
 
     dataset = opened.dataset if per_class is None else subsample(opened.dataset, per_class, seed)
     unfinished, sheet = out.with_name(f"{out.name}.unfinished"), out.with_suffix(".png")
     sweep(out.parent, [out.name, sheet.name])
-    key = fit_key(Source(dataset), config, seed=seed)
+    source, unlabelled = Source(dataset), None if more is None else more.dataset
+    others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
+    key = fit_key(source, config, seed=seed, unlabelled=others)
     bank = _finished(out, key) if resume else None
     if bank is None:
         if not resume:
             discard(unfinished)
         options: dict[str, Any] = {"device": device, "checkpoint": unfinished, "tensorboard": tensorboard}
-        bank = fit_bank(dataset, config=config, seed=seed, **options)
-        name = opened.name.encode(errors="backslashreplace").decode()  # a file's name may be no Unicode
+        bank = fit_bank(dataset, config=config, unlabelled=unlabelled, seed=seed, **options)
+        name = written(opened.name)
         known = {"skipped": left_out, "per_class": per_class, "ending": opened.ending}
-        given = {entry: value for entry, value in known.items() if value}
+        given: dict[str, Any] = {entry: value for entry, value in known.items() if value}
+        if more is not None and "unlabelled" in bank.data:
+            given["unlabelled"] = bank.data["unlabelled"] | {
+                "name": named(written(more.name) + more.ending, more.source)
+            }
         bank = bank.with_data(name=name, source=opened.source, key=key, **given)
         bank.save(out)
     shown = load_images(Source(subsample(dataset, COLUMNS, seed)), bank.image_shape)
@@ -162,6 +179,11 @@ def _fit_and_write(
         atomic_write(sheet, drawn)
     discard(unfinished)
     return bank
+
+
+def written(name: str) -> str:
+    """A name as a bank holds it; a file's may be no Unicode."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _finished(out: Path, key: str) -> VAEBank | None:

@@ -11,7 +11,7 @@ from vae_augment.data.examined import Examined, examine
 from vae_augment.data.opened import SAMPLE_SOURCE, OpenedData, Problem
 from vae_augment.data.readers.arrays import open_npy, open_npz
 from vae_augment.data.readers.arrow_tables import is_table_folder, open_parquet, open_table_folder
-from vae_augment.data.readers.class_folders import open_folder
+from vae_augment.data.readers.class_folders import open_folder, open_images
 from vae_augment.data.readers.download import DEFAULT_TIMEOUT
 from vae_augment.data.readers.listed_files import open_csv
 from vae_augment.data.readers.torchvision_names import open_known, places, unknown
@@ -49,6 +49,7 @@ def open_data(
     timeout: float = DEFAULT_TIMEOUT,
     on_error: str = "fail",
     max_pixels: int = MAX_PIXELS,
+    labelled: bool = True,
 ) -> OpenedData:
     """Open one part of a torchvision dataset by name, of a folder of class folders, or of a CSV, NumPy or Parquet file.
 
@@ -70,6 +71,8 @@ def open_data(
         on_error: "fail" to raise if anything cannot be opened, or "skip" to list it in the result's `problems`.
             Images are not decoded here: `examine` does that.
         max_pixels: largest width times height of an image that is decoded; torchvision's own datasets have no limit.
+        labelled: False for images whose labels are not needed: then a folder may hold images in any folders, or in
+            none.
 
     Raises:
         ValueError: an unknown name, part or kind of file; data that cannot be opened, wholly or, with "fail", in part;
@@ -89,6 +92,8 @@ def open_data(
     if key in KNOWN and not isinstance(name, Path):
         return open_known(key, part, root, timeout)
     path = Path(name)
+    if path.is_dir() and not labelled and not is_table_folder(path):
+        return open_images(path, on_error, max_pixels)
     if path.is_dir():
         opener = open_table_folder if is_table_folder(path) else open_folder
         return opener(path, part, on_error, max_pixels)

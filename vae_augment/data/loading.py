@@ -23,6 +23,7 @@ LISTED_SHAPES = 5  # in an error
 OUTLYING = 1e-3  # share of values that count as outliers, half of it at either end
 ALIKE = 2  # levels of 255: a VAE learns nothing from smaller differences
 SAMPLED = 2**22  # values that are looked at
+SMALL_SCALE, LARGE_SCALE = 4.0, 10.0  # floats of 0 to 1, and standardised ones, stay below; those of 0 to 255 exceed it
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class FitData:
 
     def of(self, label: int) -> Tensor:
         return self.images[self.labels == label]
+
+    def joined(self, other: FitData) -> FitData:
+        """These images, and after them those of other data of the same classes."""
+        return FitData(torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels]), self.names)
 
 
 def load_images(source: Source, shape: tuple[int, int, int]) -> FitData:
@@ -79,6 +84,39 @@ def outliers_said(data: FitData, value_range: Range | None) -> str:
         f"values of the images reach from {value_range[0]:g} to {value_range[1]:g}, and nearly all of them are alike "
         "on that scale: outliers leave nothing of the images. Clip them, or scale the images to 0..1."
     )
+
+
+def range_beside(source: Source, other: Source, name: str) -> Range | None:
+    """The values of black and white in other images: the dataset's, whatever their extremes.
+
+    If the dataset holds bytes, most of the other images decide between floats of 0 to 1 and of 0 to 255.
+
+    Args:
+        source: the dataset.
+        other: the other images.
+        name: of these, in messages.
+
+    Raises:
+        ValueError: one of the two holds floats of about 0 to 1, the other far larger values.
+    """
+    if other.value_range is None:
+        return source.value_range
+    theirs = _extremes(other)
+    if source.value_range is None:
+        usual = conversion.value_range_of([theirs.median(0).values[None]])
+        return usual if usual in USUAL_RANGES else other.value_range
+    ours = _extremes(source)
+    for small, large in ((theirs, ours), (ours, theirs)):
+        if small.abs().max() <= SMALL_SCALE and large.abs().amax(1).median() > LARGE_SCALE:
+            own, got = (f"{float(e.min()):g} to {float(e.max()):g}" for e in (ours, theirs))
+            raise ValueError(f"{name} must hold values on the scale of dataset's, {own}, got {got}.")
+    return source.value_range
+
+
+def _extremes(source: Source) -> Tensor:
+    """Smallest and largest value of each image that is not of bytes, [N, 2]."""
+    images = (image for image in source.probe() if conversion.needs_range(image))
+    return torch.tensor([conversion.extremes(image) for image in images], dtype=torch.float64)
 
 
 def common_shape(source: Source, config: FitConfig) -> tuple[int, int, int]:

@@ -41,6 +41,7 @@ def evaluate(
     bank: VAEBank | str | Path | None = None,
     test: Dataset[Any] | None = None,
     test_labels: Sequence[int | str] | Tensor | None = None,
+    unlabelled: Dataset[Any] | None = None,
     per_class: int | None = None,
     seeds: int = 5,
     arms: Sequence[str] = ("none", "classical", "ours", "ours+classical"),
@@ -71,6 +72,7 @@ def evaluate(
         test: images to measure on, of the same classes: by name, if both have names. None: they are held out from
             `dataset`, identical images together.
         test_labels: as `labels`, for `test`.
+        unlabelled: as in `fit`, for the banks that are fitted. Images that are tested on are left out.
         per_class: train on this many images of each class, drawn anew in each round.
         seeds: number of rounds.
         arms: what to train on: "none", or a source, a recipe, or both, as in "ours+classical". Sources: "ours", "moves"
@@ -115,7 +117,7 @@ def evaluate(
     if not arms:
         raise ValueError("arms must name at least one arm, got none.")
     measured = None if test is None else Source(test, test_labels)
-    study = Study(Source(dataset, labels), bank, measured, per_class, config, seed)
+    study = Study(Source(dataset, labels), bank, measured, per_class, config, seed, unlabelled)
     for arm in arms:
         check_channels(arm, study.shape[0])
     not_measured = study.unmeasured(seeds)
@@ -135,7 +137,7 @@ def evaluate(
             train, held_out = study.split(round_)
             answers.append(held_out.targets)
             bar.set_description(f"round {round_ + 1} of {seeds}: bank")
-            banks = study.banks(arms, train, round_, device)
+            banks = study.banks(arms, train, held_out, round_, device)
             if any(parse(arm)[0] == "ours" for arm in arms):
                 policies.append(banks["ours"].policy)
             for arm in arms:

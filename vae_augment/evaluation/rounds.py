@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
-from vae_augment.data.loading import common_shape, load_images
+from vae_augment.data.loading import common_shape, load_images, range_beside
 from vae_augment.data.source import Source
+from vae_augment.data.unlabelled import Unlabelled, without
 from vae_augment.evaluation.arms import InMemory, parse
 from vae_augment.exceptions import DataWarning, LeakageWarning, warn
 from vae_augment.fitting import fit
-from vae_augment.images import conversion
-from vae_augment.images.conversion import Range, common_range
+from vae_augment.images.conversion import common_range
 from vae_augment.images.moves import colour_channels
 from vae_augment.images.tensors import digests
 from vae_augment.seeding import derive, generator
@@ -31,7 +32,6 @@ UNEQUAL = 2.0  # the largest class over the smallest; beyond it balanced accurac
 UNEQUALLY_HELD_OUT = 1.5  # the same, of images that per_class leaves to test on
 TEXTBOOK = FitConfig(sharing="none", invariances="none", policy="none")
 FILLED_IN = ("latent_dim", "width", "steps")  # options that a preset fills in
-SMALL_SCALE, LARGE_SCALE = 4.0, 10.0  # floats of 0 to 1, and standardised ones, stay below; those of 0 to 255 exceed it
 
 
 class Study:
@@ -45,6 +45,7 @@ class Study:
         per_class: int | None,
         config: FitConfig,
         seed: int,
+        unlabelled: Dataset[Any] | None = None,
     ) -> None:
         if isinstance(bank, (str, Path)):
             bank = VAEBank.load(bank)
@@ -70,6 +71,10 @@ class Study:
         self._kept = [self._of_class(count) for count in self._counts]
         if bank is not None:
             self._check(bank, source)
+        if self._bank is not None and unlabelled is not None:
+            raise ValueError("unlabelled is for banks that are fitted here; a bank is given.")
+        others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
+        self._unlabelled = None if others is None else others.images(self.shape)  # uint8 [M, C, H, W]
         if self._test is None and self._kept == self._counts:
             raise ValueError("no image is left to test on: use a smaller per_class, or give test data.")
 
@@ -172,14 +177,22 @@ class Study:
         order = torch.randperm(len(rest), generator=generator(self._seed, "held out", round_))
         return chosen.nonzero()[:, 0], rest[order[:MOST_TESTED].sort().values]
 
-    def banks(self, arms: Sequence[str], train: InMemory, round_: int, device: str) -> dict[str, VAEBank]:
-        """The banks of a round by source of images, fitted on its training images alone."""
+    def banks(
+        self, arms: Sequence[str], train: InMemory, held_out: InMemory, round_: int, device: str
+    ) -> dict[str, VAEBank]:
+        """The banks of a round by source of images, fitted on its training images and the unlabelled ones alone."""
         sources = {parse(arm)[0] for arm in arms}
         seed = derive(self._seed, "bank", round_)
         banks = {}
         if sources & {"ours", "moves"}:
+            more = None if self._unlabelled is None else without(self._unlabelled, held_out.images)
             banks["ours"] = banks["moves"] = self._given() or fit(
-                train, config=self._config, device=device, seed=seed, progress=False
+                train,
+                config=self._config,
+                unlabelled=None if more is None or not len(more) else TensorDataset(more),
+                device=device,
+                seed=seed,
+                progress=False,
             )
         if "textbook" in sources:
             size = max(self.shape[1:])
@@ -205,7 +218,7 @@ class Study:
 
     def _load_test(self, source: Source, test: Source, known: set[bytes]) -> InMemory:
         """The test images, read as the dataset's are. Raises ValueError if the digests of all are `known`."""
-        test.value_range = _range_of_test(source, test)
+        test.value_range = range_beside(source, test, "test")
         loaded = self._load(test, _places(source, test))
         self.shared = sum(digest in known for digest in digests(loaded.images))
         if self.shared == len(loaded):
@@ -277,31 +290,3 @@ def _together(order: Tensor, identity: Tensor) -> Tensor:
     _, inverse = identity.unique(return_inverse=True)
     first = torch.full_like(order, len(order)).scatter_reduce(0, inverse, order.argsort(), "amin")
     return first[inverse].argsort(stable=True)
-
-
-def _range_of_test(source: Source, test: Source) -> Range | None:
-    """The values of black and white in test images: the dataset's, whatever the extremes of the test images.
-
-    If the dataset holds bytes, most test images decide between floats of 0 to 1 and of 0 to 255.
-
-    Raises:
-        ValueError: one of the two holds floats of about 0 to 1, the other far larger values.
-    """
-    if test.value_range is None:
-        return source.value_range
-    tested = _extremes(test)
-    if source.value_range is None:
-        usual = conversion.value_range_of([tested.median(0).values[None]])
-        return usual if usual in conversion.USUAL_RANGES else test.value_range
-    trained = _extremes(source)
-    for small, large in ((tested, trained), (trained, tested)):
-        if small.abs().max() <= SMALL_SCALE and large.abs().amax(1).median() > LARGE_SCALE:
-            ours, theirs = (f"{float(e.min()):g} to {float(e.max()):g}" for e in (trained, tested))
-            raise ValueError(f"test must hold values on the scale of dataset's, {ours}, got {theirs}.")
-    return source.value_range
-
-
-def _extremes(source: Source) -> Tensor:
-    """Smallest and largest value of each image that is not of bytes, [N, 2]."""
-    images = (image for image in source.probe() if conversion.needs_range(image))
-    return torch.tensor([conversion.extremes(image) for image in images], dtype=torch.float64)

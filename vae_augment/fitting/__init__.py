@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.content import without_quality
+from vae_augment.bank.content import without_figures
 from vae_augment.bank.matching import check_bank
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import common_shape, load_images, outliers_said
 from vae_augment.data.source import Source
+from vae_augment.data.unlabelled import Unlabelled, without
 from vae_augment.exceptions import DataWarning, FitWarning, check_type, check_whole, warn
 from vae_augment.files.class_names import check_names
 from vae_augment.fitting.checkpoint import Checkpoint
@@ -46,6 +47,7 @@ def fit(
     labels: Sequence[int | str] | Tensor | None = None,
     classes: Sequence[str | int] | None = None,
     start: VAEBank | None = None,
+    unlabelled: Dataset[Any] | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool = True,
@@ -69,6 +71,10 @@ def fit(
         start: a bank to extend: `classes` (None: all of the dataset's) are fitted from its warm start and replace or
             join its classes, of which the others keep every byte. Classes are the same if their labels are, integers
             or names.
+        unlabelled: further images, of the same classes or others: a dataset whose items are images alone or hold labels
+            that are ignored. The warm start learns from all of them (from 50,000, drawn at random, of more; of fewer if
+            they are large), the VAE of a class from those that classifiers trained on `dataset` surely take for it
+            (pseudo-labels, Lee 2013). The bank needs none of them afterwards.
         device: any torch device; "auto" takes a CUDA device if there is one.
         seed: of everything random here.
         progress: show a progress bar, if standard error is a terminal.
@@ -99,9 +105,10 @@ def fit(
     source = Source(dataset, labels)
     if start is not None:
         source.number_as(start.class_to_idx)
+    others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
     wanted = _wanted(source, classes)
     if start is None:
-        resolved = config.resolve(len(source))
+        resolved = config.resolve(len(source) + (0 if others is None else len(others)))
         vae = VAE(common_shape(source, config), resolved.latent_dim or 0, resolved.width or 0)
     else:
         resolved, vae = _config_with(config, start, len(source)), start.vae
@@ -114,9 +121,14 @@ def fit(
     count, of, images = len(wanted), len(source.classes), len(source)
     size = "x".join(map(str, vae.image_shape))
     logger.info("fitting %d of %d classes, %d images as %s, on %s", count, of, images, size, torch_device)
-    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), fit_key(source, config, wanted, start, seed))
+    key = fit_key(source, config, wanted, start, seed, others)
+    kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
     with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
-        fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept, log)
+        more = None if others is None else without(others.images(vae.image_shape), data.images)
+        if more is not None and not len(more):
+            warn("unlabelled holds no image that the dataset does not hold too; fitting without it", DataWarning)
+            more = None
+        fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept, log, more)
         content, quality = fitter.fit(wanted, None if start is None else start.content.start)
     if log is not None:
         log.close()
@@ -129,6 +141,8 @@ def fit(
     }
     if quality is not None:
         described["quality"] = quality.to_dict()
+    if fitter.adopted is not None:
+        described["unlabelled"] = asdict(fitter.adopted.summary)
     content = replace(content, data=described, value_range=source.value_range)
     for info in content.class_infos:
         if info.status in ("failed", "collapsed"):
@@ -137,14 +151,20 @@ def fit(
 
 
 def fit_key(
-    source: Source, config: FitConfig, wanted: list[int] | None = None, start: VAEBank | None = None, seed: int = 0
+    source: Source,
+    config: FitConfig,
+    wanted: list[int] | None = None,
+    start: VAEBank | None = None,
+    seed: int = 0,
+    unlabelled: Unlabelled | None = None,
 ) -> str:
     """Hash of everything that a fit depends on: equal keys, equal banks. `wanted` are labels; None: all."""
     begun = "" if start is None else start.sha256
     options = repr(sorted(config.to_dict().items()))
     names = repr(sorted(source.classes.items()))
     labels = repr(wanted or _wanted(source, None))
-    return f"{derive(seed, RECIPE, source.fingerprint(), names, labels, options, begun):016x}"
+    others = () if unlabelled is None else (unlabelled.source.fingerprint(),)
+    return f"{derive(seed, RECIPE, source.fingerprint(), names, labels, options, begun, *others):016x}"
 
 
 def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:
@@ -197,4 +217,4 @@ def _joined(start: VAEBank, fitted: VAEBank) -> VAEBank:
     """The start bank with the fitted classes, which replace those of the same labels."""
     kept = [i.label for i in start.class_infos if i.label not in {f.label for f in fitted.class_infos}]
     joined = VAEBank.merge(start.subset(kept), fitted) if kept else fitted
-    return VAEBank(replace(joined.content, config=start.config, policy=start.policy, data=without_quality(start.data)))
+    return VAEBank(replace(joined.content, config=start.config, policy=start.policy, data=without_figures(start.data)))

@@ -32,6 +32,7 @@ class Scaled(nn.Module):
 
     mean: Tensor
     std: Tensor
+    convolutions: nn.Module
     learning_rate = LEARNING_RATE  # at its peak
 
     def __init__(self, channels: int) -> None:
@@ -48,6 +49,11 @@ class Scaled(nn.Module):
         std, mean = torch.std_mean(values, dim=(0, 2, 3))
         self.mean.copy_(mean[:, None, None])
         self.std.copy_(std[:, None, None].clamp_min(LEAST_STD))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Outputs of the last convolution for images [B, C, H, W], averaged over places: [B, 64]."""
+        pooled: Tensor = self.convolutions((x - self.mean) / self.std).mean((2, 3))
+        return pooled
 
 
 class SmallCNN(Scaled):
@@ -69,11 +75,6 @@ class SmallCNN(Scaled):
             layers += [nn.Conv2d(inputs, outputs, size, stride, size // 2), nn.ReLU(), nn.MaxPool2d(2)]
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Linear(CHANNELS[-1] * math.prod(sides), classes)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Outputs of the last convolution for images [B, C, H, W], averaged over places: [B, 64]."""
-        pooled: Tensor = self.convolutions((x - self.mean) / self.std).mean((2, 3))
-        return pooled
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.convolutions((x - self.mean) / self.std).flatten(1))
@@ -103,7 +104,7 @@ class PooledCNN(Scaled):
         self.head = nn.Linear(POOLED_CHANNELS[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.convolutions((x - self.mean) / self.std).mean((2, 3)))
+        logits: Tensor = self.head(self.features(x))
         return logits
 
 
@@ -197,8 +198,8 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def features(model: SmallCNN, images: Tensor) -> Tensor:
-    """`SmallCNN.features` of images [N, C, H, W], uint8 or float in [0, 1]: float32 [N, 64] on the CPU."""
+def features(model: Scaled, images: Tensor) -> Tensor:
+    """`Scaled.features` of images [N, C, H, W], uint8 or float in [0, 1]: float32 [N, 64] on the CPU."""
     return torch.cat([model.features(x).cpu() for x in _blocks(model, images)])
 
 

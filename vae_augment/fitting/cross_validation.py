@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
@@ -43,44 +43,57 @@ class CrossValidation:
 
     def __init__(self, data: FitData, *, seed: int, device: torch.device) -> None:
         data = _some(data, seed)
-        self._images = _reduced(data.images)  # uint8 [N, C, h, w]
+        self._images = reduced(data.images)  # uint8 [N, C, h, w]
         self._labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)  # [N], 0 to K-1
-        self._classes = len(data.names)
+        self.classes = len(data.names)
         self._weights = weights(self._labels)
         self._fold = _folds(data, self._labels, seed)  # [N]
         self._seed, self._device = seed, device
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
         self._judge = self._fold % len(JUDGES)  # [N], whose logits an image has
         epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
-        self.steps = min(max(STEPS, epochs, CLASS_STEPS * self._classes), LONGEST)
+        self.steps = min(max(STEPS, epochs, CLASS_STEPS * self.classes), LONGEST)
         self.folds = range(FOLDS * STEPS // self.steps)
 
     def judge(self, name: str, policy: Policy, folds: Iterable[int]) -> None:
         """Predict the images of folds by classifiers that a policy's images of the other folds trained."""
-        found = self._logits.setdefault(name, torch.full((len(self._images), self._classes), torch.nan))
+        found = self._logits.setdefault(name, torch.full((len(self._images), self.classes), torch.nan))
         for fold in folds:
             held_out = self._fold == fold
-            if not bool(held_out.any()) or bool(held_out.all()) or not bool(found[held_out].isnan().any()):
-                continue
-            seed = derive(self._seed, "judge", fold)
-            shape = (self._images.shape[1], self._images.shape[2], self._images.shape[3])
-            network, others = JUDGES[fold % len(JUDGES)], self._images[~held_out]
-            model = new_classifier(network, shape, self._classes, seed, self._device, scaled_to=others)
-            batches = self._batches(policy, (~held_out).nonzero()[:, 0], seed)
-            train_classifier(model, batches, steps=self.steps, seed=seed)
-            found[held_out] = logits(model, self._images[held_out]).nan_to_num(0.0, 0.0, 0.0)  # of a model gone astray
+            if fold in self.usable and bool(found[held_out].isnan().any()):
+                found[held_out] = finite_logits(self.train(policy, fold), self.part(fold, held_out=True)[0])
 
-    def _batches(self, policy: Policy, items: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless shuffled batches of items, some of them moved as the policy tells."""
-        order, chance, draws = (generator(seed, name) for name in ("order", "share", "moves"))
-        size = min(BATCH, len(items))
-        while True:
-            for some in items[torch.randperm(len(items), generator=order)].unfold(0, size, size):
-                images = self._images[some].float().div_(255)  # [B, C, h, w]
-                moved = (torch.rand(len(some), generator=chance) < policy.p_jitter).nonzero()[:, 0]
-                if policy.mover is not None:
-                    images[moved] = policy.mover.draw(images[moved], draws)
-                yield images, self._labels[some]
+    @property
+    def usable(self) -> list[int]:
+        """Folds that hold images, and not all of them."""
+        return [fold for fold in self.folds if 0 < int((self._fold == fold).sum()) < len(self._fold)]
+
+    def part(self, fold: int, *, held_out: bool) -> tuple[Tensor, Tensor]:
+        """Images of a fold, or of all others: uint8 [n, C, h, w], `reduced`, and labels 0 to K-1, [n]."""
+        chosen = (self._fold == fold) == held_out
+        return self._images[chosen], self._labels[chosen]
+
+    def train(
+        self, policy: Policy, fold: int, more: tuple[Tensor, Tensor] | None = None, *, steps: int | None = None
+    ) -> nn.Module:
+        """Train a classifier on the images of all folds but one as a policy serves them: a network in `JUDGES`.
+
+        Args:
+            policy: its probability to jitter is that to move.
+            fold: of the images that are held out.
+            more: other images and their labels, as `part` gives them, for half of each batch.
+            steps: optimizer steps; None: as many as tell policies apart.
+        """
+        images, labels = self.part(fold, held_out=False)
+        seed, shape = derive(self._seed, "judge", fold), (images.shape[1], images.shape[2], images.shape[3])
+        network = JUDGES[fold % len(JUDGES)]
+        model = new_classifier(network, shape, self.classes, seed, self._device, scaled_to=images)
+        if more is None:
+            batches = shuffled(images, labels, BATCH, seed)
+        else:
+            halves = shuffled(images, labels, BATCH // 2, seed), shuffled(*more, BATCH // 2, derive(seed, "more"))
+            batches = ((torch.cat([a, b]), torch.cat([c, d])) for (a, c), (b, d) in zip(*halves, strict=True))
+        return train_classifier(model, _moved(batches, policy, seed), steps=steps or self.steps, seed=seed)
 
     def over(self, name: str, other: str) -> tuple[float, float]:
         """Mean log-loss of a policy less another's, on the images that both have predicted, and its standard error."""
@@ -100,6 +113,29 @@ class CrossValidation:
         right = (found[:, known].argmax(2) == labels).double().mean(0)  # [n], share of policies
         chance = 1 / len(labels.unique())
         return mean_and_error((right * weights(labels) - chance) / (1 - chance))
+
+
+def finite_logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits [N, K] of images [N, C, h, w]; zeros where a model that went astray has none that are finite."""
+    return logits(model, images).nan_to_num(0.0, 0.0, 0.0)
+
+
+def shuffled(images: Tensor, labels: Tensor, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless shuffled batches of at most `size` images: float [B, C, h, w] in [0, 1], and their labels [B]."""
+    order, size = generator(seed, "order"), min(size, len(images))
+    while True:
+        for some in torch.randperm(len(images), generator=order).unfold(0, size, size):
+            yield images[some].float().div_(255), labels[some]
+
+
+def _moved(batches: Iterator[tuple[Tensor, Tensor]], policy: Policy, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches with some of the images moved, as the policy tells."""
+    chance, draws = generator(seed, "share"), generator(seed, "moves")
+    for images, labels in batches:
+        some = (torch.rand(len(images), generator=chance) < policy.p_jitter).nonzero()[:, 0]
+        if policy.mover is not None:
+            images[some] = policy.mover.draw(images[some], draws)
+        yield images, labels
 
 
 def paired(ours: Tensor, theirs: Tensor, labels: Tensor, weight: Tensor, judge: Tensor) -> tuple[float, float]:
@@ -126,8 +162,13 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 
 def log_loss(outputs: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     """Log-loss [N] of logits [N, K] at the temperature that is best for them."""
+    return F.cross_entropy(outputs / temperature(outputs, labels, weight), labels, reduction="none").double()
+
+
+def temperature(outputs: Tensor, labels: Tensor, weight: Tensor) -> float:
+    """Divisor of logits [N, K] at which their weighted log-loss is least, one of TEMPERATURES (Guo et al. 2017)."""
     losses = torch.stack([F.cross_entropy(outputs / t, labels, reduction="none") for t in TEMPERATURES]).double()
-    return losses[(losses * weight).mean(1).argmin()]
+    return TEMPERATURES[(losses * weight).mean(1).argmin()].item()
 
 
 def weights(labels: Tensor) -> Tensor:
@@ -149,7 +190,7 @@ def _some(data: FitData, seed: int) -> FitData:
     return FitData(data.images[items], data.labels[items], data.names)
 
 
-def _reduced(images: Tensor) -> Tensor:
+def reduced(images: Tensor) -> Tensor:
     """Images whose longer side is SIDE pixels at most, uint8 [N, C, h, w]."""
     height, width = images.shape[2:]
     share = SIDE / max(height, width)

@@ -5,16 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from vae_augment.bank.policy import Policy
+import torch
+
+from vae_augment.bank.policy import Policy, default_policy, named_policy
+from vae_augment.config import FitConfig
+from vae_augment.data.loading import FitData
+from vae_augment.fitting.checkpoint import Checkpoint, Part
 from vae_augment.fitting.cross_validation import CrossValidation
-from vae_augment.images.moves import FLIPPED, MIRRORED, with_flips
+from vae_augment.images.kinds import kind_of_images
+from vae_augment.images.moves import FAMILIES, FLIPPED, MIRRORED, colour_channels, with_flips
 
 SCREENED = 2  # folds that every family is tried on, so one by each network
 KEPT = 2  # the best families, which see the other folds too, as the default and none do
 LEAST_IMAGES = 20
+LEAST_TRYING = 600  # steps of a fit
 TOLD_APART = 3.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
 BETTER = 1.0  # and flips than none, and the images as they are than the default's moves
 LITTLE = 0.25  # of the way from chance to all right: two standard errors below it, the labels tell nothing
+
+
+def first_policy(data: FitData, config: FitConfig) -> Policy:
+    """The policy that is named, or else the default of the images' kind and number."""
+    counts = torch.unique(data.labels, return_counts=True)[1].tolist()
+    if config.policy != "auto":
+        return named_policy(config.policy, counts, method="exemplar")
+    return default_policy(counts, kind=kind_of_images(data.images), method="exemplar")
+
+
+def tried_moves(
+    data: FitData,
+    default: Policy,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    checkpoint: Checkpoint,
+    on_try: Callable[[str], object],
+) -> Policy:
+    """The default policy with the moves that do best on folds of the images; as it is for very few images.
+
+    Args:
+        data: the images.
+        default: the policy for their kind and number.
+        steps: of the whole fit; of so few that trying moves would take longer, none is tried.
+        seed: of folds, weights and draws.
+        device: where to train.
+        checkpoint: keeps the policy.
+        on_try: called with the name of a family before it is tried.
+    """
+    if steps < LEAST_TRYING or len(data.names) < 2 or len(data.images) < LEAST_IMAGES:
+        return replace(default, origin=f"{default.origin}; too few images, classes or steps to try it")
+    kept = checkpoint.load("moves")
+    if kept is None:
+        trial = CrossValidation(data, seed=seed, device=device)
+        families = FAMILIES["colour" if colour_channels(data.images) >= 3 else "grey"]
+        chosen = choose_moves(trial, default, families, on_try)
+        kept = Part({}, {"policy": replace(chosen, origin=f"{default.origin}; {chosen.origin}").to_dict()})
+        checkpoint.save("moves", kept)
+    return Policy.from_dict(kept.values["policy"])
 
 
 def choose_moves(

@@ -26,6 +26,7 @@ MOST_HELD_OUT = 2_000  # images
 LEAST_HELD_OUT = 20  # images; fewer say nothing
 LEAST_TRIED = 50  # images; fewer do not tell whether the VAE helps
 FEW_HELD_OUT = 100  # images; as many are held out from the warm start, whose VAE is then the trial
+MANY_GENERATED = 0.2  # of the items; then jitter alone is tried too
 MANY_HELD_OUT = 200  # images, on which more candidates are compared
 
 
@@ -93,7 +94,10 @@ def choose(
     alone = losses_of([judge, *(train(moved, network) for network in JUDGES[1:])])
     usual = replace(default, vae=True)
     candidates = {"jitter": usual}
-    if len(answers) >= MANY_HELD_OUT:
+    if usual.p_generate >= MANY_GENERATED:
+        jitter = replace(usual, p_generate=0.0, p_jitter=usual.p_generate + usual.p_jitter)
+        candidates = {"generated images": usual, "jitter": jitter}
+    elif len(answers) >= MANY_HELD_OUT:
         name = "jitter without detail" if usual.keep_detail else "jitter with detail"
         candidates[name] = replace(usual, keep_detail=not usual.keep_detail)
     losses = {name: losses_of(train(policy, each) for each in JUDGES) for name, policy in candidates.items()}
@@ -103,12 +107,13 @@ def choose(
 def _decide(
     default: Policy, candidates: dict[str, Policy], losses: dict[str, Tensor], alone: Tensor, weight: Tensor
 ) -> Policy:
-    """The candidate, or the default without the VAE, that the log-losses [N] decide for."""
+    """The candidate, the first of which is the usual one, or the default without the VAE: by log-losses [N]."""
     figures = {name: mean_and_error(weight * (found - alone)) for name, found in losses.items()}
     best = min(figures, key=lambda name: figures[name][0])
-    if best != "jitter":  # the usual one stands unless another is better by a standard error
-        mean, error = mean_and_error(weight * (losses[best] - losses["jitter"]))
-        best = best if mean < -error else "jitter"
+    usual = next(iter(candidates))
+    if best != usual:  # it stands unless another is better by a standard error
+        mean, error = mean_and_error(weight * (losses[best] - losses[usual]))
+        best = best if mean < -error else usual
     mean, error = figures[best]
     jitters = mean <= 0 if default.vae else mean < -error
     shown = "; ".join(f"{name} {mean:+.3f} (se {error:.3f})" for name, (mean, error) in figures.items())

@@ -8,28 +8,30 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.content import BankContent, ClassInfo, Start
 from vae_augment.bank.inference import Models
 from vae_augment.bank.packed_weights import Stored, halved, join
-from vae_augment.bank.policy import Policy, default_policy, named_policy
+from vae_augment.bank.policy import Policy, generating
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fitting.callbacks import Callback, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint, Part
-from vae_augment.fitting.cross_validation import CLASS_STEPS, LONGEST, CrossValidation
+from vae_augment.fitting.cross_validation import CLASS_STEPS, LONGEST
 from vae_augment.fitting.fitted_class import FittedClass, status_of
-from vae_augment.fitting.move_selection import LEAST_IMAGES, choose_moves
+from vae_augment.fitting.move_selection import first_policy, tried_moves
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
+from vae_augment.fitting.pseudo_labels import Adopted, adopt
 from vae_augment.fitting.quality import Quality, measure_quality
 from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, train
 from vae_augment.fitting.training_log import LogLosses, TrainingLog
 from vae_augment.images.callers_moves import one_by_one
 from vae_augment.images.kinds import kind_of_images
-from vae_augment.images.moves import FAMILIES, MOVES, colour_channels, default_invariances
+from vae_augment.images.moves import MOVES, colour_channels, default_invariances
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened
@@ -43,7 +45,6 @@ TUNED_CLASSES = 12  # more classes are tuned for fewer steps each, so that toget
 LEAST_TUNED = 10  # steps
 STEP_COST = 64  # overhead of a step on a CPU, in images
 BAR_NAME = 24  # characters of a class name beside the progress bar
-LEAST_TRYING = 600  # steps of a fit, below which trying moves would take longer than the fit
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank of its own
 JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that a trial bank is judged by
 
@@ -61,12 +62,15 @@ class Fitter:
         bar: tqdm[Any],
         checkpoint: Checkpoint,
         log: TrainingLog | None,
+        unlabelled: Tensor | None = None,
     ) -> None:
         self.vae, self.config, self.data = vae, config, data
         self.device, self.seed, self.bar = device, seed, bar
         self.checkpoint, self.log = checkpoint, log
+        self.unlabelled = unlabelled  # seen by the warm start alone, once others of them are adopted
+        self.adopted: Adopted | None = None
         self._channels = colour_channels(data.images)
-        self._default = self._first_policy()
+        self._default = first_policy(data, config)
 
     def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
         """Run all stages; also returns the quality of the trial bank that the policy was chosen with.
@@ -85,7 +89,10 @@ class Fitter:
         self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
         choosing = self.config.policy == "auto" and start is None
         if choosing:
-            self._default = self._choose_moves()
+            asked = self.data, self._default, steps, self.seed, self.device, self.checkpoint
+            self._default = tried_moves(*asked, lambda name: self.bar.set_description(f"trying {name} moves"))
+        if self.unlabelled is not None:
+            self._adopt(self.unlabelled)
         parts = split(self.data, self.seed) if choosing else None
         chosen = None
         if warm_steps and start is None:
@@ -106,9 +113,14 @@ class Fitter:
     def _on(self, data: FitData) -> Fitter:
         """A fitter of other images for a trial, whose parts are kept under other names."""
         kept = self.checkpoint.within("trial")
-        other = Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept, self.log)
-        other._default = self._default
+        other = Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept, self.log, self.unlabelled)
+        other.adopted, other._default = self.adopted, self._default
         return other
+
+    @property
+    def seen(self) -> FitData:
+        """Images that the class VAEs are trained on: the labelled ones, and those adopted."""
+        return self.data if self.adopted is None else self.data.joined(self.adopted.data)
 
     def _moves(self, images: float) -> Move | None:
         """The random moves a VAE is trained with, by its number of images."""
@@ -139,13 +151,15 @@ class Fitter:
     def _train_start(self, steps: int) -> Part:
         """The shared weights, rounded to half precision, with their statistics and the reason of an early stop."""
         self.bar.set_description("warm start on all classes")
-        moves = self._moves(len(self.data.images) / len(self.data.names))
+        seen = self.seen
+        images = seen.images if self.unlabelled is None else torch.cat([seen.images, self.unlabelled])
+        moves = self._moves(len(images) / len(seen.names))
         # A larger batch is not worth its time on few photographs, each of which costs more than a digit.
-        larger = len(self.data.images) >= SMALL_DATASET or max(self.vae.image_shape[1:]) <= SMALL_SIDE
+        larger = len(images) >= SMALL_DATASET or max(self.vae.image_shape[1:]) <= SMALL_SIDE
         params, notes, curves = train(
             self.vae,
             self.vae.init(generator(self.seed, "init")),
-            [Job(self.data.images, generator(self.seed, "warm start"), moves)],
+            [Job(images, generator(self.seed, "warm start"), moves)],
             steps=steps,
             batch_size=self.config.batch_size * (WARM_FACTOR if larger else 1),
             learning_rate=self.config.learning_rate * WARM_FACTOR,
@@ -154,8 +168,8 @@ class Fitter:
         )
         params = halved(self.vae, params)
         models = Models(self.vae, Stored.pack(self.vae, params, None), self.device)
-        means = models.encode(self.data.images, torch.zeros_like(self.data.labels).to(self.device))[0].cpu()
-        by_class = [means[self.data.labels == label] for label in self.data.names]
+        means = models.encode(seen.images, torch.zeros_like(seen.labels).to(self.device))[0].cpu()
+        by_class = [means[seen.labels == label] for label in seen.names]
         halves = {name: tensor.half() for name, tensor in params.items()}
         return Part({**halves, "pooled": pooled_covariance(by_class), "curve": curves[0]}, {"note": notes[0]})
 
@@ -221,7 +235,7 @@ class Fitter:
 
     @property
     def _fine_batch(self) -> int:
-        return min(self.config.batch_size, max(SMALL_BATCH, len(self.data.images) // len(self.data.names)))
+        return min(self.config.batch_size, max(SMALL_BATCH, len(self.seen.images) // len(self.data.names)))
 
     def _fine_steps(self, steps: int) -> int:
         """Steps that each class is tuned for; `steps` if the classes are few."""
@@ -261,14 +275,14 @@ class Fitter:
         return fitted
 
     def _job(self, label: int) -> Job:
-        images = self.data.of(label)
+        images = self.seen.of(label)
         return Job(images, generator(self.seed, "fine-tune", self.data.names[label]), self._moves(len(images)))
 
     def _describe(
         self, label: int, weights: Stored, note: str, start: Start | None, steps: int
     ) -> tuple[ClassInfo, LatentStats]:
         """Figures of a class's fit, and its latent statistics."""
-        images, name = self.data.of(label), self.data.names[label]
+        images, name = self.seen.of(label), self.data.names[label]
         models = Models(self.vae, weights, self.device)
         rows = torch.zeros(len(images), dtype=torch.long, device=self.device)  # of the one class
         codes, logvar = models.encode(images, rows)  # [N, L] each
@@ -282,7 +296,7 @@ class Fitter:
         info = ClassInfo(
             name=name,
             label=label,
-            images=len(images),
+            images=len(self.data.of(label)),
             steps=steps + (0 if start is None else start.steps),
             rmse=round(math.sqrt(error), 6),
             kl=round(kl_per_dim(mean, logvar.cpu()).sum(1).mean().item(), 4),
@@ -292,28 +306,14 @@ class Fitter:
         )
         return info, stats
 
-    def _first_policy(self) -> Policy:
-        """The policy that is named, or else the default of the images' kind and number."""
-        counts = torch.unique(self.data.labels, return_counts=True)[1].tolist()
-        if self.config.policy != "auto":
-            return named_policy(self.config.policy, counts, method="exemplar")
-        return default_policy(counts, kind=kind_of_images(self.data.images), method="exemplar")
-
-    def _choose_moves(self) -> Policy:
-        """The default policy with the moves that do best on folds of the images; as it is for very few images."""
-        default = self._default
-        if (self.config.steps or 0) < LEAST_TRYING or len(self.data.names) < 2 or len(self.data.images) < LEAST_IMAGES:
-            return replace(default, origin=f"{default.origin}; too few images, classes or steps to try it")
-        kept = self.checkpoint.load("moves")
-        if kept is None:
-            trial = CrossValidation(self.data, seed=self.seed, device=self.device)
-            families = FAMILIES["colour" if self._channels >= 3 else "grey"]
-            chosen = choose_moves(
-                trial, default, families, lambda name: self.bar.set_description(f"trying {name} moves")
-            )
-            kept = Part({}, {"policy": replace(chosen, origin=f"{default.origin}; {chosen.origin}").to_dict()})
-            self.checkpoint.save("moves", kept)
-        return Policy.from_dict(kept.values["policy"])
+    def _adopt(self, unlabelled: Tensor) -> None:
+        """Take unlabelled images whose label is sure for images of their class from now on."""
+        self.bar.set_description("labelling the unlabelled images")
+        self.adopted = adopt(self.data, unlabelled, self._default, self.seed, self.device, self.checkpoint)
+        self.unlabelled = self.adopted.others
+        if self.adopted.enough and self.config.policy == "auto" and not self._default.off:
+            kind, images = kind_of_images(self.data.images), len(self.adopted.data.images)
+            self._default = generating(self._default, kind, images)
 
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"

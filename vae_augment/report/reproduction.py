@@ -25,6 +25,8 @@ def reproduction(bank: VAEBank) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         return f"fit(dataset, config=FitConfig({options}), seed={bank.data.get('seed', 0)})"
     words = ["vae-augment", "fit", "--data", data]
+    if unlabelled := bank.data.get("unlabelled", {}).get("name"):
+        words += ["--unlabelled", unlabelled]
     if bank.data.get("per_class") is not None:
         words += ["--per-class", str(bank.data["per_class"])]
     for option in ("preset", "latent_dim", "image_size", "sharing"):
@@ -43,7 +45,11 @@ def data_option(bank: VAEBank) -> str | None:
     source = bank.data.get("source")
     if source in (None, FROM_PYTHON):
         return None
-    name = f"{bank.data.get('name')}{bank.data.get('ending') or ''}"
+    return named(f"{bank.data.get('name')}{bank.data.get('ending') or ''}", source)
+
+
+def named(name: str, source: str) -> str:
+    """The name of data as an option of a command: that of a path stands for the path, which a bank does not keep."""
     return name if source in BY_NAME else f"PATH/TO/{name}"
 
 

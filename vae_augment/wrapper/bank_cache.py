@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
 from vae_augment.data.source import Source
+from vae_augment.data.unlabelled import Unlabelled
 from vae_augment.exceptions import CacheWarning, warn
 from vae_augment.files.writing import cache_folder, sweep
 from vae_augment.fitting import fit, fit_key
@@ -23,18 +24,24 @@ from vae_augment.fitting.checkpoint import discard
 logger = logging.getLogger(__name__)
 
 
-def find_bank(bank: VAEBank | str | Path | None, base_ds: Dataset[Any], source: Source, labels: Any) -> VAEBank:
+def find_bank(
+    bank: VAEBank | str | Path | None,
+    base_ds: Dataset[Any],
+    source: Source,
+    labels: Any,
+    unlabelled: Dataset[Any] | None,
+) -> VAEBank:
     """The bank on the CPU: as given, loaded, or from the cache, into which it is fitted if need be."""
     if bank is None:
-        bank = _cached_bank(base_ds, source, labels)
+        bank = _cached_bank(base_ds, source, labels, unlabelled)
     elif not isinstance(bank, VAEBank):
         bank = VAEBank.load(bank)
     return bank if bank.device.type == "cpu" else bank.to("cpu")
 
 
-def _cached_bank(base_ds: Dataset[Any], source: Source, labels: Any) -> VAEBank:
-    config = FitConfig()
-    path = cache_folder() / "banks" / f"{fit_key(source, config)}.safetensors"
+def _cached_bank(base_ds: Dataset[Any], source: Source, labels: Any, unlabelled: Dataset[Any] | None) -> VAEBank:
+    config, others = FitConfig(), None if unlabelled is None else Unlabelled(unlabelled, source, seed=0)
+    path = cache_folder() / "banks" / f"{fit_key(source, config, unlabelled=others)}.safetensors"
     with suppress(ValueError, OSError):
         return VAEBank.load(path)
     with _alone(path):
@@ -44,7 +51,7 @@ def _cached_bank(base_ds: Dataset[Any], source: Source, labels: Any) -> VAEBank:
             logger.info("no bank in the cache: %s", error)
         except ValueError as error:
             warn(f"fitting again: {error}", CacheWarning)
-        return _fitted(base_ds, labels, len(source), config, path)
+        return _fitted(base_ds, labels, unlabelled, len(source), config, path)
 
 
 @contextmanager
@@ -66,11 +73,13 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _fitted(base_ds: Dataset[Any], labels: Any, images: int, config: FitConfig, path: Path) -> VAEBank:
+def _fitted(
+    base_ds: Dataset[Any], labels: Any, unlabelled: Dataset[Any] | None, images: int, config: FitConfig, path: Path
+) -> VAEBank:
     print(f"vae-augment: fitting a bank on {images} images, once; it is kept in {path}", file=sys.stderr)
     sweep(path.parent)
     unfinished = path.with_suffix(".unfinished")
-    bank = fit(base_ds, labels=labels, config=config, checkpoint=unfinished)
+    bank = fit(base_ds, labels=labels, unlabelled=unlabelled, config=config, checkpoint=unfinished)
     try:
         if not any(info.status == "failed" for info in bank.class_infos):  # else the next run fits it again
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,9 @@ class VAEAugmentedDataset(Dataset[Any]):
         bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
             labels and options were fitted before.
         labels: integers or names [N] that tell the class of each item in place of the base's own labels, for example
-            where these are one-hot. Items are served with the base's own.
+            where these are one-hot, or where it has none. Items are served with the base's own.
+        unlabelled: further images without labels, that `fit` learns from where no bank is given. No item is one of
+            them, and a bank once fitted needs them no more.
         p_generate: probability that an item is a newly generated image of its class, in [0, 1], or a dict of class name
             or label to it; None, and for classes not in the dict: the policy's, at most 1 - p_jitter.
         p_jitter: probability that an item is a latent-jittered version of itself, in [0, 1], or a dict of it; None: the
@@ -62,7 +64,7 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     Raises:
         TypeError: base_ds is iterable, its items are not (image, label), or an option is of another type.
-        ValueError: an option out of range, or a bank that lacks one of the base's classes.
+        ValueError: an option out of range, a bank that lacks one of the base's classes, or `unlabelled` beside a bank.
         FileNotFoundError: no bank at the path.
     """
 
@@ -76,6 +78,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         bank: VAEBank | str | Path | None = None,
         *,
         labels: Sequence[int | str] | Tensor | None = None,
+        unlabelled: Dataset[Any] | None = None,
         p_generate: Numbers = None,
         p_jitter: Numbers = None,
         scale: Numbers = None,
@@ -88,6 +91,8 @@ class VAEAugmentedDataset(Dataset[Any]):
         check_type("return_source", return_source, bool, "True or False")
         if holds_augmented(base_ds):
             raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
+        if bank is not None and unlabelled is not None:
+            raise ValueError("unlabelled is for a bank that is fitted here; give it to fit, or leave bank out.")
         self._source = source = Source(base_ds, labels)
         totals = {}
         if sampling_strategy is not None:
@@ -95,7 +100,7 @@ class VAEAugmentedDataset(Dataset[Any]):
             totals = wanted_totals(sampling_strategy, source.labels, source.classes, numbers=numbers, by_name=by_name)
         added = added_items(totals, source.labels)
         options = ClassOptions(source, p_generate, p_jitter, scale)  # checked before a fit
-        self.bank = find_bank(bank, base_ds, source, labels)
+        self.bank = find_bank(bank, base_ds, source, labels, unlabelled)
         source.number_as(self.bank.class_to_idx)
         if bank is not None and source.stable:
             warn_of_other_data(self.bank, source)

@@ -61,6 +61,15 @@ def open_folder(path: Path, part: str, on_error: str, max_pixels: int) -> Opened
     return OpenedData(dataset, path.resolve().name, "folder", tuple(found.problems), tuple(_notes(found)))
 
 
+def open_images(path: Path, on_error: str, max_pixels: int) -> OpenedData:
+    """Open all images of a folder, at any depth, without labels; of a folder with parts, those of "train"."""
+    folder, found = _part_of(path, "train"), _Found()
+    _look_into(folder, 0, None, found)
+    check_usable(found.problems, folder, on_error, left=len(found.samples))
+    dataset = ImageFiles(found.samples, [], folder, max_pixels)
+    return OpenedData(dataset, path.resolve().name, "folder", tuple(found.problems), tuple(_notes(found)))
+
+
 def _class_names(folder: Path, found: _Found) -> list[str]:
     """Names of the class folders, in torchvision's order. Raises ValueError for one that is not in UTF-8."""
     names = []
@@ -83,7 +92,7 @@ def _class_names(folder: Path, found: _Found) -> list[str]:
     return names
 
 
-def _look_into(folder: Path, label: int, name: str, found: _Found) -> None:
+def _look_into(folder: Path, label: int, name: str | None, found: _Found) -> None:
     """Add the images of a class, in torchvision's order: folder by folder, following links but never in a circle."""
     above: dict[str, tuple[tuple[int, int], ...]] = {}  # of each folder: device and inode of its parents and itself
     holds: dict[str, list[str]] = {}

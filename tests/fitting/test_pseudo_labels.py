@@ -1,0 +1,166 @@
+"""Labels for unlabelled images: only where classifiers are sure, and of images that are like those of a class."""
+
+import pytest
+import torch
+
+from tests.conftest import CONFIG, Shapes
+from vae_augment import VAEBank, evaluate, fit
+from vae_augment.bank.file import serialize
+from vae_augment.bank.policy import GENERATED, Policy, default_policy, generating
+from vae_augment.data.loading import load_images
+from vae_augment.data.source import Source
+from vae_augment.exceptions import DataWarning
+from vae_augment.fitting import pseudo_labels as pseudo
+from vae_augment.fitting.cross_validation import CrossValidation
+from vae_augment.wrapper.dataset import VAEAugmentedDataset
+
+CPU, REAL = torch.device("cpu"), Policy(0.0, 0.0)
+PER_CLASS = 30
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(pseudo, "STEPS", 40)
+    monkeypatch.setattr(pseudo, "ROUNDS", 1)
+
+
+def shapes(per_class, seed):
+    return load_images(Source(Shapes(per_class, seed=seed)), (1, 12, 12))
+
+
+def images_of(per_class=PER_CLASS, seed=1):
+    return torch.utils.data.TensorDataset(shapes(per_class, seed).images)
+
+
+def labelled_by(data, images):
+    return pseudo.pseudo_labels(CrossValidation(data, seed=0, device=CPU), REAL, images)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_labels_are_found_for_images_like_the_labelled_ones(monkeypatch, rounds):
+    monkeypatch.setattr(pseudo, "ROUNDS", rounds)
+    unlabelled = shapes(PER_CLASS, seed=1)
+    found = labelled_by(shapes(10, seed=0), unlabelled.images)
+    known = found.classes != pseudo.UNKNOWN
+    assert found.right > 0.9
+    assert known.sum() > PER_CLASS
+    assert (found.classes == unlabelled.labels)[known].float().mean() > 0.95
+    assert (found.sure[known] >= pseudo.SURE).all()
+
+
+def test_images_of_no_class_are_not_labelled():
+    own = shapes(PER_CLASS, seed=1).images
+    foreign = torch.randint(256, own.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = labelled_by(shapes(10, seed=0), torch.cat([own, foreign])).classes != pseudo.UNKNOWN
+    assert found[: len(own)].sum() > PER_CLASS
+    assert not found[len(own) :].any()
+
+
+def test_no_label_is_believed_where_labelled_images_are_told_apart_by_chance():
+    data = shapes(10, seed=0)
+    data.labels[:] = data.labels[torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(1))]
+    found = labelled_by(data, shapes(PER_CLASS, seed=1).images)
+    assert found.right < 0.6
+    assert (found.classes == pseudo.UNKNOWN).all()
+
+
+def test_large_classes_are_evened_to_the_median_by_the_least_sure():
+    classes = torch.tensor([0, 0, 0, 0, 1, 2, 2, -1])
+    sure = torch.tensor([0.91, 0.99, 0.95, 0.99, 0.9, 0.92, 0.93, 0.5])
+    assert pseudo._evened(classes, sure).tolist() == [-1, 0, -1, 0, 1, 2, 2, -1]
+    assert pseudo._evened(torch.full((3,), -1), torch.zeros(3)).tolist() == [-1] * 3
+
+
+# ---- in a fit ----
+
+
+def quick(dataset=None, unlabelled=None, config=CONFIG, **options):
+    return fit(dataset or Shapes(10), unlabelled=unlabelled, config=config, progress=False, **options)
+
+
+def test_a_fit_says_what_it_adopted_and_generates(tmp_path):
+    bank = quick(unlabelled=images_of())
+    said = bank.data["unlabelled"]
+    assert said["images"] == 3 * PER_CLASS - 1  # one is in the dataset too
+    assert set(said["adopted"]) == set(Shapes.classes)
+    assert 45 <= sum(said["adopted"].values()) <= 3 * PER_CLASS
+    assert said["right"] > 0.9
+    assert 0.9 <= said["sure"] <= 1
+    assert [info.images for info in bank.class_infos] == [10, 10, 10]
+    assert (bank.stats.counts == 10 + torch.tensor(list(said["adopted"].values()))).all()
+    assert bank.policy.p_generate == GENERATED["drawings"]
+    assert f"have seen {sum(said['adopted'].values())} unlabelled images too" in bank.policy.origin
+    bank.save(tmp_path / "bank.safetensors")
+    assert VAEBank.load(tmp_path / "bank.safetensors").data == bank.data
+
+
+def test_a_fit_is_a_function_of_the_unlabelled_images_too():
+    first, again, other = (serialize(quick(unlabelled=images_of(seed=seed)).content) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_copies_of_the_labelled_images_alone_are_none(recwarn):
+    with pytest.warns(DataWarning, match="unlabelled holds no image that the dataset does not hold too"):
+        bank = quick(unlabelled=Shapes(10))
+    assert "unlabelled" not in bank.data
+
+
+def test_where_labels_cannot_be_trusted_the_start_alone_sees_the_images(monkeypatch):
+    monkeypatch.setattr(pseudo, "LEAST_RIGHT", 1.1)
+    bank = quick(unlabelled=images_of())
+    assert set(bank.data["unlabelled"]["adopted"].values()) == {0}
+    assert bank.policy.p_generate == quick().policy.p_generate
+    assert (bank.stats.counts == 10).all()
+    assert serialize(bank.content) != serialize(quick().content)
+
+
+@pytest.mark.parametrize("policy", ["none", "drawings"])
+def test_a_policy_named_by_hand_stays(policy):
+    config = type(CONFIG)(**{**CONFIG.to_dict(), "policy": policy})
+    bank = quick(unlabelled=images_of(), config=config)
+    assert bank.policy.origin == quick(config=config).policy.origin
+    assert sum(bank.data["unlabelled"]["adopted"].values()) > 0
+
+
+def test_one_class_or_few_images_adopt_none_and_still_learn():
+    one = torch.utils.data.Subset(Shapes(10), range(10))
+    for dataset in (one, Shapes(1)):
+        assert set(quick(dataset, unlabelled=images_of()).data["unlabelled"]["adopted"].values()) <= {0}
+
+
+def test_an_interrupted_fit_takes_its_labels_from_the_checkpoint(tmp_path, monkeypatch):
+    whole = quick(unlabelled=images_of())
+    quick(unlabelled=images_of(), checkpoint=tmp_path)
+
+    def fail(*_):
+        raise AssertionError("labelled again")
+
+    monkeypatch.setattr(pseudo, "pseudo_labels", fail)
+    assert serialize(quick(unlabelled=images_of(), checkpoint=tmp_path).content) == serialize(whole.content)
+
+
+def test_generated_items_of_such_a_bank_are_moved():
+    policy = generating(default_policy([10, 10], kind="drawings", method="exemplar"), "drawings", 100)
+    assert policy.moves == "elastic"
+    assert policy.p_generate == 0.5
+    assert policy.p_jitter == 0.425
+    assert generating(policy, "textures", 100) == policy
+
+
+def test_a_wrapper_fits_with_them_once_and_needs_them_no_more(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAE_AUGMENT_CACHE", str(tmp_path))
+    monkeypatch.setattr("vae_augment.wrapper.bank_cache.FitConfig", lambda: CONFIG)
+    first = VAEAugmentedDataset(Shapes(10), unlabelled=images_of())
+    monkeypatch.setattr("vae_augment.wrapper.bank_cache.fit", None)
+    assert VAEAugmentedDataset(Shapes(10), unlabelled=images_of()).bank.sha256 == first.bank.sha256
+    assert sum(first.bank.data["unlabelled"]["adopted"].values()) > 0
+    with pytest.raises(ValueError, match="unlabelled is for a bank that is fitted here"):
+        VAEAugmentedDataset(Shapes(10), first.bank, unlabelled=images_of())
+
+
+def test_an_evaluation_leaves_images_out_that_it_tests_on(monkeypatch):
+    seen = []
+    monkeypatch.setattr("vae_augment.evaluation.rounds.fit", lambda *_, **options: seen.append(options) or quick())
+    evaluate(Shapes(8), unlabelled=Shapes(8), seeds=1, arms=["ours"], steps=2, config=CONFIG, progress=False)
+    (options,) = seen
+    assert len(options["unlabelled"]) == 24 - 6
