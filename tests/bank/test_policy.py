@@ -128,8 +128,8 @@ def test_a_policy_is_off_where_nothing_is_augmented(policy, off):
         (Policy(0.0, 0.0), "The wrapper serves the images as they are, unless it is told otherwise."),
         (
             Policy(0.05, 0.5, moves="elastic"),
-            "Of a hundred items the wrapper serves 50 jittered and moved (elastic), 5 newly generated and moved (elastic); "
-            "the others are the images themselves.",
+            "Of a hundred items the wrapper serves 50 jittered and moved (elastic), 5 newly generated and moved "
+            "(elastic); the others are the images themselves.",
         ),
         (Policy(0.0, 1.0, vae=False, moves="combined"), "Of a hundred items the wrapper serves 100 moved (combined)."),
     ],
