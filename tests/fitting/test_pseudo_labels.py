@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import CONFIG, Shapes
-from vae_augment import VAEBank, evaluate, fit
+from vae_augment import VAEBank, evaluate, evaluation, fit
 from vae_augment.bank.file import serialize
 from vae_augment.bank.policy import GENERATED, Policy, default_policy, generating
 from vae_augment.data.loading import load_images
@@ -156,6 +156,23 @@ def test_a_wrapper_fits_with_them_once_and_needs_them_no_more(monkeypatch, tmp_p
     assert sum(first.bank.data["unlabelled"]["adopted"].values()) > 0
     with pytest.raises(ValueError, match="unlabelled is for a bank that is fitted here"):
         VAEAugmentedDataset(Shapes(10), first.bank, unlabelled=images_of())
+
+
+def test_an_evaluation_has_an_arm_of_the_images_themselves(monkeypatch):
+    shown, train = [], evaluation.train_classifier
+
+    def spy(model, batches, **options):
+        shown.append([next(batches) for _ in range(8)])
+        return train(model, batches, **options)
+
+    monkeypatch.setattr(evaluation, "train_classifier", spy)
+    options = {"seeds": 1, "steps": 2, "config": CONFIG, "progress": False}
+    found = evaluate(Shapes(8), unlabelled=images_of(), arms=["moves", "pseudo", "pseudo+classical"], **options)
+    assert [row["arm"] for row in found.rows] == ["moves", "pseudo", "pseudo+classical"]
+    own, more = ({row.sum().item() for images, _ in batches for row in images} for batches in shown[:2])
+    assert len(more) > len(own)
+    with pytest.raises(ValueError, match="the arm 'pseudo' needs unlabelled images"):
+        evaluate(Shapes(8), arms=["pseudo"], **options)
 
 
 def test_an_evaluation_leaves_images_out_that_it_tests_on(monkeypatch):

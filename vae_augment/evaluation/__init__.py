@@ -76,8 +76,9 @@ def evaluate(
         per_class: train on this many images of each class, drawn anew in each round.
         seeds: number of rounds.
         arms: what to train on: "none", or a source, a recipe, or both, as in "ours+classical". Sources: "ours", "moves"
-            (ours without the VAE), "oversampling", "mixup", "cutmix", "textbook" (a VAE per class from scratch, drawn
-            from the prior). Recipes: "classical", and torchvision's "randaugment", "trivialaugment" and "augmix".
+            (ours without the VAE), "pseudo" (moves, and half of each batch unlabelled images with labels found for
+            them), "oversampling", "mixup", "cutmix", "textbook" (a VAE per class from scratch, drawn from the prior).
+            Recipes: "classical", and torchvision's "randaugment", "trivialaugment" and "augmix".
         classifier: a function of (C, H, W) and K to a module, of float images [B, C, H, W] in [0, 1] to logits [B, K].
             None: `SmallCNN`.
         steps: of each classifier's training, batches of 64; None: ten epochs, but 600 to 5,000 steps.
@@ -116,6 +117,9 @@ def evaluate(
         raise TypeError("dataset and test must be the images themselves, not a VAEAugmentedDataset of them.")
     if not arms:
         raise ValueError("arms must name at least one arm, got none.")
+    pseudo = any(parse(arm)[0] == "pseudo" for arm in arms)
+    if pseudo and unlabelled is None:
+        raise ValueError("the arm 'pseudo' needs unlabelled images.")
     measured = None if test is None else Source(test, test_labels)
     study = Study(Source(dataset, labels), bank, measured, per_class, config, seed, unlabelled)
     for arm in arms:
@@ -138,6 +142,7 @@ def evaluate(
             answers.append(held_out.targets)
             bar.set_description(f"round {round_ + 1} of {seeds}: bank")
             banks = study.banks(arms, train, held_out, round_, device)
+            adopted = study.adopted(train, held_out, banks["pseudo"], round_) if pseudo else None
             if any(parse(arm)[0] == "ours" for arm in arms):
                 policies.append(banks["ours"].policy)
             for arm in arms:
@@ -154,6 +159,7 @@ def evaluate(
                     classical=recipe,
                     sampling_strategy=strategy,
                     seed=round_seed,
+                    adopted=adopted,
                 )
                 train_classifier(model, images, steps=per_round, seed=round_seed, on_step=bar.update)
                 predictions[arm].append(predict(model, held_out.images))

@@ -11,13 +11,14 @@ from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.fitting.classifier import BATCH
+from vae_augment.fitting.cross_validation import moved_batches
 from vae_augment.images.callers_moves import one_by_one
 from vae_augment.images.moves import classical_moves
 from vae_augment.seeding import derive, generator
 from vae_augment.wrapper import VAEAugmentedDataset
 from vae_augment.wrapper.sampling_strategy import Strategy
 
-SOURCES = ("none", "ours", "moves", "oversampling", "mixup", "cutmix", "textbook")
+SOURCES = ("none", "ours", "moves", "pseudo", "oversampling", "mixup", "cutmix", "textbook")
 CLASSICAL = "classical"
 # torchvision's, with its defaults
 AUTOMATIC = {"randaugment": "RandAugment", "trivialaugment": "TrivialAugmentWide", "augmix": "AugMix"}
@@ -90,19 +91,24 @@ def batches(
     classical: Classical,
     sampling_strategy: Strategy | None,
     seed: int,
+    adopted: InMemory | None = None,
 ) -> Iterator[Batch]:
     """Float images [B, C, H, W] in [0, 1] and labels without end: int64 [B], or probabilities [B, K] where mixed.
 
     Args:
         arm: see `parse`.
         data: real images, labels 0 to K-1.
-        bank: for the sources "ours", "moves" and "textbook".
+        bank: for the sources "ours", "moves", "pseudo" and "textbook".
         classical: augments float images [B, C, H, W].
         sampling_strategy: the wrapper's, for "ours" and "moves".
         seed: of a stream for each kind of randomness, so that arms draw alike what they have in common.
+        adopted: unlabelled images and the labels found for them, for the source "pseudo".
     """
     source, recipe = parse(arm)
-    items = _SOURCES[source](data, bank, sampling_strategy, seed)
+    if source == "pseudo":
+        items = _pseudo(data, bank, adopted, seed)
+    else:
+        items = _SOURCES[source](data, bank, sampling_strategy, seed)
     moves, pairs = generator(seed, "classical"), generator(seed, "mixup")
     move = _recipe(recipe, classical) if recipe else None
     mix = _mixer(source, data) if source in MIXED else None
@@ -152,6 +158,16 @@ def _moves(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed
     if policy.off and strategy is None:
         return _real(data, None, None, seed)
     return _ours(data, VAEBank(replace(bank.content, policy=policy)), strategy, seed)
+
+
+def _pseudo(data: InMemory, bank: VAEBank | None, adopted: InMemory | None, seed: int) -> Iterator[Batch]:
+    """Items that are moved as often as the wrapper's, and for half of each batch unlabelled images with labels found.
+
+    Pseudo-labels (Lee 2013), without a VAE.
+    """
+    assert bank is not None
+    more = (adopted.images, adopted.targets) if adopted is not None and len(adopted) else None
+    return moved_batches(data.images, data.targets, bank.policy.without_vae(), BATCH, seed, more)
 
 
 def _textbook(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:

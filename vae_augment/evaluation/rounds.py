@@ -14,12 +14,14 @@ from torch.utils.data import Dataset, TensorDataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
-from vae_augment.data.loading import common_shape, load_images, range_beside
+from vae_augment.data.loading import FitData, common_shape, load_images, range_beside
 from vae_augment.data.source import Source
 from vae_augment.data.unlabelled import Unlabelled, without
 from vae_augment.evaluation.arms import InMemory, parse
 from vae_augment.exceptions import DataWarning, LeakageWarning, warn
 from vae_augment.fitting import fit
+from vae_augment.fitting.checkpoint import Checkpoint
+from vae_augment.fitting.pseudo_labels import adopt
 from vae_augment.images.conversion import common_range
 from vae_augment.images.moves import colour_channels
 from vae_augment.images.tensors import digests
@@ -184,9 +186,9 @@ class Study:
         sources = {parse(arm)[0] for arm in arms}
         seed = derive(self._seed, "bank", round_)
         banks = {}
-        if sources & {"ours", "moves"}:
+        if sources & {"ours", "moves", "pseudo"}:
             more = None if self._unlabelled is None else without(self._unlabelled, held_out.images)
-            banks["ours"] = banks["moves"] = self._given() or fit(
+            banks["ours"] = banks["moves"] = banks["pseudo"] = self._given() or fit(
                 train,
                 config=self._config,
                 unlabelled=None if more is None or not len(more) else TensorDataset(more),
@@ -199,6 +201,15 @@ class Study:
             textbook = replace(TEXTBOOK, preset=self._config.preset, image_size=size, **self._textbook)
             banks["textbook"] = fit(train, config=textbook, device=device, seed=seed, progress=False)
         return banks
+
+    def adopted(self, train: InMemory, held_out: InMemory, bank: VAEBank, round_: int) -> InMemory:
+        """Unlabelled images, with the labels found for them by a round's training images and the bank's moves."""
+        assert self._unlabelled is not None
+        data = FitData(train.images, train.targets, dict(enumerate(self.names)))
+        images = without(self._unlabelled, torch.cat([held_out.images, train.images]))
+        seed, policy = derive(self._seed, "bank", round_), bank.policy.without_vae()
+        found = adopt(data, images, policy, seed, torch.device("cpu"), Checkpoint(None, "")).data
+        return InMemory(found.images, found.labels)
 
     def _given(self) -> VAEBank | None:
         """The caller's bank, for labels 0 to K-1."""

@@ -88,12 +88,8 @@ class CrossValidation:
         seed, shape = derive(self._seed, "judge", fold), (images.shape[1], images.shape[2], images.shape[3])
         network = JUDGES[fold % len(JUDGES)]
         model = new_classifier(network, shape, self.classes, seed, self._device, scaled_to=images)
-        if more is None:
-            batches = shuffled(images, labels, BATCH, seed)
-        else:
-            halves = shuffled(images, labels, BATCH // 2, seed), shuffled(*more, BATCH // 2, derive(seed, "more"))
-            batches = ((torch.cat([a, b]), torch.cat([c, d])) for (a, c), (b, d) in zip(*halves, strict=True))
-        return train_classifier(model, _moved(batches, policy, seed), steps=steps or self.steps, seed=seed)
+        batches = moved_batches(images, labels, policy, BATCH, seed, more)
+        return train_classifier(model, batches, steps=steps or self.steps, seed=seed)
 
     def over(self, name: str, other: str) -> tuple[float, float]:
         """Mean log-loss of a policy less another's, on the images that both have predicted, and its standard error."""
@@ -120,7 +116,31 @@ def finite_logits(model: nn.Module, images: Tensor) -> Tensor:
     return logits(model, images).nan_to_num(0.0, 0.0, 0.0)
 
 
-def shuffled(images: Tensor, labels: Tensor, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def moved_batches(
+    images: Tensor, labels: Tensor, policy: Policy, size: int, seed: int, more: tuple[Tensor, Tensor] | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless shuffled batches of images, some of them moved as a policy tells, and of others for half of each batch.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+        policy: its probability to jitter is that to move.
+        size: of a batch.
+        seed: of the draws.
+        more: other images and their labels.
+
+    Returns:
+        Float images [B, C, H, W] in [0, 1], and labels [B].
+    """
+    if more is None:
+        batches = _shuffled(images, labels, size, seed)
+    else:
+        halves = _shuffled(images, labels, size // 2, seed), _shuffled(*more, size // 2, derive(seed, "more"))
+        batches = ((torch.cat([a, b]), torch.cat([c, d])) for (a, c), (b, d) in zip(*halves, strict=True))
+    return _moved(batches, policy, seed)
+
+
+def _shuffled(images: Tensor, labels: Tensor, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless shuffled batches of at most `size` images: float [B, C, h, w] in [0, 1], and their labels [B]."""
     order, size = generator(seed, "order"), min(size, len(images))
     while True:
