@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from vae_augment.cli.check import without_problems
 from vae_augment.cli.data_options import UNLABELLED, data_options
 from vae_augment.cli.paths import check_apart, check_file, check_png
 from vae_augment.config import CHOICES, FitConfig
+
+CHANGING = ("seeds", "minutes", "resume", "json_file", "plot", "device")  # options that leave rounds as they are
 
 
 @click.command()
@@ -28,6 +31,12 @@ from vae_augment.config import CHOICES, FitConfig
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps of each classifier. [default: ten epochs]")
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
 @click.option("--sampling-strategy", help="As of VAEAugmentedDataset, for example 'not majority'.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True, max=10**6),
+    help="Begin no round but the first that would not be done by then.",
+)
+@click.option("--resume", is_flag=True, help="Continue the same evaluation after the rounds that it has done.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures here.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the differences into this PNG.")
 @click.option("--device", default="auto", show_default=True)
@@ -45,6 +54,7 @@ def evaluate(
     preset: str,
     json_file: Path | None,
     plot: Path | None,
+    resume: bool,
     **options: Any,
 ) -> None:
     """Measure whether augmentation helps on held-out images.
@@ -60,7 +70,11 @@ def evaluate(
     from vae_augment.data import open_data
     from vae_augment.evaluation import evaluate as run
     from vae_augment.files.writing import atomic_write
+    from vae_augment.fitting.checkpoint import discard
 
+    done = _folder_of_rounds()
+    if not resume:
+        discard(done)
     config = FitConfig(preset=preset)
 
     reading: dict[str, Any] = {"root": root, "timeout": download_timeout, "max_pixels": max_pixels}
@@ -76,6 +90,7 @@ def evaluate(
         bank=bank,
         arms=[arm.strip() for arm in arms.split(",")],
         config=config,
+        checkpoint=done,
         **options,
     )
     click.echo(str(result))
@@ -85,3 +100,16 @@ def evaluate(
         from vae_augment.report.differences import differences_png
 
         atomic_write(plot, differences_png(result))
+
+
+def _folder_of_rounds() -> Path:
+    """The folder in the user's cache for the finished rounds of this command, whatever it writes."""
+    from vae_augment.files.writing import cache_folder
+    from vae_augment.seeding import derive
+
+    given = click.get_current_context().params.items()
+    asked = sorted((name, str(value)) for name, value in given if name not in CHANGING)
+    folder = cache_folder() / "evaluations"
+    with suppress(OSError):  # a warning comes when the first round cannot be kept
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{derive(0, str(Path.cwd()), repr(asked)):016x}"

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.data.source import Source
-from vae_augment.evaluation.arms import CLASSICAL, Classical, batches, check_channels, default_classical, parse
+from vae_augment.evaluation.arms import CLASSICAL, Classical, check_channels, default_classical, parse
 from vae_augment.evaluation.intervals import paired_difference, recalls
+from vae_augment.evaluation.progress import Progress
 from vae_augment.evaluation.result import Evaluation, verdict_of
 from vae_augment.evaluation.rounds import Study
+from vae_augment.evaluation.running import Rounds
 from vae_augment.exceptions import check_type, check_whole
-from vae_augment.fitting.classifier import BATCH, Factory, new_classifier, predict, train_classifier
+from vae_augment.fitting.checkpoint import Checkpoint
+from vae_augment.fitting.classifier import BATCH, Factory
 from vae_augment.model.devices import choose_device
 from vae_augment.processes import own_defaults
-from vae_augment.seeding import check_seed, derive
+from vae_augment.seeding import check_seed
 from vae_augment.wrapper.dataset import holds_augmented
 from vae_augment.wrapper.sampling_strategy import Strategy, wanted_totals
 
@@ -53,6 +55,8 @@ def evaluate(
     classical: Classical | None = None,
     sampling_strategy: Strategy | None = None,
     device: str = "auto",
+    minutes: float | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Evaluation:
     """Train the same classifier on the same images with and without augmentation, and compare on images held out.
 
@@ -83,7 +87,8 @@ def evaluate(
             None: `SmallCNN`.
         steps: of each classifier's training, batches of 64; None: ten epochs, but 600 to 5,000 steps.
         seed: of everything random here.
-        progress: show a progress bar, if standard error is a terminal.
+        progress: say on standard error what it will take; then show a progress bar there, or, where it is no terminal,
+            a line a minute.
         config: options of the banks that are fitted. With `bank`, its own options replace those that are the default
             here, and `invariances` that are a function must be given again. The arm "textbook" takes its preset,
             `steps`, `latent_dim` and `width`.
@@ -92,6 +97,9 @@ def evaluate(
             images brightness and contrast by 20 %.
         sampling_strategy: the wrapper's, in the arms "ours" and "moves".
         device: where to train; "auto" takes a CUDA device if there is one.
+        minutes: begin no round but the first that would not be done by then; the result says how many were.
+        checkpoint: a folder for finished rounds. The same evaluation goes on from it after an interruption, with more
+            `seeds` too; a `classifier` or `classical` is known by its name alone. None: no round is kept.
 
     Raises:
         TypeError: as `fit`, or an option is of another type.
@@ -110,6 +118,8 @@ def evaluate(
     for name, function in (("classifier", classifier), ("classical", classical)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} must be a function or None, got {function!r}.")
+    if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
+        raise ValueError(f"minutes must be a number above 0 or None, got {minutes!r}.")
     for name, value in (("seeds", seeds), ("steps", steps), ("per_class", per_class)):
         if value is not None:
             check_whole(name, value, 1)
@@ -117,8 +127,7 @@ def evaluate(
         raise TypeError("dataset and test must be the images themselves, not a VAEAugmentedDataset of them.")
     if not arms:
         raise ValueError("arms must name at least one arm, got none.")
-    pseudo = any(parse(arm)[0] == "pseudo" for arm in arms)
-    if pseudo and unlabelled is None:
+    if unlabelled is None and any(parse(arm)[0] == "pseudo" for arm in arms):
         raise ValueError("the arm 'pseudo' needs unlabelled images.")
     measured = None if test is None else Source(test, test_labels)
     study = Study(Source(dataset, labels), bank, measured, per_class, config, seed, unlabelled)
@@ -130,39 +139,15 @@ def evaluate(
         wanted_totals(strategy, study.split(0)[0].targets, dict(enumerate(study.names)))  # errors now, not after hours
     per_round = steps or min(max(LEAST_STEPS, EPOCHS * study.train_count // BATCH), MOST_STEPS)
     recipe = classical or default_classical(study.channels)
-    torch_device = choose_device(device)
-    predictions: dict[str, list[Tensor]] = {arm: [] for arm in arms}
-    answers: list[Tensor] = []
-    policies: list[Policy] = []
-    model: nn.Module | None = None
-    total = seeds * len(arms) * per_round
-    with tqdm(total=total, disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
-        for round_ in range(seeds):
-            train, held_out = study.split(round_)
-            answers.append(held_out.targets)
-            bar.set_description(f"round {round_ + 1} of {seeds}: bank")
-            banks = study.banks(arms, train, held_out, round_, device)
-            adopted = study.adopted(train, held_out, banks["pseudo"], round_) if pseudo else None
-            if any(parse(arm)[0] == "ours" for arm in arms):
-                policies.append(banks["ours"].policy)
-            for arm in arms:
-                bar.set_description(f"round {round_ + 1} of {seeds}: {arm}")
-                round_seed = derive(seed, "round", round_)
-                previous = model
-                model = new_classifier(classifier, study.shape, len(study.names), round_seed, torch_device)
-                if model is previous:
-                    raise ValueError("classifier must make a new module each time it is called, got the same again.")
-                images = batches(
-                    arm,
-                    train,
-                    banks.get(parse(arm)[0]),
-                    classical=recipe,
-                    sampling_strategy=strategy,
-                    seed=round_seed,
-                    adopted=adopted,
-                )
-                train_classifier(model, images, steps=per_round, seed=round_seed, on_step=bar.update)
-                predictions[arm].append(predict(model, held_out.images))
+    rounds = Rounds(study, arms, classifier, recipe, strategy, per_round, seed, choose_device(device))
+    named = [getattr(each, "__qualname__", type(each).__name__) for each in (classifier, classical)]
+    key = study.key(arms, per_round, sampling_strategy, named)
+    with Progress(seeds * len(arms) * per_round, shown=progress) as shown:
+        shown.say(rounds.forecast(seeds) if progress else "")
+        parts = rounds.run(seeds, minutes, Checkpoint(None if checkpoint is None else Path(checkpoint), key), shown)
+    predictions = {arm: [part.tensors[arm] for part in parts] for arm in arms}
+    answers = [study.split(number)[1].targets for number in range(len(parts))]
+    policies = [Policy.from_dict(part.values["policy"]) for part in parts if part.values["policy"] is not None]
     setup = {
         "images": study.train_count,
         "images_per_class": study.fewest_and_most,
@@ -170,13 +155,15 @@ def evaluate(
         "classes": len(study.names),
         "image_shape": list(study.shape),
         "test_images_in_dataset": study.shared,
-        "rounds": seeds,
+        "rounds": len(parts),
         "steps": per_round,
         "seed": seed,
         "sampling_strategy": sampling_strategy if isinstance(sampling_strategy, str) else strategy and "of its own",
         "not_measured": not_measured,
         "policies": [{"does": policy.sentence, "why": policy.origin} for policy in policies],
     }
+    if len(parts) < seeds:
+        setup["ended"] = f"after {len(parts)} of {seeds} rounds, at the limit of {minutes:g} minutes"
     return _summary(predictions, answers, study, setup)
 
 

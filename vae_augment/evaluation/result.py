@@ -43,7 +43,7 @@ class Evaluation:
         setup: numbers of images, rounds, steps and held-out images, and the seed; "images_per_class", the fewest and
             the most that are trained on; "sampling_strategy"; "not_measured", classes without a held-out image;
             "test_images_in_dataset", the number of test images that are in `dataset` too; "policies", what the wrapper
-            "does" in each round of ours, and "why".
+            "does" in each round of ours, and "why"; "ended", if there was no time for all rounds.
     """
 
     rows: list[dict[str, Any]]
@@ -98,7 +98,7 @@ class Evaluation:
 
     def _notes(self) -> list[str]:
         """Remarks about the data that matter to a reader of the figures."""
-        notes, lacking = [], self.setup["not_measured"]
+        notes, lacking = [f"Ended {self.setup['ended']}."] if "ended" in self.setup else [], self.setup["not_measured"]
         if lacking:
             notes.append(f"not measured: {', '.join(lacking)}")
         policies = self.setup.get("policies", [])

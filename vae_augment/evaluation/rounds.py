@@ -19,7 +19,7 @@ from vae_augment.data.source import Source
 from vae_augment.data.unlabelled import Unlabelled, without
 from vae_augment.evaluation.arms import InMemory, parse
 from vae_augment.exceptions import DataWarning, LeakageWarning, warn
-from vae_augment.fitting import fit
+from vae_augment.fitting import RECIPE, fit
 from vae_augment.fitting.checkpoint import Checkpoint
 from vae_augment.fitting.pseudo_labels import adopt
 from vae_augment.images.conversion import common_range
@@ -76,9 +76,22 @@ class Study:
         if self._bank is not None and unlabelled is not None:
             raise ValueError("unlabelled is for banks that are fitted here; a bank is given.")
         others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
+        self._sources = [source, test, None if others is None else others.source]
         self._unlabelled = None if others is None else others.images(self.shape)  # uint8 [M, C, H, W]
         if self._test is None and self._kept == self._counts:
             raise ValueError("no image is left to test on: use a smaller per_class, or give test data.")
+
+    def key(self, *facts: Any) -> str:
+        """Hash of the images, of the options here, and of others: equal keys, equal rounds."""
+        seen = [None if each is None else each.fingerprint() for each in self._sources]
+        options = sorted(self._config.to_dict().items()), self._per_class, self._textbook, self.labels
+        bank = None if self._bank is None else self._bank.sha256
+        return f"{derive(self._seed, RECIPE, repr((seen, options, bank, facts))):016x}"
+
+    @property
+    def fit_steps(self) -> int:
+        """Steps of the fit in each round; 0 where a bank is given."""
+        return 0 if self._bank is not None else self._config.resolve(self.train_count).steps or 0
 
     @property
     def train_count(self) -> int:

@@ -1,0 +1,70 @@
+"""Progress of an evaluation: a forecast, then a bar on a terminal, and elsewhere a line a minute."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+MINUTE = 60.0  # seconds
+
+
+class Progress:
+    """Progress on standard error.
+
+    Args:
+        steps: of all classifiers in all rounds.
+        shown: False to say nothing.
+    """
+
+    def __init__(self, steps: int, *, shown: bool) -> None:
+        self._shown = shown and sys.stderr is not None
+        bar = self._shown and sys.stderr.isatty()
+        self._bar = tqdm(total=steps, disable=not bar, unit="step", file=sys.stderr)
+        self._thread = threading.Thread(target=self._say_each_minute, daemon=True) if self._shown and not bar else None
+        self._ended = threading.Event()
+        self._steps, self._done, self._doing, self._begun = steps, 0, "", time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if self._thread is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._bar.close()
+
+    @property
+    def minutes(self) -> float:
+        """Time since the beginning."""
+        return (time.monotonic() - self._begun) / MINUTE
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        if self._shown and text:
+            tqdm.write(f"vae-augment: {text}", file=sys.stderr)
+
+    def doing(self, text: str) -> None:
+        """Tell what begins now."""
+        self._doing = text
+        self._bar.set_description(text)
+
+    def step(self, steps: int = 1) -> None:
+        """Count steps of a classifier."""
+        self._done += steps
+        self._bar.update(steps)
+
+    def _say_each_minute(self) -> None:
+        while not self._ended.wait(MINUTE):
+            if self._doing:
+                self.say(f"{self._doing}, {self.minutes:.0f} minutes so far{self._left()}")
+
+    def _left(self) -> str:
+        if not self._done:
+            return ""
+        return f", about {self.minutes * (self._steps - self._done) / self._done:.0f} left"
