@@ -3,7 +3,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.conftest import Shapes
+from vae_augment import VAEAugmentedDataset, VAEBank
 from vae_augment.bank.policy import NAMED, Policy, default_policy, named_policy, silent_policy
+from vae_augment.exceptions import LeakageWarning
 from vae_augment.images.kinds import KINDS
 from vae_augment.images.moves import MOVES
 
@@ -187,3 +190,61 @@ def test_empty_tiers_which_earlier_versions_wrote_are_passed_over():
 def test_values_out_of_range_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         Policy(**{"p_generate": 0.1, "p_jitter": 0.1, **changes})
+
+
+# ---- beside somebody else's bank ----
+
+
+def seen(bank, images, policy=None):
+    """The bank as if it had seen so many images a class."""
+    infos = tuple(replace(info, images=images) for info in bank.class_infos)
+    content = replace(bank.content, class_infos=infos, config=replace(bank.config, policy="auto"))
+    return VAEBank(replace(content, policy=policy or bank.policy))
+
+
+@pytest.mark.parametrize("counts", [[10, 10, 10], [11, 10, 2], [49]])
+def test_a_bank_that_has_seen_far_more_generates(bank, counts):
+    policy = seen(bank, 500).policy_for(counts, kind="drawings")
+    assert (policy.p_generate, policy.p_jitter, policy.moves, policy.vae) == (0.5, 0.425, "elastic", True)
+    assert policy.origin.endswith(
+        "newly generated images in 50 of 100, since the VAEs have seen about 500 images a class, far more than the "
+        "dataset holds"
+    )
+
+
+@pytest.mark.parametrize(("images", "counts"), [(500, [101, 101]), (10, [10, 10]), (10, [3, 3]), (3, [0, 0, 1000])])
+def test_beside_as_many_images_the_banks_own_policy_stands(bank, images, counts):
+    policy = Policy(0.1, 0.2, moves="affine", origin="its own")
+    assert seen(bank, images, policy).policy_for(counts) == policy
+
+
+def test_the_kind_is_the_datasets_or_else_that_of_the_banks_policy(bank):
+    textures = seen(bank, 500, default_policy([500], kind="textures", method="exemplar"))
+    assert textures.policy_for([10]).p_generate == 0
+    assert not textures.policy_for([10]).vae
+    assert textures.policy_for([10], kind="photographs").p_generate == 0.25
+    assert seen(bank, 500, Policy(0.0, 0.5)).policy_for([10]).moves == "elastic"
+
+
+def test_a_policy_that_was_named_stands_beside_any_dataset(bank):
+    named = seen(bank, 500)
+    named = VAEBank(replace(named.content, config=replace(named.config, policy="none")))
+    assert named.policy_for([10]) == named.policy
+
+
+@pytest.mark.parametrize("counts", [[], [3, -1]])
+def test_counts_are_of_a_class_or_more(bank, counts):
+    with pytest.raises(ValueError, match="counts must be the numbers of images of one class or more"):
+        seen(bank, 500).policy_for(counts)
+
+
+def test_the_wrapper_asks_for_it_unless_it_is_told_how_often(bank):
+    with pytest.warns(LeakageWarning):
+        theirs = VAEAugmentedDataset(Shapes(3, seed=5), seen(bank, 500))
+    assert theirs.p_generate == 0.5
+    assert theirs.bank.policy.moves == "elastic"
+    with pytest.warns(LeakageWarning):
+        told = VAEAugmentedDataset(Shapes(3, seed=5), seen(bank, 500), p_jitter=0.2)
+    assert told.bank.policy == bank.policy
+    with pytest.warns(LeakageWarning):
+        assert VAEAugmentedDataset(Shapes(300, seed=5), seen(bank, 500)).bank.policy == bank.policy

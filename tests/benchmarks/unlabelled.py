@@ -1,11 +1,11 @@
-"""What do unlabelled images add? Ours with a bank that has seen them, beside moves alone and the images themselves.
+"""What do images add that the classifier does not see? Unlabelled ones, and those of somebody else's bank.
 
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.unlabelled [--cell NAME ...] [--seeds N] [--threads N] [--table]
 
 Every seed draws other labelled and unlabelled images and starts all arms from the same weights, with the same batches
 and number of steps. "ours" shows the classifier labelled and generated images alone; "pseudo" shows it the unlabelled
 images to which classifiers find labels. Raw results go to docs/results/unlabelled/CELL.json, resumable;
-docs/unlabelled.md is made from them.
+docs/unlabelled.md is made from them. Somebody else's bank is fitted once, on images that no seed draws.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 
@@ -33,7 +34,9 @@ from vae_augment.fitting import RECIPE
 from vae_augment.fitting.checkpoint import Checkpoint
 from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
 from vae_augment.fitting.pseudo_labels import adopt
+from vae_augment.images.kinds import kind_of_images
 from vae_augment.images.moves import colour_channels
+from vae_augment.images.tensors import digests
 from vae_augment.seeding import derive, draw_items, generator
 
 PAGE = """# Images without labels
@@ -46,6 +49,7 @@ with 95 % intervals of Student's t. Rows and seeds that are not listed have not 
 - *moves*, *ours*: what `VAEAugmentedDataset(train_ds, unlabelled=others)` serves, without and with the VAE: the
   classifier sees labelled and generated images alone.
 - *pseudo*: moves, and in half of each batch the unlabelled images themselves, with the labels found for them.
+- *bank-of-500*: somebody else's bank, of 500 other labelled images a class, as `VAEAugmentedDataset(ds, theirs)`.
 - *foreign*: half of the unlabelled images are digits of none of the classes.
 
 {table}
@@ -57,6 +61,7 @@ What became of the unlabelled images, means of the seeds:
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "unlabelled"
 ARMS = ("none", "classical", "moves", "ours", "pseudo")
 STEPS = 600  # batches of 64
+MOST_SEEDS = 5
 CPU = torch.device("cpu")
 
 
@@ -69,12 +74,18 @@ class Cell:
         count: unlabelled images, drawn from the rest of the training set; None: all of it.
         known: labels below it are those of classes; of the others come the foreign images. None: all are classes.
         foreign: share of the unlabelled images that belong to no class.
+        theirs: labelled images a class of somebody else's bank, in place of unlabelled images.
     """
 
     kind: str
     count: int | None
     known: int | None = None
     foreign: float = 0.0
+    theirs: int = 0
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return tuple(arm for arm in ARMS if arm != "pseudo" or not self.theirs)
 
     def _classes(self, data: InMemory) -> InMemory:
         chosen = data.targets < (self.known or 10**6)
@@ -88,8 +99,7 @@ class Cell:
 
     def unlabelled(self, seed: int) -> Tensor:
         """Images [M, C, H, W] that are none of the labelled ones."""
-        labelled = KINDS[self.kind].train(seed).images
-        whole = (mnist if self.kind.startswith("mnist") else folder("sign-digits", 3))("train", labelled.shape[-1])
+        labelled, whole = KINDS[self.kind].train(seed).images, self._whole()
         if self.count is None:
             return without(whole.images, labelled)
         foreign = whole.targets >= (self.known or 10**6)
@@ -100,11 +110,27 @@ class Cell:
         ]
         return without(whole.images[torch.cat(drawn)], labelled)
 
+    def _whole(self) -> InMemory:
+        """The whole training set."""
+        side = KINDS[self.kind].train(0).images.shape[-1]
+        return (mnist if self.kind.startswith("mnist") else folder("sign-digits", 3))("train", side)
+
+    def others(self) -> InMemory:
+        """Labelled images of somebody else: none that a seed draws."""
+        whole, drawn = self._whole(), [KINDS[self.kind].train(seed).images for seed in range(MOST_SEEDS)]
+        marks = {mark for images in drawn for mark in digests(images)}
+        free = torch.tensor([mark not in marks for mark in digests(whole.images)])
+        labels = torch.where(free, whole.targets, -1)
+        items = [draw_items(labels, k, generator(0, "theirs", k), self.theirs) for k in range(int(labels.max()) + 1)]
+        return InMemory(whole.images[torch.cat(items)], whole.targets[torch.cat(items)])
+
 
 CELLS = {
     "mnist-10+4000": Cell("mnist-10", 4_000),
     "mnist-50+4000": Cell("mnist-50", 4_000),
     "sign-digits-10+rest": Cell("sign-digits-10", None),
+    "mnist-10-bank-of-500": Cell("mnist-10", None, theirs=500),
+    "mnist-50-bank-of-500": Cell("mnist-50", None, theirs=500),
     "mnist-0-to-4-10+2000": Cell("mnist-10", 2_000, known=5),
     "mnist-0-to-4-10+4000-half-foreign": Cell("mnist-10", 4_000, known=5, foreign=0.5),
 }
@@ -121,22 +147,33 @@ def accuracy(arm: str, cell: Cell, seed: int, bank: VAEBank | None, adopted: InM
     return round(recalls(predict(model, test.images), test.targets, classes).mean().item() * 100, 3)
 
 
+@cache
+def bank_of_others(cell: Cell) -> VAEBank:
+    return fit(cell.others())
+
+
 def run_cell(name: str, seed: int) -> None:
     """All runs of a cell and seed that are not there yet."""
     path, cell = RESULTS / f"{name}.json", CELLS[name]
     content = json.loads(path.read_text()) if path.exists() else {"cell": name, "seeds": {}}
     record = content["seeds"].setdefault(str(seed), {})
-    if record.get("recipe") == RECIPE and all(arm in record for arm in ARMS):
+    if record.get("recipe") == RECIPE and all(arm in record for arm in cell.arms):
         return
-    train, more = cell.train(seed), cell.unlabelled(seed)
+    train, adopted = cell.train(seed), None
     start = time.perf_counter()
-    bank = fit(train, unlabelled=TensorDataset(more), seed=seed)
-    record |= {"recipe": RECIPE, "seconds": round(time.perf_counter() - start, 1), "policy": bank.policy.to_dict()}
-    record["unlabelled"] = bank.data["unlabelled"]
-    data = FitData(train.images, train.targets, {k: str(k) for k in train.targets.unique().tolist()})
-    found = adopt(data, more, bank.policy.without_vae(), seed, CPU, Checkpoint(None, "")).data
-    for arm in ARMS:
-        record[arm] = accuracy(arm, cell, seed, bank, InMemory(found.images, found.labels))
+    if cell.theirs:
+        bank = bank_of_others(cell)
+        policy = bank.policy_for(torch.bincount(train.targets).tolist(), kind=kind_of_images(train.images))
+    else:
+        more = cell.unlabelled(seed)
+        bank = fit(train, unlabelled=TensorDataset(more), seed=seed)
+        record["unlabelled"], policy = bank.data["unlabelled"], bank.policy
+        data = FitData(train.images, train.targets, {k: str(k) for k in train.targets.unique().tolist()})
+        found = adopt(data, more, bank.policy.without_vae(), seed, CPU, Checkpoint(None, "")).data
+        adopted = InMemory(found.images, found.labels)
+    record |= {"recipe": RECIPE, "seconds": round(time.perf_counter() - start, 1), "policy": policy.to_dict()}
+    for arm in cell.arms:
+        record[arm] = accuracy(arm, cell, seed, bank, adopted)
         print(name, seed, arm, record[arm], flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
@@ -150,13 +187,17 @@ def page() -> str:
     for name in CELLS:
         path = RESULTS / f"{name}.json"
         seeds = list(json.loads(path.read_text())["seeds"].values()) if path.exists() else []
-        figures = {arm: [seed[arm] for seed in seeds] for arm in ARMS}
-        if figures["ours"]:
-            shown = [f"{fmean(values):.1f}" for values in figures.values()]
-            pairs = [zip(figures["ours"], figures[arm], strict=True) for arm in ("moves", "pseudo")]
-            over = [str(paired_difference([ours - theirs for ours, theirs in pair])) for pair in pairs]
-            rows.append([name, len(figures["ours"]), *shown, *over])
-            said = [seed["unlabelled"] for seed in seeds]
+        if not seeds:
+            continue
+        figures = {arm: [seed[arm] for seed in seeds if arm in seed] for arm in ARMS}
+        over = []
+        for arm in ("moves", "pseudo"):
+            pairs = zip(figures["ours"], figures[arm], strict=True) if figures[arm] else ()
+            over.append(str(paired_difference([ours - theirs for ours, theirs in pairs])) if figures[arm] else "-")
+        shown = [f"{fmean(values):.1f}" if values else "-" for values in figures.values()]
+        rows.append([name, len(seeds), *shown, *over])
+        said = [seed["unlabelled"] for seed in seeds if "unlabelled" in seed]
+        if said:
             adopted = fmean(sum(each["adopted"].values()) for each in said)
             shares = (f"{100 * fmean(each[key] for each in said):.1f} %" for key in ("right", "sure"))
             found.append([name, f"{fmean(each['images'] for each in said):.0f}", f"{adopted:.0f}", *shares])
@@ -169,7 +210,7 @@ def page() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cell", nargs="*", choices=list(CELLS), default=list(CELLS))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=MOST_SEEDS)
     parser.add_argument("--threads", type=int, default=0, help="torch's")
     parser.add_argument("--table", action="store_true", help="make the page from what is there, run nothing")
     options = parser.parse_args()

@@ -140,11 +140,11 @@ def test_an_interrupted_fit_takes_its_labels_from_the_checkpoint(tmp_path, monke
 
 
 def test_generated_items_of_such_a_bank_are_moved():
-    policy = generating(default_policy([10, 10], kind="drawings", method="exemplar"), "drawings", 100)
+    policy = generating(default_policy([10, 10], kind="drawings", method="exemplar"), "drawings", "more")
     assert policy.moves == "elastic"
     assert policy.p_generate == 0.5
     assert policy.p_jitter == 0.425
-    assert generating(policy, "textures", 100) == policy
+    assert generating(policy, "textures", "more") == policy
 
 
 def test_a_wrapper_fits_with_them_once_and_needs_them_no_more(monkeypatch, tmp_path):

@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vae_augment.bank.content import BankContent, ClassInfo, find_all, without_figures
+from vae_augment.bank.content import BankContent, ClassInfo, find_all, merged
 from vae_augment.bank.file import read, serialize
 from vae_augment.bank.inference import Models
 from vae_augment.bank.jitter import jitter
 from vae_augment.bank.notebook import bank_card, bank_picture
-from vae_augment.bank.packed_weights import join
-from vae_augment.bank.policy import Policy
+from vae_augment.bank.policy import Policy, policy_beside
 from vae_augment.config import FitConfig
 from vae_augment.exceptions import check_type
 from vae_augment.files.writing import atomic_write, named_file
 from vae_augment.images.tensors import to_float, to_uint8
 from vae_augment.model.devices import usable_device
-from vae_augment.model.latent import concatenate
 from vae_augment.model.samplers import draw
 from vae_augment.model.vae import VAE
 from vae_augment.processes import own_defaults
@@ -247,19 +245,7 @@ class VAEBank:
             raise ValueError(
                 f"banks to merge must have one image_shape, latent_dim and width, got {bank_a.vae} and {bank_b.vae}."
             )
-        a, b = bank_a.content, bank_b.content
-        infos = (*a.class_infos, *b.class_infos)
-        sampled = a.policy.method != "exemplar" or bool(b.stats.counts.all())
-        both = replace(
-            a,
-            policy=a.policy if sampled else replace(a.policy, method="gaussian"),
-            weights=join([a.weights, b.weights]),
-            stats=concatenate([a.stats, b.stats]),
-            curves=torch.cat([a.curves, b.curves]),
-            class_infos=infos,
-            data=without_figures(a.data),
-        )
-        return cls(both.pick(sorted(range(len(infos)), key=lambda row: infos[row].label)), bank_a.device)
+        return cls(merged(bank_a.content, bank_b.content), bank_a.device)
 
     def to(self, device: torch.device | str) -> VAEBank:
         """The same bank on another device."""
@@ -268,6 +254,20 @@ class VAEBank:
     def with_policy(self, **changes: Any) -> VAEBank:
         """The same bank with fields of its policy replaced, for example `p_jitter=0.3`."""
         return VAEBank(replace(self.content, policy=replace(self.policy, **changes)), self.device)
+
+    @own_defaults()
+    def policy_for(self, counts: Sequence[int], *, kind: str | None = None) -> Policy:
+        """The policy for a dataset of so many images a class: another one if the bank has seen far more of each.
+
+        The bank's own policy is for the data it was fitted on. A dataset of a fifth of that or less is served newly
+        generated images too: they carry what the bank has seen and the dataset does not hold.
+
+        Args:
+            counts: images of each class of the dataset.
+            kind: of its images, a name in `vae_augment.images.kinds.KINDS`; None: that of the bank's.
+        """
+        seen = [info.images for info in self.class_infos]
+        return self.policy if self.config.policy != "auto" else policy_beside(self.policy, counts, seen, kind)
 
     def with_data(self, **changes: Any) -> VAEBank:
         """The same bank with entries of `data` replaced, for example `name="mnist"`."""

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from vae_augment.bank.packed_weights import Stored
+from vae_augment.bank.packed_weights import Stored, join
 from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.files.untrusted_json import brief
-from vae_augment.model.latent import LatentStats
+from vae_augment.model.latent import LatentStats, concatenate
 from vae_augment.model.vae import VAE, Params
 
 POINTS = 32  # of a learning curve: each is the mean over a 32nd of the steps
@@ -99,6 +100,22 @@ class BankContent:
             curves=self.curves[rows],
             class_infos=tuple(self.class_infos[row] for row in rows),
         )
+
+
+def merged(a: BankContent, b: BankContent) -> BankContent:
+    """The classes of both, in label order; all else is the first's, without figures of its classes together."""
+    infos = (*a.class_infos, *b.class_infos)
+    sampled = a.policy.method != "exemplar" or bool(b.stats.counts.all())
+    both = replace(
+        a,
+        policy=a.policy if sampled else replace(a.policy, method="gaussian"),
+        weights=join([a.weights, b.weights]),
+        stats=concatenate([a.stats, b.stats]),
+        curves=torch.cat([a.curves, b.curves]),
+        class_infos=infos,
+        data=without_figures(a.data),
+    )
+    return both.pick(sorted(range(len(infos)), key=lambda row: infos[row].label))
 
 
 def without_figures(data: dict[str, Any]) -> dict[str, Any]:

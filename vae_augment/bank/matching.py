@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vae_augment.bank.bank import VAEBank
-from vae_augment.data.loading import common_shape
+from vae_augment.data.items import evenly
+from vae_augment.data.loading import common_shape, load_some
 from vae_augment.data.source import Source, listed
 from vae_augment.exceptions import DataWarning, LeakageWarning, check_type, warn
 from vae_augment.files.folder_names import folder_names
 from vae_augment.images.conversion import common_range
+from vae_augment.images.kinds import PROBED, kind_of_images
 
 
 def check_bank(name: str, bank: Any) -> None:
@@ -32,6 +35,15 @@ def warn_of_other_data(bank: VAEBank, source: Source) -> None:
             "Fit a bank on base_ds alone: VAEAugmentedDataset(base_ds) does.",
             LeakageWarning,
         )
+
+
+def suited(bank: VAEBank, source: Source) -> VAEBank:
+    """The bank with its policy for a dataset: another one where it has seen far more images (`VAEBank.policy_for`)."""
+    counts = source.labels.unique(return_counts=True)[1].tolist()
+    if bank.policy_for(counts) == bank.policy:
+        return bank
+    some = load_some(source, evenly(len(source), PROBED), bank.image_shape)
+    return VAEBank(replace(bank.content, policy=bank.policy_for(counts, kind=kind_of_images(some))))
 
 
 def rows_of(bank: VAEBank, source: Source) -> Tensor:

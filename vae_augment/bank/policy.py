@@ -101,18 +101,21 @@ class Policy:
 GENERATED = {"drawings": 0.5, "photographs": 0.25, "textures": 0.0}
 
 
-def generating(policy: Policy, kind: str, images: int) -> Policy:
+FAR_MORE = 5  # times the images of a dataset; a bank that has seen as many of a typical class has more to tell than it
+
+
+def generating(policy: Policy, kind: str, seen: str) -> Policy:
     """The same policy with newly generated images, moved too, in a share of the items.
 
     Args:
         policy: the policy for the labelled images alone.
         kind: of the images, a name in `vae_augment.images.kinds.KINDS`.
-        images: how many the VAEs have seen of the classes beside the labelled ones.
+        seen: text that says what the VAEs have seen that the classifier does not see.
     """
     share = GENERATED[kind]
     if not share:
         return policy
-    told = f"newly generated images in {100 * share:g} of 100, since the VAEs have seen {images} unlabelled images too"
+    told = f"newly generated images in {100 * share:g} of 100, since the VAEs have seen {seen}"
     jitter = (1 - share) * policy.p_jitter
     return replace(policy, p_generate=share, p_jitter=jitter, vae=True, origin=f"{policy.origin}; {told}")
 
@@ -153,6 +156,24 @@ def default_policy(counts: Sequence[int], *, kind: str, method: str) -> Policy:
         origin=f"default for {kind} ({KINDS[kind]}), {size}",
     )
     return policy.without_vae() if kind == "textures" else policy
+
+
+def policy_beside(own: Policy, counts: Sequence[int], seen: Sequence[int], kind: str | None) -> Policy:
+    """The policy for a dataset beside a bank: the bank's own, or, where that has seen far more, one that generates.
+
+    Args:
+        own: the bank's policy, for the data it was fitted on.
+        counts: images of each class of the dataset.
+        seen: images of each class that the bank has seen.
+        kind: of the dataset's images; None: the kind that the bank's policy names, or drawings.
+    """
+    if not len(counts) or min(counts) < 0:
+        raise ValueError(f"counts must be the numbers of images of one class or more, got {list(counts)}.")
+    if median(seen) < FAR_MORE * max(1, median(counts)):
+        return own
+    kind = kind or next((name for name in KINDS if f"default for {name}" in own.origin), "drawings")
+    default = default_policy(counts, kind=kind, method=own.method)
+    return generating(default, kind, f"about {median(seen):g} images a class, far more than the dataset holds")
 
 
 def named_policy(name: str, counts: Sequence[int], *, method: str) -> Policy:

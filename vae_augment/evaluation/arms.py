@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
+from vae_augment.bank.matching import suited
+from vae_augment.data.source import Source
 from vae_augment.fitting.classifier import BATCH
 from vae_augment.fitting.cross_validation import moved_batches
 from vae_augment.images.callers_moves import one_by_one
@@ -142,9 +144,14 @@ def _oversampled(data: InMemory, bank: VAEBank | None, strategy: Strategy | None
         yield data.images[some].float().div_(255), data.targets[some]
 
 
-def _ours(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:
-    """Items that the wrapper serves."""
-    dataset = VAEAugmentedDataset(data, bank, sampling_strategy=strategy, seed=derive(seed, "ours"))
+def _ours(
+    data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int, *, moved: float | None = None
+) -> Iterator[Batch]:
+    """Items that the wrapper serves; or as many `moved`, and nothing jittered or generated."""
+    none = None if moved is None else 0.0
+    dataset = VAEAugmentedDataset(
+        data, bank, p_generate=none, p_jitter=moved, scale=none, sampling_strategy=strategy, seed=derive(seed, "ours")
+    )
     for epoch, some in _order(len(dataset), seed):
         dataset.set_epoch(epoch)
         items = dataset.__getitems__(some.tolist())
@@ -154,10 +161,10 @@ def _ours(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed:
 def _moves(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int) -> Iterator[Batch]:
     """Items that the wrapper serves, without what the VAE does: moved as often, and not jittered."""
     assert bank is not None
-    policy = bank.policy.without_vae()
+    policy = suited(bank, Source(data)).policy.without_vae()
     if policy.off and strategy is None:
         return _real(data, None, None, seed)
-    return _ours(data, VAEBank(replace(bank.content, policy=policy)), strategy, seed)
+    return _ours(data, VAEBank(replace(bank.content, policy=policy)), strategy, seed, moved=policy.p_jitter)
 
 
 def _pseudo(data: InMemory, bank: VAEBank | None, adopted: InMemory | None, seed: int) -> Iterator[Batch]:

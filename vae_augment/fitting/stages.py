@@ -312,8 +312,8 @@ class Fitter:
         self.adopted = adopt(self.data, unlabelled, self._default, self.seed, self.device, self.checkpoint)
         self.unlabelled = self.adopted.others
         if self.adopted.enough and self.config.policy == "auto" and not self._default.off:
-            kind, images = kind_of_images(self.data.images), len(self.adopted.data.images)
-            self._default = generating(self._default, kind, images)
+            seen = f"{len(self.adopted.data.images)} unlabelled images too"
+            self._default = generating(self._default, kind_of_images(self.data.images), seen)
 
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"

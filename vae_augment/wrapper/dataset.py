@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.draws import REAL, draw_batch, shares_of
-from vae_augment.bank.matching import rows_of, warn_of_other_data
+from vae_augment.bank.matching import rows_of, suited, warn_of_other_data
 from vae_augment.bank.notebook import card
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.items import batched, holds_other_images, with_source
@@ -44,7 +44,8 @@ class VAEAugmentedDataset(Dataset[Any]):
             "pixel_values" or "images" and a label under "label", "labels", "target", "targets", "fine_label" or
             "class". Never changed.
         bank: a `VAEBank`, the path of one, or None: fit one now, or take it from the per-user cache if the same images,
-            labels and options were fitted before.
+            labels and options were fitted before. One that has seen far more images than the base holds, such as
+            somebody else's, has another policy here than for its own data (`VAEBank.policy_for`).
         labels: integers or names [N] that tell the class of each item in place of the base's own labels, for example
             where these are one-hot, or where it has none. Items are served with the base's own.
         unlabelled: further images without labels, that `fit` learns from where no bank is given. No item is one of
@@ -105,6 +106,8 @@ class VAEAugmentedDataset(Dataset[Any]):
         if bank is not None and source.stable:
             warn_of_other_data(self.bank, source)
         source.value_range = common_range(source.value_range, self.bank.value_range)
+        if bank is not None and p_generate is None and p_jitter is None:
+            self.bank = suited(self.bank, source)
         policy = self.bank.policy
         shares = options.shares(policy)
         self.p_generate = one_or_each({name: share for name, (share, _) in shares.items()})
