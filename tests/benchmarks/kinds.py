@@ -59,7 +59,7 @@ def run_cell(name: str, arms: list[str], seeds: range, steps: list[int]) -> None
             if str(count) in results:
                 continue
             ours, policy = record.get(f"ours@{RECIPE}", {}), record.get(f"policy@{RECIPE}")
-            same = arm == "moves" and str(count) in ours and not policy["vae"]
+            same = arm == "moves" and str(count) in ours and policy is not None and not policy["vae"]
             if arm in OURS and bank is None and not same:
                 bank = fit(cell.train(seed), seed=seed)
                 record[f"policy@{RECIPE}"] = bank.policy.to_dict()
