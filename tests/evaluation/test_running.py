@@ -54,10 +54,24 @@ def test_rounds_of_another_evaluation_are_not_taken_for_its_own(tmp_path, other)
     assert quick(checkpoint=tmp_path, seeds=1, **other).to_json() == quick(seeds=1, **other).to_json()
 
 
-def test_more_seeds_need_only_further_rounds(stops, tmp_path):
+def test_more_seeds_need_only_further_rounds(monkeypatch, tmp_path):
+    trained, train = [], running.train_classifier
+    monkeypatch.setattr(running, "train_classifier", lambda *a, **o: trained.append(1) or train(*a, **o))
     quick(checkpoint=tmp_path, seeds=1)
-    assert len(quick(checkpoint=tmp_path, seeds=1).rows[0]["rounds"]) == 1
-    assert len(stops) == 2
+    assert quick(checkpoint=tmp_path, seeds=2).to_json() == quick(seeds=2).to_json()
+    assert len(trained) == 2 + 2 + 4
+
+
+def test_time_for_a_round_is_known_from_those_that_were_kept(monkeypatch, tmp_path):
+    quick(checkpoint=tmp_path, seeds=1)
+    assert quick(checkpoint=tmp_path, minutes=1e-9).setup["rounds"] == 1
+    assert quick(checkpoint=tmp_path, minutes=60.0).setup["rounds"] == 3
+
+
+def test_a_checkpoint_is_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="checkpoint must be a folder"):
+        quick(checkpoint=tmp_path / "file")
 
 
 def test_no_round_but_the_first_is_begun_that_would_last_too_long(monkeypatch):

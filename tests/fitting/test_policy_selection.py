@@ -306,3 +306,24 @@ def test_batches_go_through_the_images_in_every_epoch_but_for_a_short_last_one(f
     epochs = [torch.cat([images[:, 0, 0, 0] for images, _ in pair]).tolist() for pair in (seen[:2], seen[2:])]
     assert [len(set(epoch)) for epoch in epochs] == [64, 64]
     assert set(epochs[0]) != set(epochs[1])
+
+
+@pytest.mark.parametrize(
+    ("best", "chosen", "said"),
+    [
+        ("generated images", 0.5, "; more; with the VAE, generated images, log-loss of"),
+        ("jitter", 0.0, "default; with the VAE, jitter, log-loss of"),
+        ("moves alone", 0.0, "default; without the VAE, log-loss of"),
+    ],
+)
+def test_generated_images_are_tried_against_jitter_and_moves_alone(best, chosen, said):
+    default = Policy(0.0, 0.85, moves="elastic", origin="default")
+    instead = replace(default, p_generate=0.5, p_jitter=0.425, origin="default; more")
+    candidates = {"generated images": instead, "jitter": default}
+    noise = torch.rand(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    losses = {name: noise + (0.2 if name != best else 0.0) for name in (*candidates, "moves alone")}
+    alone, weight = losses.pop("moves alone"), torch.ones(200, dtype=torch.float64)
+    found = policy_selection._decide(default, candidates, losses, alone, weight)
+    assert found.p_generate == chosen
+    assert said in found.origin
+    assert found.p_jitter == (0.425 if best == "generated images" else 0.85)

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from tests.conftest import CONFIG, Shapes
-from vae_augment import VAEBank, evaluate, evaluation, fit
+from vae_augment import VAEBank, evaluate, fit
 from vae_augment.bank.file import serialize
 from vae_augment.bank.policy import GENERATED, Policy, default_policy, generating
 from vae_augment.data.loading import load_images
 from vae_augment.data.source import Source
+from vae_augment.evaluation import running
 from vae_augment.exceptions import DataWarning
 from vae_augment.fitting import pseudo_labels as pseudo
 from vae_augment.fitting.cross_validation import CrossValidation
@@ -159,13 +160,13 @@ def test_a_wrapper_fits_with_them_once_and_needs_them_no_more(monkeypatch, tmp_p
 
 
 def test_an_evaluation_has_an_arm_of_the_images_themselves(monkeypatch):
-    shown, train = [], evaluation.train_classifier
+    shown, train = [], running.train_classifier
 
     def spy(model, batches, **options):
         shown.append([next(batches) for _ in range(8)])
         return train(model, batches, **options)
 
-    monkeypatch.setattr(evaluation, "train_classifier", spy)
+    monkeypatch.setattr(running, "train_classifier", spy)
     options = {"seeds": 1, "steps": 2, "config": CONFIG, "progress": False}
     found = evaluate(Shapes(8), unlabelled=images_of(), arms=["moves", "pseudo", "pseudo+classical"], **options)
     assert [row["arm"] for row in found.rows] == ["moves", "pseudo", "pseudo+classical"]

@@ -65,7 +65,7 @@ class LearnedFrom:
         named = f" of {self.name.rsplit('/')[-1]}" if self.name else ""
         told = f"classifiers label {100 * self.right:.0f} % of labelled images left out correctly"
         if not adopted:
-            return f"{self.images:,} unlabelled images{named}, for the warm start alone: {told}"
+            return f"{self.images:,} unlabelled images{named}, of which none is taken for a class; {told}"
         return (
             f"{self.images:,} unlabelled images{named}, of which {adopted:,} are taken for a class, sure by "
             f"{100 * self.sure:.1f} % on average; {told}"

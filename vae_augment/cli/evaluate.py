@@ -64,7 +64,10 @@ def evaluate(
     for option, path in (("--json", json_file), ("--plot", plot)):
         if path is not None:
             check_file(option, path, stream=True)
-    check_apart({"--json": json_file, "--plot": plot}, {"--bank": bank, "--data": data, "--test": test})
+    check_apart(
+        {"--json": json_file, "--plot": plot},
+        {"--bank": bank, "--data": data, "--test": test, "--unlabelled": unlabelled},
+    )
     if plot is not None:
         check_png("--plot", plot)
     from vae_augment.data import open_data

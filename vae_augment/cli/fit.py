@@ -91,6 +91,8 @@ def fit(
         _check_out(out, tensorboard)
     check_not_data((out, out.with_suffix(".png")), data, opened.dataset)
     more = None if unlabelled is None else open_data(unlabelled, **reading, labelled=False)
+    if unlabelled is not None and more is not None:
+        check_not_data((out, out.with_suffix(".png")), unlabelled, more.dataset)
     left_out = 0
     if on_error == "skip":
         opened, left_out = without_problems(opened, config)

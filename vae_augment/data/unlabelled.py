@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,8 +28,10 @@ class Unlabelled:
     """
 
     def __init__(self, dataset: Dataset[Any], beside: Source, seed: int) -> None:
-        if not hasattr(dataset, "__len__"):
+        if not hasattr(dataset, "__len__") or isinstance(dataset, (str, Path)):
             raise TypeError(f"unlabelled must be a dataset with len() and indices, got {type(dataset).__name__}.")
+        if not len(dataset):
+            raise ValueError("unlabelled must hold at least one image, got none.")
         self.source = Source(dataset, torch.zeros(len(dataset), dtype=torch.long))
         self.source.value_range = range_beside(beside, self.source, "unlabelled")
         self._seed = seed

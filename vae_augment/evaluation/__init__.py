@@ -23,7 +23,7 @@ from vae_augment.evaluation.result import Evaluation, verdict_of
 from vae_augment.evaluation.rounds import Study
 from vae_augment.evaluation.running import Rounds
 from vae_augment.exceptions import check_type, check_whole
-from vae_augment.fitting.checkpoint import Checkpoint
+from vae_augment.fitting.checkpoint import Checkpoint, check_folder
 from vae_augment.fitting.classifier import BATCH, Factory
 from vae_augment.model.devices import choose_device
 from vae_augment.processes import own_defaults
@@ -103,6 +103,7 @@ def evaluate(
 
     Raises:
         TypeError: as `fit`, or an option is of another type.
+        FileExistsError: `checkpoint` is a file.
         ValueError: an unknown arm, an option out of range, fewer than two classes, or fewer than two with an image left
             to test on; test data of other classes, of another scale, or all in `dataset` too; or a bank that lacks a
             class.
@@ -118,6 +119,7 @@ def evaluate(
     for name, function in (("classifier", classifier), ("classical", classical)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} must be a function or None, got {function!r}.")
+    check_folder(checkpoint)
     if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
         raise ValueError(f"minutes must be a number above 0 or None, got {minutes!r}.")
     for name, value in (("seeds", seeds), ("steps", steps), ("per_class", per_class)):
@@ -141,8 +143,9 @@ def evaluate(
     recipe = classical or default_classical(study.channels)
     rounds = Rounds(study, arms, classifier, recipe, strategy, per_round, seed, choose_device(device))
     named = [getattr(each, "__qualname__", type(each).__name__) for each in (classifier, classical)]
-    key = study.key(arms, per_round, sampling_strategy, named)
-    with Progress(seeds * len(arms) * per_round, shown=progress) as shown:
+    strategy_named = getattr(sampling_strategy, "__qualname__", sampling_strategy)
+    key = study.key(arms, per_round, strategy_named, named)
+    with Progress(shown=progress) as shown:
         shown.say(rounds.forecast(seeds) if progress else "")
         parts = rounds.run(seeds, minutes, Checkpoint(None if checkpoint is None else Path(checkpoint), key), shown)
     predictions = {arm: [part.tensors[arm] for part in parts] for arm in arms}

@@ -16,17 +16,16 @@ class Progress:
     """Progress on standard error.
 
     Args:
-        steps: of all classifiers in all rounds.
         shown: False to say nothing.
     """
 
-    def __init__(self, steps: int, *, shown: bool) -> None:
+    def __init__(self, *, shown: bool) -> None:
         self._shown = shown and sys.stderr is not None
         bar = self._shown and sys.stderr.isatty()
-        self._bar = tqdm(total=steps, disable=not bar, unit="step", file=sys.stderr)
+        self._bar = tqdm(disable=not bar, unit="step", file=sys.stderr)
         self._thread = threading.Thread(target=self._say_each_minute, daemon=True) if self._shown and not bar else None
         self._ended = threading.Event()
-        self._steps, self._done, self._doing, self._begun = steps, 0, "", time.monotonic()
+        self._steps, self._done, self._doing, self._begun = 0, 0, "", time.monotonic()
 
     def __enter__(self) -> Progress:
         if self._thread is not None:
@@ -44,6 +43,14 @@ class Progress:
         """Time since the beginning."""
         return (time.monotonic() - self._begun) / MINUTE
 
+    def begin(self, steps: int) -> None:
+        """Tell how many steps there are to do."""
+        self._steps = self._bar.total = steps
+
+    def skip(self, steps: int) -> None:
+        """Tell that steps were done before."""
+        self.begin(self._steps - steps)
+
     def say(self, text: str) -> None:
         """Print a line."""
         if self._shown and text:
@@ -55,7 +62,7 @@ class Progress:
         self._bar.set_description(text)
 
     def step(self, steps: int = 1) -> None:
-        """Count steps of a classifier."""
+        """Count steps of a classifier, or as much other work."""
         self._done += steps
         self._bar.update(steps)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,16 @@ from vae_augment.fitting.pseudo_labels import adopt
 from vae_augment.images.conversion import common_range
 from vae_augment.images.moves import colour_channels
 from vae_augment.images.tensors import digests
+from vae_augment.model.devices import choose_device
 from vae_augment.seeding import derive, generator
 from vae_augment.wrapper.sampling_strategy import Strategy
 
+ROUNDS = 1  # raised when a round of the same images, options and seed comes to give other predictions
 HELD_OUT = 0.25  # of each class, where no test data are given
 MOST_TESTED = 10_000  # held-out images of a round
 UNEQUAL = 2.0  # the largest class over the smallest; beyond it balanced accuracy decides
 UNEQUALLY_HELD_OUT = 1.5  # the same, of images that per_class leaves to test on
+OURS = {"ours", "moves", "pseudo"}  # sources of a bank of ours
 TEXTBOOK = FitConfig(sharing="none", invariances="none", policy="none")
 FILLED_IN = ("latent_dim", "width", "steps")  # options that a preset fills in
 
@@ -84,14 +87,15 @@ class Study:
     def key(self, *facts: Any) -> str:
         """Hash of the images, of the options here, and of others: equal keys, equal rounds."""
         seen = [None if each is None else each.fingerprint() for each in self._sources]
-        options = sorted(self._config.to_dict().items()), self._per_class, self._textbook, self.labels
+        options = sorted(self._config.to_dict().items()), self._per_class, self._textbook, self.labels, self.shape
         bank = None if self._bank is None else self._bank.sha256
-        return f"{derive(self._seed, RECIPE, repr((seen, options, bank, facts))):016x}"
+        return f"{derive(self._seed, RECIPE, ROUNDS, repr((seen, options, bank, facts))):016x}"
 
-    @property
-    def fit_steps(self) -> int:
-        """Steps of the fit in each round; 0 where a bank is given."""
-        return 0 if self._bank is not None else self._config.resolve(self.train_count).steps or 0
+    def fit_steps(self, sources: Set[str]) -> int:
+        """Steps of the fits in each round."""
+        banks = (self._bank is None and bool(sources & OURS)) + ("textbook" in sources)
+        images = self.train_count + (0 if self._unlabelled is None else len(self._unlabelled))
+        return banks * (self._config.resolve(images).steps or 0)
 
     @property
     def train_count(self) -> int:
@@ -192,15 +196,13 @@ class Study:
         order = torch.randperm(len(rest), generator=generator(self._seed, "held out", round_))
         return chosen.nonzero()[:, 0], rest[order[:MOST_TESTED].sort().values]
 
-    def banks(
-        self, arms: Sequence[str], train: InMemory, held_out: InMemory, round_: int, device: str
-    ) -> dict[str, VAEBank]:
+    def banks(self, arms: Sequence[str], train: InMemory, round_: int, device: str) -> dict[str, VAEBank]:
         """The banks of a round by source of images, fitted on its training images and the unlabelled ones alone."""
         sources = {parse(arm)[0] for arm in arms}
         seed = derive(self._seed, "bank", round_)
         banks = {}
-        if sources & {"ours", "moves", "pseudo"}:
-            more = None if self._unlabelled is None else without(self._unlabelled, held_out.images)
+        if sources & OURS:
+            more = None if self._unlabelled is None else without(self._unlabelled, self.split(round_)[1].images)
             banks["ours"] = banks["moves"] = banks["pseudo"] = self._given() or fit(
                 train,
                 config=self._config,
@@ -215,13 +217,14 @@ class Study:
             banks["textbook"] = fit(train, config=textbook, device=device, seed=seed, progress=False)
         return banks
 
-    def adopted(self, train: InMemory, held_out: InMemory, bank: VAEBank, round_: int) -> InMemory:
-        """Unlabelled images, with the labels found for them by a round's training images and the bank's moves."""
+    def adopted(self, train: InMemory, bank: VAEBank, round_: int, device: str) -> InMemory:
+        """Unlabelled images, with the labels that the fit of a round's bank has found for them too."""
         assert self._unlabelled is not None
-        data = FitData(train.images, train.targets, dict(enumerate(self.names)))
-        images = without(self._unlabelled, torch.cat([held_out.images, train.images]))
-        seed, policy = derive(self._seed, "bank", round_), bank.policy.without_vae()
-        found = adopt(data, images, policy, seed, torch.device("cpu"), Checkpoint(None, "")).data
+        data = FitData(train.images, train.targets, {label: str(label) for label in range(len(self.names))})
+        images = without(self._unlabelled, torch.cat([self.split(round_)[1].images, train.images]))
+        share = bank.policy.p_jitter / (1 - bank.policy.p_generate)  # of moved images, before some were generated
+        seed, policy = derive(self._seed, "bank", round_), replace(bank.policy, p_generate=0.0, p_jitter=share)
+        found = adopt(data, images, policy, seed, choose_device(device), Checkpoint(None, "")).data
         return InMemory(found.images, found.labels)
 
     def _given(self) -> VAEBank | None:

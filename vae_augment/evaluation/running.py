@@ -19,7 +19,6 @@ from vae_augment.seeding import derive
 from vae_augment.wrapper.sampling_strategy import Strategy
 
 TIMED = 3  # steps, after one that is not
-FITTED = ("ours", "moves", "pseudo", "textbook")  # sources that need a bank
 FIT_STEPS = 7  # steps of the small CNN that take as long as a step of a fit, with its trials
 
 
@@ -48,6 +47,15 @@ class Rounds:
     device: torch.device
     _last: nn.Module | None = field(default=None, init=False)
 
+    @property
+    def _fits(self) -> int:
+        """What the fits of a round cost, in steps of a classifier."""
+        return FIT_STEPS * self.study.fit_steps({parse(arm)[0] for arm in self.arms})
+
+    @property
+    def _cost(self) -> int:
+        return len(self.arms) * self.steps + self._fits
+
     def run(self, count: int, minutes: float | None, kept: Checkpoint, shown: Progress) -> list[Part]:
         """Run or load rounds: at most `count`, and no more than are done in so many minutes, but one.
 
@@ -55,17 +63,20 @@ class Rounds:
             A part for each round: predictions of each arm's classifier for the images held out, int64 [N], and
             "policy", that of ours as a dict, or None.
         """
+        shown.begin(count * self._cost)
         parts: list[Part] = []
         longest = 0.0
         for number in range(count):
             part, begun = kept.load(f"round-{number}"), shown.minutes
             if part is not None:
-                shown.step(len(self.arms) * self.steps)
+                shown.skip(self._cost)
+                longest = max(longest, part.values["minutes"])
             elif minutes is not None and parts and begun + longest > minutes:
                 shown.say(f"{number} of {count} rounds done; another would not be within {minutes:g} minutes.")
                 break
             else:
                 part = self._round(number, f"round {number + 1} of {count}", shown)
+                part.values["minutes"] = shown.minutes - begun
                 kept.save(f"round-{number}", part)
                 longest = max(longest, shown.minutes - begun)
             parts.append(part)
@@ -75,8 +86,11 @@ class Rounds:
         train, held_out = self.study.split(number)
         sources = {parse(arm)[0] for arm in self.arms}
         shown.doing(f"{name}: bank")
-        banks = self.study.banks(self.arms, train, held_out, number, str(self.device))
-        adopted = self.study.adopted(train, held_out, banks["pseudo"], number) if "pseudo" in sources else None
+        banks = self.study.banks(self.arms, train, number, str(self.device))
+        adopted = None
+        if "pseudo" in sources:
+            adopted = self.study.adopted(train, banks["pseudo"], number, str(self.device))
+        shown.step(self._fits)
         seed, predictions = derive(self.seed, "round", number), {}
         for arm in self.arms:
             shown.doing(f"{name}: {arm}")
@@ -100,11 +114,9 @@ class Rounds:
 
     def forecast(self, count: int) -> str:
         """A sentence that says how many rounds there are, and about how long they take, by a few timed steps."""
-        arms, fits = len(self.arms), 0
-        if any(parse(arm)[0] in FITTED for arm in self.arms):
-            fits = self.study.fit_steps
+        arms = len(self.arms)
         said = f"{count} round{'s' * (count != 1)} of {arms} arm{'s' * (arms != 1)}, {self.steps} steps each"
-        said += ", and the fit of a bank" if fits else ""
+        said += ", and the fit of a bank" if self._fits else ""
         if self.classifier is not None:
             return f"{said}."
         model = new_classifier(None, self.study.shape, len(self.study.names), self.seed, self.device)
@@ -113,6 +125,8 @@ class Rounds:
         for timed in (1, TIMED):
             begun = time.monotonic()
             train_classifier(model, images, steps=timed)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
         step = (time.monotonic() - begun) / TIMED
-        minutes = round(count * (arms * self.steps + FIT_STEPS * fits) * step / MINUTE)
+        minutes = round(count * self._cost * step / MINUTE)
         return f"{said}: about {minutes} minutes." if minutes > 1 else f"{said}: about a minute or less."

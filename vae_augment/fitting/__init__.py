@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -24,7 +23,7 @@ from vae_augment.data.source import Source
 from vae_augment.data.unlabelled import Unlabelled, without
 from vae_augment.exceptions import DataWarning, FitWarning, check_type, check_whole, warn
 from vae_augment.files.class_names import check_names
-from vae_augment.fitting.checkpoint import Checkpoint
+from vae_augment.fitting.checkpoint import Checkpoint, check_folder
 from vae_augment.fitting.stages import Fitter
 from vae_augment.fitting.training_log import TrainingLog
 from vae_augment.images.conversion import common_range
@@ -99,12 +98,13 @@ def fit(
     check_type("config", config, FitConfig, "a FitConfig, such as FitConfig(preset='fast')")
     if start is not None:
         check_bank("start", start)
-    if checkpoint is not None and os.path.exists(checkpoint) and not os.path.isdir(checkpoint):  # False where locked
-        raise FileExistsError(f"checkpoint must be a folder, got the file {checkpoint}.")
+    check_folder(checkpoint)
     log = None if tensorboard is None else TrainingLog(tensorboard)
     source = Source(dataset, labels)
     if start is not None:
         source.number_as(start.class_to_idx)
+    if start is not None:
+        source.value_range = common_range(source.value_range, start.value_range)
     others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
     wanted = _wanted(source, classes)
     if start is None:
@@ -113,7 +113,6 @@ def fit(
     else:
         resolved, vae = _config_with(config, start, len(source)), start.vae
         _check_start(start, source, config, wanted)
-        source.value_range = common_range(source.value_range, start.value_range)
     data = load_images(source, vae.image_shape)
     if said := outliers_said(data, source.value_range):
         warn(said, DataWarning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -96,6 +97,12 @@ class Checkpoint:
         if self._folder is not None:
             with suppress(OSError):
                 self._file(self._folder, name).unlink()
+
+
+def check_folder(path: str | Path | None) -> None:
+    """Raise FileExistsError if a checkpoint's path is that of a file."""
+    if path is not None and os.path.exists(path) and not os.path.isdir(path):  # False where locked
+        raise FileExistsError(f"checkpoint must be a folder, got the file {path}.")
 
 
 def discard(folder: Path) -> None:

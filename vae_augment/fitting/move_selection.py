@@ -12,8 +12,18 @@ from vae_augment.config import FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.fitting.checkpoint import Checkpoint, Part
 from vae_augment.fitting.cross_validation import CrossValidation
+from vae_augment.fitting.training import Move
+from vae_augment.images.callers_moves import one_by_one
 from vae_augment.images.kinds import kind_of_images
-from vae_augment.images.moves import FAMILIES, FLIPPED, MIRRORED, colour_channels, with_flips
+from vae_augment.images.moves import (
+    FAMILIES,
+    FLIPPED,
+    MIRRORED,
+    MOVES,
+    colour_channels,
+    default_invariances,
+    with_flips,
+)
 
 SCREENED = 2  # folds that every family is tried on, so one by each network
 KEPT = 2  # the best families, which see the other folds too, as the default and none do
@@ -30,6 +40,19 @@ def first_policy(data: FitData, config: FitConfig) -> Policy:
     if config.policy != "auto":
         return named_policy(config.policy, counts, method="exemplar")
     return default_policy(counts, kind=kind_of_images(data.images), method="exemplar")
+
+
+def training_moves(config: FitConfig, images: float, channels: int) -> Move | None:
+    """The random moves a VAE is trained with, by its number of images and their channels that matter."""
+    wanted = config.invariances
+    if callable(wanted):
+        return one_by_one(wanted)
+    if wanted == "custom":
+        raise ValueError("invariances must be given again: a bank does not hold a transform.")
+    if wanted == "auto":
+        wanted = default_invariances(images, channels)
+    moves = MOVES[wanted]
+    return None if moves is None else moves.draw
 
 
 def tried_moves(

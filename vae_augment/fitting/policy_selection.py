@@ -26,7 +26,7 @@ MOST_HELD_OUT = 2_000  # images
 LEAST_HELD_OUT = 20  # images; fewer say nothing
 LEAST_TRIED = 50  # images; fewer do not tell whether the VAE helps
 FEW_HELD_OUT = 100  # images; as many are held out from the warm start, whose VAE is then the trial
-MANY_GENERATED = 0.2  # of the items; then jitter alone is tried too
+GENERATED_IMAGES = "generated images"  # name of a candidate
 MANY_HELD_OUT = 200  # images, on which more candidates are compared
 
 
@@ -50,7 +50,14 @@ def split(data: FitData, seed: int) -> Split | None:
 
 
 def choose(
-    bank: VAEBank, default: Policy, parts: Split, *, steps: int, seed: int, device: torch.device
+    bank: VAEBank,
+    default: Policy,
+    parts: Split,
+    instead: Policy | None = None,
+    *,
+    steps: int,
+    seed: int,
+    device: torch.device,
 ) -> tuple[Policy, SmallCNN]:
     """The default policy with the VAE or without it, and a classifier trained on images that are moved and no more.
 
@@ -63,6 +70,7 @@ def choose(
         bank: a trial, fitted on the training part alone.
         default: the policy for the dataset's size and kind, its moves chosen.
         parts: of the dataset.
+        instead: a policy that takes the default's place, but for the images held out: one that generates.
         steps: of each classifier's training.
         seed: of the classifiers and draws, the same for every candidate.
         device: where to train.
@@ -89,14 +97,14 @@ def choose(
     if default.off:
         return default, judge
     if len(answers) < LEAST_TRIED:
-        told = f"{'with' if default.vae else 'without'} the VAE, untried on as few as {len(answers)} held-out images"
-        return replace(default, origin=f"{default.origin}; {told}"), judge
+        untried = instead or default
+        told = f"{'with' if untried.vae else 'without'} the VAE, untried on as few as {len(answers)} held-out images"
+        return replace(untried, origin=f"{untried.origin}; {told}"), judge
     alone = losses_of([judge, *(train(moved, network) for network in JUDGES[1:])])
     usual = replace(default, vae=True)
     candidates = {"jitter": usual}
-    if usual.p_generate >= MANY_GENERATED:
-        jitter = replace(usual, p_generate=0.0, p_jitter=usual.p_generate + usual.p_jitter)
-        candidates = {"generated images": usual, "jitter": jitter}
+    if instead is not None:
+        candidates = {GENERATED_IMAGES: instead, "jitter": usual}
     elif len(answers) >= MANY_HELD_OUT:
         name = "jitter without detail" if usual.keep_detail else "jitter with detail"
         candidates[name] = replace(usual, keep_detail=not usual.keep_detail)
@@ -115,12 +123,12 @@ def _decide(
         mean, error = mean_and_error(weight * (losses[best] - losses[usual]))
         best = best if mean < -error else usual
     mean, error = figures[best]
-    jitters = mean <= 0 if default.vae else mean < -error
+    helps = mean <= 0 if default.vae or best == GENERATED_IMAGES else mean < -error
     shown = "; ".join(f"{name} {mean:+.3f} (se {error:.3f})" for name, (mean, error) in figures.items())
     found = f"log-loss of {len(alone)} held-out images over moves alone: {shown}"
-    policy = candidates[best] if jitters else default.without_vae()
-    told = f"with the VAE, {best}" if jitters else "without the VAE"
-    return replace(policy, origin=f"{default.origin}; {told}, {found}")
+    policy = candidates[best] if helps else default.without_vae()
+    told = f"with the VAE, {best}" if helps else "without the VAE"
+    return replace(policy, origin=f"{policy.origin}; {told}, {found}")
 
 
 def _batches(bank: VAEBank, data: FitData, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

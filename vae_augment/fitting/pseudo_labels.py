@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ SURE = 0.9  # probability from which on a label is believed
 LEAST_RIGHT = 0.5  # of the way from chance to all right, on labelled images left out; below it no label is believed
 USUAL = 0.95  # share of labelled images left out that lie as near to a class as an image must to be believed
 RIDGE = 0.1  # of the mean variance of features, added to each: images are few
+LEAST_VARIANCE = 1e-12
 UNKNOWN = -1
 
 
@@ -55,8 +57,8 @@ class Adopted(NamedTuple):
 
     @property
     def enough(self) -> bool:
-        """True if the VAEs of the classes have seen clearly more than the labelled images."""
-        return len(self.data.images) >= LEAST_ADOPTED * len(self.data.names)
+        """True if the VAE of a typical class has seen clearly more than the labelled images."""
+        return bool(median(self.summary.adopted.values()) >= LEAST_ADOPTED)
 
 
 def adopt(
@@ -92,11 +94,11 @@ def adopt(
 def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> PseudoLabels:
     """Label images by the classifiers of a cross-validation, where these are sure, and as evenly as classes allow.
 
-    Probabilities are the geometric mean of all classifiers', calibrated on images that they have not seen. An image of
-    none of the classes may have a sure label too. It shows in features: if it lies further from the nearest class than
-    labelled images left out do, it is not believed (Lee et al. 2018, "A Simple Unified Framework for Detecting
-    Out-of-Distribution Samples and Adversarial Attacks"). For digits that tells, where a VAE's evidence hardly does
-    (docs/what_helps.md).
+    Probabilities are the geometric mean of all classifiers', at the temperature that is best for images held out. An
+    image of none of the classes may have a sure label too. It shows in features: if it lies further from the nearest
+    class than labelled images left out do, it is not believed (Lee et al. 2018, "A Simple Unified Framework for
+    Detecting Out-of-Distribution Samples and Adversarial Attacks"). For digits that tells, where a VAE's evidence
+    hardly does (docs/what_helps.md).
 
     Args:
         trial: of the labelled images.
@@ -119,8 +121,10 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
                 break
             near = _near(trial, models, small)
         softened = max(1.0, temperature(outputs, answers, weight))
-        votes = torch.stack([finite_logits(model, small) for model in models.values()]) / softened
-        sure, likeliest = votes.log_softmax(2).mean(0).softmax(1).max(1)  # [M] each
+        votes = torch.zeros(len(images), trial.classes)  # sums of log-probabilities
+        for model in models.values():
+            votes += (finite_logits(model, small) / softened).log_softmax(1)
+        sure, likeliest = votes.div_(len(models)).softmax(1).max(1)  # [M] each
         classes = _evened(torch.where((sure >= SURE) & near, likeliest, UNKNOWN), sure)
         if not bool((classes != UNKNOWN).any()):
             break
@@ -151,17 +155,18 @@ class _Distance:
 
     def __init__(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         assert isinstance(model, Scaled)
-        self._model, found = model, features(model, images)  # [n, D]
+        self._model, found = model, features(model, images).nan_to_num(0.0, 0.0, 0.0)  # [n, D]
         means = torch.stack([found[labels == label].mean(0) for label in labels.unique()])  # [K, D]
         within = found - means[torch.searchsorted(labels.unique(), labels)]
         covariance = within.T @ within / len(within)
-        variance = covariance.diagonal().mean().clamp_min(torch.finfo(covariance.dtype).tiny)
+        variance = covariance.diagonal().mean().clamp_min(LEAST_VARIANCE)
         self._factor = torch.linalg.cholesky(covariance + RIDGE * variance * torch.eye(len(covariance)))
         self._means = self._whitened(means)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Distances [N] of images [N, C, h, w]."""
-        return torch.cdist(self._whitened(features(self._model, images)), self._means).amin(1)
+        found = features(self._model, images).nan_to_num(0.0, 0.0, 0.0)  # of a model gone astray
+        return torch.cdist(self._whitened(found), self._means).amin(1)
 
     def _whitened(self, found: Tensor) -> Tensor:
         whitened: Tensor = torch.linalg.solve_triangular(self._factor, found.T, upper=False)

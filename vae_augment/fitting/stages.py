@@ -23,15 +23,14 @@ from vae_augment.fitting.callbacks import Callback, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint, Part
 from vae_augment.fitting.cross_validation import CLASS_STEPS, LONGEST
 from vae_augment.fitting.fitted_class import FittedClass, status_of
-from vae_augment.fitting.move_selection import first_policy, tried_moves
+from vae_augment.fitting.move_selection import first_policy, training_moves, tried_moves
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.fitting.pseudo_labels import Adopted, adopt
 from vae_augment.fitting.quality import Quality, measure_quality
-from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, Move, train
+from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, train
 from vae_augment.fitting.training_log import LogLosses, TrainingLog
-from vae_augment.images.callers_moves import one_by_one
 from vae_augment.images.kinds import kind_of_images
-from vae_augment.images.moves import MOVES, colour_channels, default_invariances
+from vae_augment.images.moves import colour_channels
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened
@@ -69,6 +68,7 @@ class Fitter:
         self.checkpoint, self.log = checkpoint, log
         self.unlabelled = unlabelled  # seen by the warm start alone, once others of them are adopted
         self.adopted: Adopted | None = None
+        self._generating: Policy | None = None  # in place of the default, where enough images are adopted
         self._channels = colour_channels(data.images)
         self._default = first_policy(data, config)
 
@@ -114,25 +114,18 @@ class Fitter:
         """A fitter of other images for a trial, whose parts are kept under other names."""
         kept = self.checkpoint.within("trial")
         other = Fitter(self.vae, self.config, data, self.device, self.seed, self.bar, kept, self.log, self.unlabelled)
-        other.adopted, other._default = self.adopted, self._default
+        other.adopted, other._default, other._generating = self.adopted, self._default, self._generating
         return other
+
+    def _images_of(self, label: int) -> Tensor:
+        """Images that a class's VAE is trained on, uint8 [N, C, H, W]."""
+        own = self.data.of(label)
+        return own if self.adopted is None else torch.cat([own, self.adopted.data.of(label)])
 
     @property
     def seen(self) -> FitData:
         """Images that the class VAEs are trained on: the labelled ones, and those adopted."""
         return self.data if self.adopted is None else self.data.joined(self.adopted.data)
-
-    def _moves(self, images: float) -> Move | None:
-        """The random moves a VAE is trained with, by its number of images."""
-        wanted = self.config.invariances
-        if callable(wanted):
-            return one_by_one(wanted)
-        if wanted == "custom":
-            raise ValueError("invariances must be given again: a bank does not hold a transform.")
-        if wanted == "auto":
-            wanted = default_invariances(images, self._channels)
-        moves = MOVES[wanted]
-        return None if moves is None else moves.draw
 
     def warm_start(self, steps: int) -> Start:
         """Train one VAE on all classes; with the within-class covariance of its posterior means."""
@@ -153,7 +146,7 @@ class Fitter:
         self.bar.set_description("warm start on all classes")
         seen = self.seen
         images = seen.images if self.unlabelled is None else torch.cat([seen.images, self.unlabelled])
-        moves = self._moves(len(images) / len(seen.names))
+        moves = training_moves(self.config, len(images) / len(seen.names), self._channels)
         # A larger batch is not worth its time on few photographs, each of which costs more than a digit.
         larger = len(images) >= SMALL_DATASET or max(self.vae.image_shape[1:]) <= SMALL_SIDE
         params, notes, curves = train(
@@ -217,17 +210,22 @@ class Fitter:
         return self.fine_tune(labels, self.warm_start(steps) if shared else None, 0 if shared else steps)
 
     def _select(self, trial: BankContent, parts: Split) -> tuple[Policy, Quality]:
-        """Choose a policy with a trial bank, which has not seen the held-out images; with the trial's quality."""
+        """Choose a policy with a trial bank, which has not seen the held-out images; with the trial's quality.
+
+        Of unlabelled images it has seen those that are adopted, by classifiers that know the held-out labels too.
+        """
         kept = self.checkpoint.load("policy")
         if kept is not None:
             return Policy.from_dict(kept.values["policy"]), Quality.from_dict(kept.values["quality"])
         self.bar.set_description("choosing the policy")
-        default = self._policy(trial.stats)
-        bank = VAEBank(replace(trial, policy=default))
+        usual = self._policy(trial.stats)
+        default = replace(self._default, method=usual.method)
+        bank = VAEBank(replace(trial, policy=usual))
         all_steps = self.config.steps or 0
         least = max(LEAST_JUDGE_STEPS, min(CLASS_STEPS * len(self.data.names), LONGEST))
         judged = max(round(all_steps * JUDGE_SHARE), min(all_steps, least))
-        policy, judge = choose(bank, default, parts, steps=judged, seed=self.seed, device=self.device)
+        instead = None if self._generating is None else usual
+        policy, judge = choose(bank, default, parts, instead, steps=judged, seed=self.seed, device=self.device)
         train, held_out = ((part.images, part.labels) for part in (parts.train, parts.held_out))
         quality = measure_quality(bank, judge, train, held_out, seed=self.seed)
         self.checkpoint.save("policy", Part({}, {"policy": policy.to_dict(), "quality": quality.to_dict()}))
@@ -235,7 +233,8 @@ class Fitter:
 
     @property
     def _fine_batch(self) -> int:
-        return min(self.config.batch_size, max(SMALL_BATCH, len(self.seen.images) // len(self.data.names)))
+        images = len(self.data.images) + (0 if self.adopted is None else len(self.adopted.data.images))
+        return min(self.config.batch_size, max(SMALL_BATCH, images // len(self.data.names)))
 
     def _fine_steps(self, steps: int) -> int:
         """Steps that each class is tuned for; `steps` if the classes are few."""
@@ -275,14 +274,15 @@ class Fitter:
         return fitted
 
     def _job(self, label: int) -> Job:
-        images = self.seen.of(label)
-        return Job(images, generator(self.seed, "fine-tune", self.data.names[label]), self._moves(len(images)))
+        images = self._images_of(label)
+        moves = training_moves(self.config, len(images), self._channels)
+        return Job(images, generator(self.seed, "fine-tune", self.data.names[label]), moves)
 
     def _describe(
         self, label: int, weights: Stored, note: str, start: Start | None, steps: int
     ) -> tuple[ClassInfo, LatentStats]:
         """Figures of a class's fit, and its latent statistics."""
-        images, name = self.seen.of(label), self.data.names[label]
+        images, name = self._images_of(label), self.data.names[label]
         models = Models(self.vae, weights, self.device)
         rows = torch.zeros(len(images), dtype=torch.long, device=self.device)  # of the one class
         codes, logvar = models.encode(images, rows)  # [N, L] each
@@ -313,8 +313,8 @@ class Fitter:
         self.unlabelled = self.adopted.others
         if self.adopted.enough and self.config.policy == "auto" and not self._default.off:
             seen = f"{len(self.adopted.data.images)} unlabelled images too"
-            self._default = generating(self._default, kind_of_images(self.data.images), seen)
+            self._generating = generating(self._default, kind_of_images(self.data.images), seen)
 
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"
-        return replace(self._default, method=method)
+        return replace(self._generating or self._default, method=method)

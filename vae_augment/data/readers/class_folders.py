@@ -62,8 +62,9 @@ def open_folder(path: Path, part: str, on_error: str, max_pixels: int) -> Opened
 
 
 def open_images(path: Path, on_error: str, max_pixels: int) -> OpenedData:
-    """Open all images of a folder, at any depth, without labels; of a folder with parts, those of "train"."""
-    folder, found = _part_of(path, "train"), _Found()
+    """Open all images of a folder, at any depth, without labels; of one with "train" and "test" or "val", the first."""
+    parts = (path / "train").is_dir() and any((path / name).is_dir() for name in TEST_FOLDERS)
+    folder, found = path / "train" if parts else _part_of(path, "train"), _Found()
     _look_into(folder, 0, None, found)
     check_usable(found.problems, folder, on_error, left=len(found.samples))
     dataset = ImageFiles(found.samples, [], folder, max_pixels)
