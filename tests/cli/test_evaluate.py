@@ -91,3 +91,9 @@ def test_evaluate_ends_within_its_minutes(here):
     assert code == 0
     assert "1 of 5 rounds done; another would not be within 1e-09 minutes." in err
     assert "Ended after 1 of 5 rounds, at the limit of 1e-09 minutes." in out
+
+
+def test_evaluate_writes_over_no_unlabelled_image(here):
+    code, _, err = run("evaluate --data bars --unlabelled found.npz --json found.npz")
+    assert code == 2
+    assert "--unlabelled" in err

@@ -138,3 +138,17 @@ def test_a_folder_without_images_is_refused(tmp_path):
 def test_other_objects_are_refused(given):
     with pytest.raises(TypeError, match=r"unlabelled must be a dataset with len\(\) and indices"):
         Unlabelled(given, Source(Shapes(2)), 0)
+
+
+def test_a_flat_test_part_is_not_read_beside_a_flat_training_part(tmp_path):
+    for number, part in enumerate(("train", "test")):
+        (tmp_path / part).mkdir()
+        Image.fromarray(IMAGES[number, 0].numpy()).save(tmp_path / part / "a.png")
+    images = Unlabelled(open_data(tmp_path, labelled=False).dataset, Source(Shapes(2)), 0).images(SHAPE)
+    assert torch.equal(images, IMAGES[:1])
+
+
+@pytest.mark.parametrize(("given", "error"), [([], ValueError), ("photos", TypeError)])
+def test_messages_name_the_argument(given, error):
+    with pytest.raises(error, match="unlabelled must"):
+        Unlabelled(given, Source(Shapes(2)), 0)

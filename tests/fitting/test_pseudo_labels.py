@@ -6,6 +6,7 @@ import torch
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEBank, evaluate, fit
 from vae_augment.bank.file import serialize
+from vae_augment.bank.metadata import LearnedFrom
 from vae_augment.bank.policy import GENERATED, Policy, default_policy, generating
 from vae_augment.data.loading import load_images
 from vae_augment.data.source import Source
@@ -182,3 +183,52 @@ def test_an_evaluation_leaves_images_out_that_it_tests_on(monkeypatch):
     evaluate(Shapes(8), unlabelled=Shapes(8), seeds=1, arms=["ours"], steps=2, config=CONFIG, progress=False)
     (options,) = seen
     assert len(options["unlabelled"]) == 24 - 6
+
+
+def test_beside_a_start_images_are_read_on_its_scale():
+    def floats(per_class, seed, scale):
+        return [
+            (2 * scale * image.float() / 255 - scale, label)
+            for image, label in zip(*items(per_class, seed), strict=True)
+        ]
+
+    def items(per_class, seed):
+        found = shapes(per_class, seed)
+        return found.images, found.labels.tolist()
+
+    start = quick(floats(10, 0, 3.0))
+    seen = []
+    read = pseudo.adopt
+
+    def spy(data, unlabelled, *rest):
+        seen.append((data.images, unlabelled))
+        return read(data, unlabelled, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vae_augment.fitting.stages.adopt", spy)
+        quick(floats(10, 1, 2.0), floats(10, 2, 2.0), start=start)
+    ((labelled, unlabelled),) = seen
+    assert int(labelled.max()) < 220
+    assert abs(int(labelled.max()) - int(unlabelled.max())) < 20
+
+
+def test_a_classifier_that_went_astray_takes_no_fit_with_it(monkeypatch):
+    trial = CrossValidation(shapes(10, seed=0), seed=0, device=CPU)
+    train = trial.train
+
+    def astray(policy, fold, *args, **options):
+        model = train(policy, fold, *args, **options)
+        if fold == 0:
+            for weight in model.parameters():
+                torch.nn.init.constant_(weight, float("nan"))
+        return model
+
+    monkeypatch.setattr(trial, "train", astray)
+    assert len(pseudo.pseudo_labels(trial, REAL, shapes(PER_CLASS, seed=1).images).classes) == 3 * PER_CLASS
+
+
+def test_a_few_large_classes_alone_are_not_enough():
+    data = shapes(2, seed=0)
+    for counts, enough in (([100, 0, 0], False), ([20, 20, 0], True)):
+        summary = LearnedFrom(300, 1.0, 1.0, dict(zip(Shapes.classes, counts, strict=True)))
+        assert pseudo.Adopted(data, data.images, summary).enough == enough

@@ -19,7 +19,7 @@ from vae_augment.seeding import derive
 from vae_augment.wrapper.sampling_strategy import Strategy
 
 TIMED = 3  # steps, after one that is not
-FIT_STEPS = 7  # steps of the small CNN that take as long as a step of a fit, with its trials
+FIT_STEPS = 8  # steps of the small CNN that take as long as a step of a fit, with its trials
 
 
 @dataclass
