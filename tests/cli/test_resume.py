@@ -99,7 +99,7 @@ def test_how_to_resume_names_the_command(arguments, said):
 
 @pytest.mark.parametrize(
     "command",
-    ["fit --data d --check", "fit --check --data d --resume", "-v fit --data d --check", "evaluate --data fit",
+    ["fit --data d --check", "fit --check --data d --resume", "-v fit --data d --check", "encode --data fit",
      "info fit", "doctor", "doctor --json", "-v", ""],
 )  # fmt: skip
 def test_what_keeps_nothing_is_not_gone_on_with(command):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,4 @@ def _folder_of_rounds() -> Path:
 
     given = click.get_current_context().params.items()
     asked = sorted((name, str(value)) for name, value in given if name not in CHANGING)
-    folder = cache_folder() / "evaluations"
-    with suppress(OSError):  # a warning comes when the first round cannot be kept
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{derive(0, str(Path.cwd()), repr(asked)):016x}"
+    return cache_folder() / "evaluations" / f"{derive(0, str(Path.cwd()), repr(asked)):016x}"

@@ -56,8 +56,8 @@ def taken_apart(item: Any, *, labelled: bool = True) -> Sample:
         return Sample(item[image_key], item[label_key], item)
     if not labelled and isinstance(item, IMAGES):
         return Sample(item, None, item)
-    if not labelled and isinstance(item, (tuple, list)) and len(item) == 1:
-        return Sample(item[0], None, item)
+    if not labelled and isinstance(item, tuple) and len(item) == 1 and isinstance(item[0], Tensor):
+        return Sample(item[0], None, item)  # of a TensorDataset of images alone
     if not isinstance(item, (tuple, list)) or len(item) < 2:
         raise ItemError(f"dataset items must be (image, label) pairs or dicts, got {type(item).__name__}.")
     return Sample(item[0], item[1], item)

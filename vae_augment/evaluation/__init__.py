@@ -61,8 +61,9 @@ def evaluate(
     """Train the same classifier on the same images with and without augmentation, and compare on images held out.
 
     Each round fits a bank, including its policy, on the round's training images alone, and trains one classifier an
-    arm: from the same initial weights, for the same number of steps, on the same images in the same order. Without
-    `test` every round holds out a quarter of each class, or with `per_class` all other images.
+    arm: from the same initial weights, for the same number of steps, on the same images in the same order ("pseudo" and
+    "oversampling" show others too, or some more often). Without `test` every round holds out a quarter of each class,
+    or with `per_class` all other images.
 
     Example:
         >>> print(evaluate(ImageFolder("train"), test=ImageFolder("test")))
@@ -166,6 +167,7 @@ def evaluate(
         "policies": [{"does": policy.sentence, "why": policy.origin} for policy in policies],
     }
     if len(parts) < seeds:
+        setup["not_measured"] = study.unmeasured(len(parts))
         setup["ended"] = f"after {len(parts)} of {seeds} rounds, at the limit of {minutes:g} minutes"
     return _summary(predictions, answers, study, setup)
 

@@ -80,7 +80,7 @@ class Checkpoint:
         text = json.dumps({"key": self._key, "values": part.values}, allow_nan=False)
         content = save({n: tensor.contiguous() for n, tensor in part.tensors.items()}, {METADATA_KEY: text})
         try:
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
             atomic_write(self._file(self._folder, name), content)
         except OSError as error:
             self._failed = True

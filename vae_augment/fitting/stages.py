@@ -210,22 +210,22 @@ class Fitter:
         return self.fine_tune(labels, self.warm_start(steps) if shared else None, 0 if shared else steps)
 
     def _select(self, trial: BankContent, parts: Split) -> tuple[Policy, Quality]:
-        """Choose a policy with a trial bank, which has not seen the held-out images; with the trial's quality.
+        """Choose a policy with a trial bank that has not seen the held-out images; with the trial's quality.
 
-        Of unlabelled images it has seen those that are adopted, by classifiers that know the held-out labels too.
+        Images that it adopted were labelled by classifiers that know the held-out labels too.
         """
         kept = self.checkpoint.load("policy")
         if kept is not None:
             return Policy.from_dict(kept.values["policy"]), Quality.from_dict(kept.values["quality"])
         self.bar.set_description("choosing the policy")
         usual = self._policy(trial.stats)
-        default = replace(self._default, method=usual.method)
-        bank = VAEBank(replace(trial, policy=usual))
+        default, bank = replace(self._default, method=usual.method), VAEBank(replace(trial, policy=usual))
         all_steps = self.config.steps or 0
         least = max(LEAST_JUDGE_STEPS, min(CLASS_STEPS * len(self.data.names), LONGEST))
         judged = max(round(all_steps * JUDGE_SHARE), min(all_steps, least))
         instead = None if self._generating is None else usual
-        policy, judge = choose(bank, default, parts, instead, steps=judged, seed=self.seed, device=self.device)
+        judging: Any = {"steps": judged, "seed": self.seed, "device": self.device}
+        policy, judge = choose(bank, default, parts, instead=instead, **judging)
         train, held_out = ((part.images, part.labels) for part in (parts.train, parts.held_out))
         quality = measure_quality(bank, judge, train, held_out, seed=self.seed)
         self.checkpoint.save("policy", Part({}, {"policy": policy.to_dict(), "quality": quality.to_dict()}))

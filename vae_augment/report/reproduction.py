@@ -23,7 +23,8 @@ def reproduction(bank: VAEBank) -> str:
     changed, data = _changed(bank), data_option(bank)
     if data is None:
         options = ", ".join(f"{name}={value!r}" for name, value in changed.items())
-        return f"fit(dataset, config=FitConfig({options}), seed={bank.data.get('seed', 0)})"
+        others = ", unlabelled=others" if "unlabelled" in bank.data else ""
+        return f"fit(dataset{others}, config=FitConfig({options}), seed={bank.data.get('seed', 0)})"
     words = ["vae-augment", "fit", "--data", data]
     if unlabelled := bank.data.get("unlabelled", {}).get("name"):
         words += ["--unlabelled", unlabelled]
