@@ -1,4 +1,4 @@
-"""What do images add that the classifier does not see? Unlabelled ones, and those of somebody else's bank.
+"""Gains from images that the classifier does not see: unlabelled ones, and those of somebody else's bank.
 
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.unlabelled [--cell NAME ...] [--seeds N] [--threads N] [--table]
 

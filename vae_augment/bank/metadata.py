@@ -37,7 +37,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class LearnedFrom:
-    """What a bank says of the unlabelled images that its VAEs were trained on beside the labelled ones.
+    """A summary of the unlabelled images that a bank's VAEs were trained on beside the labelled ones.
 
     Args:
         images: how many there were.

@@ -49,7 +49,7 @@ class Rounds:
 
     @property
     def _fits(self) -> int:
-        """What the fits of a round cost, in steps of a classifier."""
+        """Cost of a round's fits, in steps of a classifier."""
         return FIT_STEPS * self.study.fit_steps({parse(arm)[0] for arm in self.arms})
 
     @property
