@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_augment import VAEBank
-from vae_augment.bank.draws import GENERATED, JITTERED, REAL, Draws, draw_batch, shares_of
+from vae_augment.bank.draws import GENERATED, JITTERED, REAL, UNLABELLED, Draws, draw_batch, shares_of
 
 LATENT, WIDTH = 4, 3  # of the latents, and of a move
 STILL = SimpleNamespace(latent_dim=LATENT, policy=SimpleNamespace(mover=None))  # what draws need to know of a bank
 BANK = SimpleNamespace(latent_dim=LATENT, policy=SimpleNamespace(mover=SimpleNamespace(width=WIDTH)))
 
 
-def alike(count, p_generate=0.3, p_jitter=0.2):
-    return torch.tensor([[p_generate, p_jitter]]).expand(count, 2)
+def alike(count, p_generate=0.3, p_jitter=0.2, p_unlabelled=0.1):
+    return torch.tensor([[p_generate, p_jitter, p_unlabelled]]).expand(count, 3)
 
 
 def seeded(indices, *, seed=0, epoch=0):
@@ -58,7 +58,7 @@ def fresh(count):
 def test_shares_and_noise_are_as_asked(draw):
     count = 4000
     draws = draw(count)
-    for kind, share in ((GENERATED, 0.3), (JITTERED, 0.2), (REAL, 0.5)):
+    for kind, share in ((GENERATED, 0.3), (JITTERED, 0.2), (UNLABELLED, 0.1), (REAL, 0.4)):
         error = 4 * math.sqrt(share * (1 - share) / count)
         assert (draws.kind == kind).float().mean().item() == pytest.approx(share, abs=error)
     assert draws.noise.shape == (count, LATENT)
@@ -73,7 +73,9 @@ def test_shares_and_noise_are_as_asked(draw):
     assert draws.chosen[draws.kind == GENERATED].mean().item() == pytest.approx(0.5, abs=4 * 0.29 / math.sqrt(1000))
 
 
-@pytest.mark.parametrize(("shares", "kind"), [((0, 0), REAL), ((1, 0), GENERATED), ((0, 1), JITTERED)])
+@pytest.mark.parametrize(
+    ("shares", "kind"), [((0, 0, 0), REAL), ((1, 0, 0), GENERATED), ((0, 1, 0), JITTERED), ((0, 0, 1), UNLABELLED)]
+)
 def test_a_share_of_one_is_always(shares, kind):
     draws = draw_batch(BANK, range(200), alike(200, *shares), seed=0)
     assert set(draws.kind.tolist()) == {kind}
@@ -92,13 +94,12 @@ def test_no_moves_draw_nothing_for_them():
 
 def test_nothing_is_drawn_where_all_items_stay_real():
     before = torch.get_rng_state()
-    assert draw_batch(BANK, range(3), alike(3, 0, 0), seed=None).kind.tolist() == [REAL] * 3
+    assert draw_batch(BANK, range(3), alike(3, 0, 0, 0), seed=None).kind.tolist() == [REAL] * 3
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_items_of_a_class_that_failed_stay_real(bank):
+def test_a_class_that_failed_is_served_no_items_of_its_vae(bank):
     infos = (replace(bank.class_infos[0], status="failed"), *bank.class_infos[1:])
-    shares = shares_of(
-        VAEBank(replace(bank.content, class_infos=infos)), torch.tensor([1, 0, 2, 0]), torch.tensor([0.25, 0.5])
-    )
-    assert shares.tolist() == [[0.25, 0.5], [0, 0], [0.25, 0.5], [0, 0]]
+    failed, wanted = VAEBank(replace(bank.content, class_infos=infos)), torch.tensor([0.25, 0.5, 0.125])
+    shares = shares_of(failed, torch.tensor([1, 0, 2, 0]), wanted)
+    assert shares.tolist() == [[0.25, 0.5, 0.125], [0, 0, 0.125]] * 2

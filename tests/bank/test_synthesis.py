@@ -25,7 +25,7 @@ ROWS = torch.tensor([2, 0, 0, 1])
 def draws_of(bank, *kinds):
     """Numbers that are the same for banks with other moves, as far as these need them."""
     widest = bank.with_policy(moves="elastic-flipped")
-    draws = draw_batch(widest, range(len(kinds)), torch.ones(len(kinds), 2) / 2, seed=0)
+    draws = draw_batch(widest, range(len(kinds)), torch.tensor([[0.5, 0.5, 0.0]]).expand(len(kinds), 3), seed=0)
     return replace(draws, kind=torch.tensor(kinds))
 
 

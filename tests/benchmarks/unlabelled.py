@@ -25,15 +25,12 @@ from torch.utils.data import TensorDataset
 from tests.benchmarks.kinds_data import CELLS as KINDS
 from tests.benchmarks.kinds_data import folder, mnist
 from vae_augment import VAEBank, fit
-from vae_augment.data.loading import FitData
-from vae_augment.data.unlabelled import without
+from vae_augment.data.unlabelled import others_than
 from vae_augment.evaluation.arms import InMemory, batches, default_classical
 from vae_augment.evaluation.intervals import paired_difference, recalls
 from vae_augment.files.writing import atomic_write
 from vae_augment.fitting import RECIPE
-from vae_augment.fitting.checkpoint import Checkpoint
 from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
-from vae_augment.fitting.pseudo_labels import adopt
 from vae_augment.images.kinds import kind_of_images
 from vae_augment.images.moves import colour_channels
 from vae_augment.images.tensors import digests
@@ -101,14 +98,15 @@ class Cell:
         """Images [M, C, H, W] that are none of the labelled ones."""
         labelled, whole = KINDS[self.kind].train(seed).images, self._whole()
         if self.count is None:
-            return without(whole.images, labelled)
+            return whole.images[others_than(labelled, whole.images)]
         foreign = whole.targets >= (self.known or 10**6)
         few = round(self.count * self.foreign)
         drawn = [
             draw_items(foreign.long(), group, generator(seed, "unlabelled", group), number)
             for group, number in ((0, self.count - few), (1, few))
         ]
-        return without(whole.images[torch.cat(drawn)], labelled)
+        images = whole.images[torch.cat(drawn)]
+        return images[others_than(labelled, images)]
 
     def _whole(self) -> InMemory:
         """The whole training set."""
@@ -136,13 +134,13 @@ CELLS = {
 }
 
 
-def accuracy(arm: str, cell: Cell, seed: int, bank: VAEBank | None, adopted: InMemory | None) -> float:
+def accuracy(arm: str, cell: Cell, seed: int, bank: VAEBank | None, more: Tensor | None) -> float:
     """Balanced accuracy in percent on the test set."""
     train, test = cell.train(seed), cell.test()
     classes, weights = int(train.targets.max()) + 1, derive(seed, "classifier")
     model = new_classifier(None, tuple(train.images.shape[1:]), classes, weights, CPU)
     classical = default_classical(colour_channels(train.images))
-    images = batches(arm, train, bank, classical=classical, sampling_strategy=None, seed=seed, adopted=adopted)
+    images = batches(arm, train, bank, classical=classical, sampling_strategy=None, seed=seed, unlabelled=more)
     train_classifier(model, images, steps=STEPS, seed=weights)
     return round(recalls(predict(model, test.images), test.targets, classes).mean().item() * 100, 3)
 
@@ -159,7 +157,7 @@ def run_cell(name: str, seed: int) -> None:
     record = content["seeds"].setdefault(str(seed), {})
     if record.get("recipe") == RECIPE and all(arm in record for arm in cell.arms):
         return
-    train, adopted = cell.train(seed), None
+    train, more = cell.train(seed), None
     start = time.perf_counter()
     if cell.theirs:
         bank = bank_of_others(cell)
@@ -168,12 +166,9 @@ def run_cell(name: str, seed: int) -> None:
         more = cell.unlabelled(seed)
         bank = fit(train, unlabelled=TensorDataset(more), seed=seed)
         record["unlabelled"], policy = bank.data["unlabelled"], bank.policy
-        data = FitData(train.images, train.targets, {k: str(k) for k in train.targets.unique().tolist()})
-        found = adopt(data, more, bank.policy.without_vae(), seed, CPU, Checkpoint(None, "")).data
-        adopted = InMemory(found.images, found.labels)
     record |= {"recipe": RECIPE, "seconds": round(time.perf_counter() - start, 1), "policy": policy.to_dict()}
     for arm in cell.arms:
-        record[arm] = accuracy(arm, cell, seed, bank, adopted)
+        record[arm] = accuracy(arm, cell, seed, bank, more)
         print(name, seed, arm, record[arm], flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -10,7 +10,7 @@ from tests.conftest import Shapes
 from vae_augment.data import open_data, unlabelled
 from vae_augment.data.loading import load_images
 from vae_augment.data.source import Source
-from vae_augment.data.unlabelled import Unlabelled, without
+from vae_augment.data.unlabelled import Unlabelled, others_than
 
 SHAPE = (1, 12, 12)
 IMAGES = torch.arange(9 * 144).remainder(251).to(torch.uint8).view(9, *SHAPE)
@@ -48,7 +48,7 @@ ITEMS = {
 @pytest.mark.parametrize("name", ITEMS)
 def test_items_may_be_images_alone_or_hold_labels_that_are_ignored(name):
     beside = Source(Shapes(2))
-    images = Unlabelled(ITEMS[name], beside, seed=0).images(SHAPE)
+    images = Unlabelled(ITEMS[name], beside, seed=0).sample(SHAPE)[0]
     expected = IMAGES.repeat(2, 1, 1, 1) if name == "parts" else IMAGES
     assert torch.equal(images, expected)
 
@@ -66,12 +66,12 @@ def test_labels_may_be_given_beside_images_alone(name):
 def test_of_many_images_some_are_drawn_by_seed(monkeypatch):
     monkeypatch.setattr(unlabelled, "MOST_IMAGES", 4)
     beside = Source(Shapes(2))
-    first, again, other = (Unlabelled(list(IMAGES), beside, seed).images(SHAPE) for seed in (0, 0, 1))
+    first, again, other = (Unlabelled(list(IMAGES), beside, seed).sample(SHAPE)[0] for seed in (0, 0, 1))
     assert first.shape == (4, *SHAPE)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     monkeypatch.setattr(unlabelled, "MOST_VALUES", 3 * 144)
-    assert len(Unlabelled(list(IMAGES), beside, 0).images(SHAPE)) == 3
+    assert len(Unlabelled(list(IMAGES), beside, 0).sample(SHAPE)[0]) == 3
 
 
 def test_only_images_that_are_drawn_are_read(monkeypatch):
@@ -86,13 +86,13 @@ def test_only_images_that_are_drawn_are_read(monkeypatch):
             return 100_000
 
     monkeypatch.setattr(unlabelled, "MOST_IMAGES", 50)
-    Unlabelled(Counted(), Source(Shapes(2)), 0).images(SHAPE)
+    Unlabelled(Counted(), Source(Shapes(2)), 0).sample(SHAPE)[0]
     assert len(set(read)) < 500
 
 
 def test_copies_of_known_images_are_left_out():
-    assert torch.equal(without(IMAGES, IMAGES[2:5]), IMAGES[[0, 1, 5, 6, 7, 8]])
-    assert len(without(IMAGES, IMAGES)) == 0
+    assert others_than(IMAGES[2:5], IMAGES).tolist() == [0, 1, 5, 6, 7, 8]
+    assert len(others_than(IMAGES, IMAGES)) == 0
 
 
 def test_images_are_read_in_the_datasets_range():
@@ -101,7 +101,7 @@ def test_images_are_read_in_the_datasets_range():
         (image.float() / 255, label)
         for image, label in zip(torch.from_numpy(shapes.data)[:, None], shapes.targets, strict=True)
     ]
-    images = Unlabelled([image.float() / 510 for image in IMAGES], Source(floats), 0).images(SHAPE)
+    images = Unlabelled([image.float() / 510 for image in IMAGES], Source(floats), 0).sample(SHAPE)[0]
     assert (images.int() - (IMAGES.int() + 1) // 2).abs().max() <= 1
     with pytest.raises(ValueError, match="unlabelled must hold values on the scale of dataset's"):
         Unlabelled([image.float() for image in IMAGES], Source(floats), 0)
@@ -116,15 +116,15 @@ def test_a_folder_may_hold_images_at_any_depth(tmp_path, places):
     (tmp_path / "notes.txt").write_text("")
     opened = open_data(tmp_path, labelled=False)
     assert opened.notes == ("Ignored files of other endings (1): .txt (1).",)
-    images = Unlabelled(opened.dataset, Source(Shapes(2)), 0).images(SHAPE)
-    assert len(without(IMAGES, images)) == 0
+    images = Unlabelled(opened.dataset, Source(Shapes(2)), 0).sample(SHAPE)[0]
+    assert len(others_than(images, IMAGES)) == 0
 
 
 def test_of_a_folder_with_parts_the_training_part_is_read(tmp_path):
     for number, part in enumerate(("train", "test")):
         (tmp_path / part / "cat").mkdir(parents=True)
         Image.fromarray(IMAGES[number, 0].numpy()).save(tmp_path / part / "cat" / "a.png")
-    images = Unlabelled(open_data(tmp_path, labelled=False).dataset, Source(Shapes(2)), 0).images(SHAPE)
+    images = Unlabelled(open_data(tmp_path, labelled=False).dataset, Source(Shapes(2)), 0).sample(SHAPE)[0]
     assert torch.equal(images, IMAGES[:1])
 
 
@@ -143,7 +143,7 @@ def test_a_flat_test_part_is_not_read_beside_a_flat_training_part(tmp_path):
     for number, part in enumerate(("train", "test")):
         (tmp_path / part).mkdir()
         Image.fromarray(IMAGES[number, 0].numpy()).save(tmp_path / part / "a.png")
-    images = Unlabelled(open_data(tmp_path, labelled=False).dataset, Source(Shapes(2)), 0).images(SHAPE)
+    images = Unlabelled(open_data(tmp_path, labelled=False).dataset, Source(Shapes(2)), 0).sample(SHAPE)[0]
     assert torch.equal(images, IMAGES[:1])
 
 

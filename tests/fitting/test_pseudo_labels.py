@@ -93,7 +93,11 @@ def test_a_fit_says_what_it_adopted_and_generates(tmp_path):
     assert bank.policy.p_generate == GENERATED["drawings"]
     assert f"have seen {sum(said['adopted'].values())} unlabelled images too" in bank.policy.origin
     bank.save(tmp_path / "bank.safetensors")
-    assert VAEBank.load(tmp_path / "bank.safetensors").data == bank.data
+    loaded = VAEBank.load(tmp_path / "bank.safetensors")
+    assert loaded.data == bank.data
+    assert torch.equal(loaded.content.unlabelled, bank.content.unlabelled)
+    assert VAEBank.load(tmp_path / "bank.safetensors", classes=Shapes.classes[:1]).content.unlabelled is None
+    assert bank.subset(Shapes.classes[:2]).content.unlabelled is None
 
 
 def test_a_fit_is_a_function_of_the_unlabelled_images_too():
@@ -156,8 +160,6 @@ def test_a_wrapper_fits_with_them_once_and_needs_them_no_more(monkeypatch, tmp_p
     monkeypatch.setattr("vae_augment.wrapper.bank_cache.fit", None)
     assert VAEAugmentedDataset(Shapes(10), unlabelled=images_of()).bank.sha256 == first.bank.sha256
     assert sum(first.bank.data["unlabelled"]["adopted"].values()) > 0
-    with pytest.raises(ValueError, match="unlabelled is for a bank that is fitted here"):
-        VAEAugmentedDataset(Shapes(10), first.bank, unlabelled=images_of())
 
 
 def test_an_evaluation_has_an_arm_of_the_images_themselves(monkeypatch):
@@ -231,4 +233,4 @@ def test_a_few_large_classes_alone_are_not_enough():
     data = shapes(2, seed=0)
     for counts, enough in (([100, 0, 0], False), ([20, 20, 0], True)):
         summary = LearnedFrom(300, 1.0, 1.0, dict(zip(Shapes.classes, counts, strict=True)))
-        assert pseudo.Adopted(data, data.images, summary).enough == enough
+        assert pseudo.Adopted(data, data.labels, data.images, summary).enough == enough

@@ -72,7 +72,8 @@ class BankContent:
 
     `start` is the first of `weights.bases`. `curves` is float16 [K, POINTS, 2], the learning curve of each class's own
     training: the reconstruction loss in nats per value of an image, and the KL divergence in nats per image; zeros for
-    a class that was not trained by itself.
+    a class that was not trained by itself. `unlabelled` is int64 [A], the places in the unlabelled dataset of images
+    that were taken for the first class of `data["unlabelled"]["adopted"]`, then for the second, and so on.
     """
 
     vae: VAE
@@ -85,6 +86,7 @@ class BankContent:
     data: dict[str, Any]
     start: Start | None
     value_range: tuple[float, float] | None = None
+    unlabelled: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_unique(self.class_infos)
@@ -92,9 +94,11 @@ class BankContent:
     def pick(self, rows: Sequence[int]) -> BankContent:
         """Some classes, without the quality figures of all, or all classes in another order."""
         rows = list(rows)
+        every = len(rows) == len(self.class_infos)
         return replace(
             self,
-            data=self.data if len(rows) == len(self.class_infos) else without_figures(self.data),
+            data=self.data if every else without_figures(self.data),
+            unlabelled=self.unlabelled if every else None,
             weights=self.weights.pick(rows),
             stats=self.stats.pick(rows),
             curves=self.curves[rows],
@@ -114,6 +118,7 @@ def merged(a: BankContent, b: BankContent) -> BankContent:
         curves=torch.cat([a.curves, b.curves]),
         class_infos=infos,
         data=without_figures(a.data),
+        unlabelled=None,
     )
     return both.pick(sorted(range(len(infos)), key=lambda row: infos[row].label))
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from vae_augment.bank.bank import VAEBank
 from vae_augment.seeding import derive
 
-REAL, JITTERED, GENERATED = 0, 1, 2
+REAL, JITTERED, GENERATED, UNLABELLED = 0, 1, 2, 3
+KINDS = torch.tensor([GENERATED, JITTERED, UNLABELLED, REAL])  # in the order of shares, and the rest
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment
 
 
@@ -22,8 +23,8 @@ class Draws:
     """The randomness of a batch of items.
 
     Args:
-        kind: int64 [B], REAL, JITTERED or GENERATED.
-        chosen: float32 [B] in [0, 1), picks an exemplar.
+        kind: int64 [B], REAL, JITTERED, GENERATED or UNLABELLED.
+        chosen: float32 [B] in [0, 1), picks an exemplar or an unlabelled image.
         noise: float32 [B, L], standard normal.
         moves: float32 [B, M] in [0, 1), for the policy's moves.
     """
@@ -38,16 +39,16 @@ class Draws:
 
 
 def shares_of(bank: VAEBank, rows: Tensor, wanted: Tensor) -> Tensor:
-    """Probabilities of each item to be generated and to be jittered, float32 [N, 2].
+    """Probabilities of each item to be generated, to be jittered and to be an unlabelled image, float32 [N, 3].
 
     Args:
-        bank: items of its classes that failed to fit stay real.
+        bank: items of its classes that failed to fit are not made with it.
         rows: int64 [N], the class position of each item.
-        wanted: float32 [N, 2], those of items of other classes, or [2] for all.
+        wanted: float32 [N, 3], those of items of other classes, or [3] for all.
     """
     failed = torch.tensor([info.status == "failed" for info in bank.class_infos])
-    shares = wanted.expand(len(rows), 2).clone()
-    shares[failed[rows]] = 0.0
+    shares = wanted.expand(len(rows), 3).clone()
+    shares[failed[rows], :2] = 0.0
     return shares
 
 
@@ -57,7 +58,7 @@ def draw_batch(bank: VAEBank, indices: Sequence[int], shares: Tensor, *, seed: i
     Args:
         bank: its latent dimensions and its policy's moves say how many numbers an item takes.
         indices: [B], of the items.
-        shares: float32 [B, 2], from `shares_of`.
+        shares: float32 [B, 3], from `shares_of`.
         seed: None draws from torch's global generator, which a DataLoader seeds afresh in each worker and epoch. With a
             seed draws are a function of (seed, epoch, index) alone, whatever else is in the batch: a counter is hashed
             as in SplitMix64 (Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators").
@@ -76,10 +77,8 @@ def draw_batch(bank: VAEBank, indices: Sequence[int], shares: Tensor, *, seed: i
         uniform = torch.from_numpy((flat >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))  # [0, 1)
         inside = (bits[:, 2 : 2 + latent_dim] >> np.uint64(11)).astype(np.float64) * 2**-53 + 2**-54  # (0, 1)
         noise = torch.special.ndtri(torch.from_numpy(inside)).float()  # [B, L]
-    generated = uniform[:, 0] < shares[:, 0]
-    jittered = ~generated & (uniform[:, 0] < shares.sum(1))
-    kind = torch.where(generated, GENERATED, torch.where(jittered, JITTERED, REAL))
-    return Draws(kind, uniform[:, 1], noise, uniform[:, 2:])
+    passed = (uniform[:, :1] >= shares.cumsum(1)).sum(1)  # [B], shares that end below an item's number
+    return Draws(KINDS[passed], uniform[:, 1], noise, uniform[:, 2:])
 
 
 def _hashed(indices: Sequence[int], width: int, key: int) -> np.ndarray[Any, Any]:

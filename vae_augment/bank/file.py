@@ -44,6 +44,8 @@ def serialize(content: BankContent) -> bytes:
     tensors["class.curve"] = content.curves
     if content.start is not None:
         tensors |= {"start.pooled": content.start.pooled, "start.curve": content.start.curve}
+    if content.unlabelled is not None:
+        tensors["unlabelled.items"] = content.unlabelled
     for name, tensor in tensors.items():
         require_finite(name, tensor, "bank")
     metadata = Metadata(
@@ -110,6 +112,7 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
     start = None
     if entries.start_steps is not None:
         start = Start(weights.start(), load("start.pooled"), entries.start_steps, load("start.curve"))
+    every = len(rows) == len(infos)
     return BankContent(
         declared.vae,
         weights,
@@ -118,9 +121,10 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
         tuple(infos[row] for row in rows),
         declared.config,
         declared.policy,
-        entries.data if len(rows) == len(infos) else without_figures(entries.data),
+        entries.data if every else without_figures(entries.data),
         start,
         declared.value_range,
+        load("unlabelled.items") if every and "unlabelled" in entries.data else None,
     )
 
 

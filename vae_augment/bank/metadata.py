@@ -44,6 +44,7 @@ class LearnedFrom:
         right: share of labelled images that classifiers trained without them label correctly, all classes alike.
         sure: mean probability of the labels that were believed; 0 if none was.
         adopted: how many were taken for images of each class, by name.
+        fingerprint: hash of their dataset.
         name: of their data, if the command opened it.
     """
 
@@ -51,6 +52,7 @@ class LearnedFrom:
     right: float
     sure: float
     adopted: dict[str, Any]
+    fingerprint: str = ""
     name: str | None = None
 
     def check(self) -> None:
@@ -117,6 +119,8 @@ class Declared:
             tensors["base.weights"] = ("F16", [self.entries.bases, numbers])
         if self.entries.start_steps is not None:
             tensors |= {"start.pooled": ("F32", [latent, latent]), "start.curve": ("F16", [POINTS, 2])}
+        if "unlabelled" in self.entries.data:
+            tensors["unlabelled.items"] = ("I64", [sum(self.entries.data["unlabelled"]["adopted"].values())])
         return tensors
 
 

@@ -29,6 +29,8 @@ class Policy:
         moves: a name in `vae_augment.images.moves.MOVES`: random moves of an image after it is jittered or generated.
         vae: False if items of p_jitter are moved and not jittered. Jitter that is asked for (`bank.jitter`, a
             transform, the wrapper's `p_jitter`) has the scale none the less.
+        p_unlabelled: share of the items that are unlabelled images taken for their class, where these are at hand; the
+            probabilities above are those of the other items.
         origin: a sentence that says where the values come from.
     """
 
@@ -39,6 +41,7 @@ class Policy:
     method: str = "exemplar"
     moves: str = "none"
     vae: bool = True
+    p_unlabelled: float = 0.0
     origin: str = ""
 
     def __post_init__(self) -> None:
@@ -46,6 +49,8 @@ class Policy:
         shares = self.p_generate, self.p_jitter
         if not (min(shares) >= 0 and sum(shares) <= 1):
             raise ValueError(f"p_generate and p_jitter must be in [0, 1] together, got {shares}")
+        if not 0 <= self.p_unlabelled <= 1:
+            raise ValueError(f"p_unlabelled must be in [0, 1], got {self.p_unlabelled}")
         if not 0 <= self.scale <= MAX_SCALE:
             raise ValueError(f"scale must be a finite number of at least 0, and at most {MAX_SCALE}, got {self.scale}")
         for name, known in (("method", tuple(SAMPLERS)), ("moves", tuple(MOVES))):
@@ -58,7 +63,7 @@ class Policy:
 
     @property
     def off(self) -> bool:
-        """True if it augments nothing."""
+        """True if it augments nothing, unlabelled images apart."""
         return not (self.p_generate or (self.p_jitter and (self.vae or self.mover)))
 
     @property
@@ -69,8 +74,10 @@ class Policy:
     @property
     def sentence(self) -> str:
         """How often the wrapper changes items, and by what."""
+        again = f" Given the unlabelled images too, it serves one of them in {100 * self.p_unlabelled:g} of a hundred."
+        more = again if self.p_unlabelled else ""
         if self.off:
-            return "The wrapper serves the images as they are, unless it is told otherwise."
+            return f"The wrapper serves the images as they are, unless it is told otherwise.{more}"
         done = [
             *(["jittered"] if self.served_scale else []),
             *([] if self.mover is None else [f"moved ({self.moves})"]),
@@ -79,12 +86,12 @@ class Policy:
         made = "newly generated" if self.mover is None else f"newly generated and moved ({self.moves})"
         generated = [f"{100 * self.p_generate:g} {made}"] if self.p_generate else []
         rest = "" if self.p_jitter + self.p_generate >= 1 else "; the others are the images themselves"
-        return f"Of a hundred items the wrapper serves {', '.join(changed + generated)}{rest}."
+        return f"Of a hundred items the wrapper serves {', '.join(changed + generated)}{rest}.{more}"
 
     def without_vae(self) -> Policy:
         """The same moves as often, and nothing jittered or generated."""
         share = min(1.0, self.p_generate + self.p_jitter)
-        return replace(self, p_generate=0.0, p_jitter=share, keep_detail=True, vae=False)
+        return replace(self, p_generate=0.0, p_jitter=share, keep_detail=True, vae=False, p_unlabelled=0.0)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,8 +104,10 @@ class Policy:
         return from_dict(cls, values, "the policy")
 
 
-# Share of newly generated items where VAEs have seen images that the classifier does not see, by kind.
+# By kind, where VAEs have seen images that the classifier does not see: the share of newly generated items, and where
+# these images are at hand that of the images themselves (docs/what_helps.md).
 GENERATED = {"drawings": 0.5, "photographs": 0.25, "textures": 0.0}
+UNLABELLED = {"drawings": 0.0, "photographs": 0.5, "textures": 0.5}
 
 
 FAR_MORE = 5  # times the images of a dataset; a bank that has seen as many of a typical class has more to tell than it

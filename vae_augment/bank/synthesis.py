@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank.bank import VAEBank
-from vae_augment.bank.draws import GENERATED, JITTERED, Draws
+from vae_augment.bank.draws import GENERATED, JITTERED, UNLABELLED, Draws
 from vae_augment.bank.item_cache import Codes, Table
 from vae_augment.bank.jitter import WITH_ALPHA, difference, finished, keeps_detail, moved
+from vae_augment.bank.unlabelled_items import UnlabelledItems
 from vae_augment.data.items import Sample
 from vae_augment.data.source import Source
 from vae_augment.data.stand_ins import after_to_tensor
@@ -30,7 +31,7 @@ SOON_READ = 5_000  # items; of so few each is needed soon, so that reading some 
 
 
 class Synthesis:
-    """Jittered and newly generated items of one dataset, made with one bank.
+    """Jittered, newly generated and unlabelled items of one dataset, made with one bank.
 
     The wrapper serves these items, and `fit` tries its policy on them. Codes and reconstructions are functions of the
     bank and the item alone, so they are computed once and shared by all workers.
@@ -39,10 +40,11 @@ class Synthesis:
         bank: on the CPU.
         source: the dataset, seen raw.
         rows: int64 [N], the class position in the bank of each item.
+        unlabelled: images to serve in place of items; None if no item is to be one.
     """
 
-    def __init__(self, bank: VAEBank, source: Source, rows: Tensor) -> None:
-        self.bank, self.source, self.rows = bank, source, rows
+    def __init__(self, bank: VAEBank, source: Source, rows: Tensor, unlabelled: UnlabelledItems | None = None) -> None:
+        self.bank, self.source, self.rows, self.unlabelled = bank, source, rows, unlabelled
         together = source.in_memory or len(source) <= SOON_READ
         self._codes = Codes(rows, bank.latent_dim, kept=source.stable, together=together)
         detail = source.stable and bank.policy.keep_detail
@@ -63,11 +65,12 @@ class Synthesis:
 
         Args:
             items: int64 [B].
-            draws: of B items, each JITTERED or GENERATED.
+            draws: of B items, none of them REAL.
             scale: of the jitter, for all or float32 [B]; None: the policy's, 0 without its VAE.
         """
         bank, rows = self.bank, self.rows[items]  # [B], class positions
         jittered, generated = ((draws.kind == kind).nonzero()[:, 0] for kind in (JITTERED, GENERATED))  # [J], [G]
+        unlabelled = draws.kind == UNLABELLED  # [B]
         with single_thread():  # as in a worker, so that the main process computes the same bits
             scale = bank.policy.served_scale if scale is None else scale
             scales = scale[jittered] if isinstance(scale, Tensor) else scale
@@ -78,12 +81,14 @@ class Synthesis:
             if changed := self.source.relabel(items.tolist(), [sample.target for sample in samples]):
                 self._forget(torch.tensor(changed))
                 return self.items(items, draws, scale=scale)
-            codes = self._encode(items[jittered], [samples[place] for place in jittered.tolist()], known)  # [J, L]
-            z = torch.empty(len(items), bank.latent_dim, dtype=torch.float32)  # [B, L]
-            z[jittered] = moved(bank, codes, rows[jittered], draws.noise[jittered], scales)
+            keeps |= unlabelled  # another image whole, to which a difference of zero is added
+            codes = torch.zeros(len(items), bank.latent_dim, dtype=torch.float32)  # [B, L]
+            codes[jittered] = self._encode(items[jittered], [samples[place] for place in jittered.tolist()], known)
+            z = codes.clone()
+            z[jittered] = moved(bank, codes[jittered], rows[jittered], draws.noise[jittered], scales)
             z[generated] = bank.draw(rows[generated], draws.noise[generated], draws.chosen[generated])
-            made = self._decode(items, z, keeps, codes[keeps[jittered]])  # [B, C, h, w], images or differences
-            images = self._finish(samples, made, keeps, draws)  # B images of each sample's own kind and size
+            made = self._decode(items, z, keeps, codes[keeps])  # [B, C, h, w], images or differences
+            images = self._finish(samples, made, keeps, draws, rows)  # B images of each sample's own kind and size
         with callers_defaults():  # the dataset's transforms are the caller's
             return [
                 self.source.finish(item, sample, image)
@@ -159,21 +164,25 @@ class Synthesis:
             made[kept] = difference(made[kept], own.view(-1, *self.bank.image_shape), z[kept], codes)
         return made
 
-    def _finish(self, samples: list[Sample], made: Tensor, keeps: Tensor, draws: Draws) -> list[Any]:
+    def _finish(self, samples: list[Sample], made: Tensor, keeps: Tensor, draws: Draws, rows: Tensor) -> list[Any]:
         """Images of the samples' own kind and size from decoded ones, moved as the policy tells."""
         images: list[Any] = [None] * len(samples)
         # Where transforms begin with ToTensor its result is made at once, without a PIL image in between.
-        jitters = (draws.kind == JITTERED).tolist()
         kinds = [
-            (kind_of(sample.image), kept, jitter, after_to_tensor(sample) is not None)
-            for sample, kept, jitter in zip(samples, keeps.tolist(), jitters, strict=True)
+            (kind_of(sample.image), kept, kind, after_to_tensor(sample) is not None)
+            for sample, kept, kind in zip(samples, keeps.tolist(), draws.kind.tolist(), strict=True)
         ]
         for some in _alike(kinds, [size_of(sample.image) for sample in samples]):
             originals = [samples[place].image for place in some]
-            _, kept, jitter, as_tensors = kinds[some[0]]
+            _, kept, kind, as_tensors = kinds[some[0]]
+            if kind == UNLABELLED:
+                pixels = self._unlabelled(originals, rows[some], draws.chosen[some])
+            else:
+                needed = kept or (kind == JITTERED and channels_of(originals[0]) in WITH_ALPHA)
+                pixels = self._originals(originals, needed=needed)
             pixels = finished(
                 made[some],
-                self._originals(originals, needed=kept or (jitter and channels_of(originals[0]) in WITH_ALPHA)),
+                pixels,
                 keeps=kept,
                 moves=self.bank.policy.mover,
                 uniform=draws.moves[some],
@@ -185,6 +194,12 @@ class Synthesis:
             for place, image in zip(some, like, strict=True):
                 images[place] = image
         return images
+
+    def _unlabelled(self, images: list[Any], rows: Tensor, chosen: Tensor) -> Tensor:
+        """Unlabelled images [B, C, H, W] of the size and channels of raw images of one kind."""
+        assert self.unlabelled is not None
+        picks = zip(rows.tolist(), chosen.tolist(), images, strict=True)
+        return torch.stack([self.unlabelled.image(*pick) for pick in picks])
 
     def _originals(self, images: list[Any], *, needed: bool) -> Tensor:
         """Raw images of one kind as [B, C, H, W]; if their pixels are not needed, an empty tensor of that size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +33,38 @@ class Unlabelled:
             raise TypeError(f"unlabelled must be a dataset with len() and indices, got {type(dataset).__name__}.")
         if not len(dataset):
             raise ValueError("unlabelled must hold at least one image, got none.")
+        self.dataset = dataset
         self.source = Source(dataset, torch.zeros(len(dataset), dtype=torch.long))
-        self.source.value_range = range_beside(beside, self.source, "unlabelled")
+        self._own_range = self.source.value_range
         self._seed = seed
+        self.beside(beside)
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def images(self, shape: tuple[int, int, int]) -> Tensor:
-        """A sample at `shape` (C, H, W), uint8 [M, C, H, W]. Raises ValueError naming one that cannot be read."""
+    def beside(self, labelled: Source) -> Unlabelled:
+        """These images, read with a labelled dataset's values of black and white."""
+        self.source.value_range = self._own_range
+        self.source.value_range = range_beside(labelled, self.source, "unlabelled")
+        return self
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the whole dataset."""
+        return self.source.fingerprint()
+
+    def sample(self, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        """Images at `shape` (C, H, W), uint8 [M, C, H, W], and their places in the dataset, int64 [M].
+
+        Raises ValueError naming one that cannot be read.
+        """
         most = max(1, min(MOST_IMAGES, MOST_VALUES // math.prod(shape)))
         order = torch.randperm(len(self), generator=generator(self._seed, "unlabelled"))
-        return load_some(self.source, order[:most].sort().values.tolist(), shape)
+        places = order[:most].sort().values
+        return load_some(self.source, places.tolist(), shape), places
 
 
-def without(images: Tensor, known: Tensor) -> Tensor:
-    """Images [M, C, H, W] less those that are copies of known ones, uint8 both."""
+def others_than(known: Tensor, images: Tensor) -> Tensor:
+    """Places of the images [M, C, H, W] that are no copies of known ones, uint8 both: int64."""
     marks = set(digests(known))
-    return images[torch.tensor([mark not in marks for mark in digests(images)], dtype=torch.bool)]
+    return torch.tensor([place for place, mark in enumerate(digests(images)) if mark not in marks], dtype=torch.long)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.matching import suited
@@ -93,7 +93,7 @@ def batches(
     classical: Classical,
     sampling_strategy: Strategy | None,
     seed: int,
-    adopted: InMemory | None = None,
+    unlabelled: Tensor | None = None,
 ) -> Iterator[Batch]:
     """Float images [B, C, H, W] in [0, 1] and labels without end: int64 [B], or probabilities [B, K] where mixed.
 
@@ -104,11 +104,15 @@ def batches(
         classical: augments float images [B, C, H, W].
         sampling_strategy: the wrapper's, for "ours" and "moves".
         seed: of a stream for each kind of randomness, so that arms draw alike what they have in common.
-        adopted: unlabelled images and the labels found for them, for the source "pseudo".
+        unlabelled: uint8 [M, C, H, W], the images that the bank was fitted with, for the sources "ours" and "pseudo".
     """
     source, recipe = parse(arm)
+    if bank is None or bank.content.unlabelled is None:
+        unlabelled = None  # none of them was new
     if source == "pseudo":
-        items = _pseudo(data, bank, adopted, seed)
+        items = _pseudo(data, bank, unlabelled, seed)
+    elif source == "ours":
+        items = _ours(data, bank, sampling_strategy, seed, unlabelled=unlabelled)
     else:
         items = _SOURCES[source](data, bank, sampling_strategy, seed)
     moves, pairs = generator(seed, "classical"), generator(seed, "mixup")
@@ -145,12 +149,25 @@ def _oversampled(data: InMemory, bank: VAEBank | None, strategy: Strategy | None
 
 
 def _ours(
-    data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed: int, *, moved: float | None = None
+    data: InMemory,
+    bank: VAEBank | None,
+    strategy: Strategy | None,
+    seed: int,
+    *,
+    moved: float | None = None,
+    unlabelled: Tensor | None = None,
 ) -> Iterator[Batch]:
     """Items that the wrapper serves; or as many `moved`, and nothing jittered or generated."""
     none = None if moved is None else 0.0
     dataset = VAEAugmentedDataset(
-        data, bank, p_generate=none, p_jitter=moved, scale=none, sampling_strategy=strategy, seed=derive(seed, "ours")
+        data,
+        bank,
+        unlabelled=None if unlabelled is None else TensorDataset(unlabelled),
+        p_generate=none,
+        p_jitter=moved,
+        scale=none,
+        sampling_strategy=strategy,
+        seed=derive(seed, "ours"),
     )
     for epoch, some in _order(len(dataset), seed):
         dataset.set_epoch(epoch)
@@ -167,13 +184,17 @@ def _moves(data: InMemory, bank: VAEBank | None, strategy: Strategy | None, seed
     return _ours(data, VAEBank(replace(bank.content, policy=policy)), strategy, seed, moved=policy.p_jitter)
 
 
-def _pseudo(data: InMemory, bank: VAEBank | None, adopted: InMemory | None, seed: int) -> Iterator[Batch]:
+def _pseudo(data: InMemory, bank: VAEBank | None, unlabelled: Tensor | None, seed: int) -> Iterator[Batch]:
     """Items that are moved as often as the wrapper's, and for half of each batch unlabelled images with labels found.
 
     Pseudo-labels (Lee 2013), without a VAE.
     """
     assert bank is not None
-    more = (adopted.images, adopted.targets) if adopted is not None and len(adopted) else None
+    places, more = bank.content.unlabelled, None
+    if unlabelled is not None and places is not None and len(places):
+        adopted = bank.data["unlabelled"]["adopted"]
+        labels = torch.tensor([bank.class_to_idx[name] for name in adopted])
+        more = unlabelled[places], labels.repeat_interleave(torch.tensor(list(adopted.values())))
     return moved_batches(data.images, data.targets, bank.policy.without_vae(), BATCH, seed, more)
 
 
@@ -194,7 +215,6 @@ _SOURCES: dict[str, Callable[[InMemory, VAEBank | None, Strategy | None, int], I
     "mixup": _real,
     "cutmix": _real,
     "oversampling": _oversampled,
-    "ours": _ours,
     "textbook": _textbook,
 }
 

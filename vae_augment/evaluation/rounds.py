@@ -14,22 +14,19 @@ from torch.utils.data import Dataset, TensorDataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
-from vae_augment.data.loading import FitData, common_shape, load_images, range_beside
+from vae_augment.data.loading import common_shape, load_images, range_beside
 from vae_augment.data.source import Source
-from vae_augment.data.unlabelled import Unlabelled, without
+from vae_augment.data.unlabelled import Unlabelled, others_than
 from vae_augment.evaluation.arms import InMemory, parse
 from vae_augment.exceptions import DataWarning, LeakageWarning, warn
 from vae_augment.fitting import RECIPE, fit
-from vae_augment.fitting.checkpoint import Checkpoint
-from vae_augment.fitting.pseudo_labels import adopt
 from vae_augment.images.conversion import common_range
 from vae_augment.images.moves import colour_channels
 from vae_augment.images.tensors import digests
-from vae_augment.model.devices import choose_device
 from vae_augment.seeding import derive, generator
 from vae_augment.wrapper.sampling_strategy import Strategy
 
-ROUNDS = 1  # raised when a round of the same images, options and seed comes to give other predictions
+ROUNDS = 2  # raised when a round of the same images, options and seed comes to give other predictions
 HELD_OUT = 0.25  # of each class, where no test data are given
 MOST_TESTED = 10_000  # held-out images of a round
 UNEQUAL = 2.0  # the largest class over the smallest; beyond it balanced accuracy decides
@@ -80,7 +77,7 @@ class Study:
             raise ValueError("unlabelled is for banks that are fitted here; a bank is given.")
         others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
         self._sources = [source, test, None if others is None else others.source]
-        self._unlabelled = None if others is None else others.images(self.shape)  # uint8 [M, C, H, W]
+        self._unlabelled = None if others is None else others.sample(self.shape)[0]  # uint8 [M, C, H, W]
         if self._test is None and self._kept == self._counts:
             raise ValueError("no image is left to test on: use a smaller per_class, or give test data.")
 
@@ -202,11 +199,11 @@ class Study:
         seed = derive(self._seed, "bank", round_)
         banks = {}
         if sources & OURS:
-            more = None if self._unlabelled is None else without(self._unlabelled, self.split(round_)[1].images)
+            more = self.unlabelled(round_)
             banks["ours"] = banks["moves"] = banks["pseudo"] = self._given() or fit(
                 train,
                 config=self._config,
-                unlabelled=None if more is None or not len(more) else TensorDataset(more),
+                unlabelled=None if more is None else TensorDataset(more),
                 device=device,
                 seed=seed,
                 progress=False,
@@ -217,15 +214,12 @@ class Study:
             banks["textbook"] = fit(train, config=textbook, device=device, seed=seed, progress=False)
         return banks
 
-    def adopted(self, train: InMemory, bank: VAEBank, round_: int, device: str) -> InMemory:
-        """Unlabelled images, with the labels that the fit of a round's bank has found for them too."""
-        assert self._unlabelled is not None
-        data = FitData(train.images, train.targets, {label: str(label) for label in range(len(self.names))})
-        images = without(self._unlabelled, torch.cat([self.split(round_)[1].images, train.images]))
-        share = bank.policy.p_jitter / (1 - bank.policy.p_generate)  # of moved images, before some were generated
-        seed, policy = derive(self._seed, "bank", round_), replace(bank.policy, p_generate=0.0, p_jitter=share)
-        found = adopt(data, images, policy, seed, choose_device(device), Checkpoint(None, "")).data
-        return InMemory(found.images, found.labels)
+    def unlabelled(self, round_: int) -> Tensor | None:
+        """Unlabelled images that are not held out in a round, uint8 [M, C, H, W]."""
+        if self._unlabelled is None:
+            return None
+        new = others_than(self.split(round_)[1].images, self._unlabelled)
+        return self._unlabelled[new] if len(new) else None
 
     def _given(self) -> VAEBank | None:
         """The caller's bank, for labels 0 to K-1."""

@@ -87,9 +87,7 @@ class Rounds:
         sources = {parse(arm)[0] for arm in self.arms}
         shown.doing(f"{name}: bank")
         banks = self.study.banks(self.arms, train, number, str(self.device))
-        adopted = None
-        if "pseudo" in sources:
-            adopted = self.study.adopted(train, banks["pseudo"], number, str(self.device))
+        unlabelled = self.study.unlabelled(number)
         shown.step(self._fits)
         seed, predictions = derive(self.seed, "round", number), {}
         for arm in self.arms:
@@ -105,7 +103,7 @@ class Rounds:
                 classical=self.classical,
                 sampling_strategy=self.strategy,
                 seed=seed,
-                adopted=adopted,
+                unlabelled=unlabelled,
             )
             train_classifier(model, images, steps=self.steps, seed=seed, on_step=shown.step)
             predictions[arm] = predict(model, held_out.images)

@@ -20,7 +20,7 @@ from vae_augment.bank.matching import check_bank
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import common_shape, load_images, outliers_said
 from vae_augment.data.source import Source
-from vae_augment.data.unlabelled import Unlabelled, without
+from vae_augment.data.unlabelled import Unlabelled, others_than
 from vae_augment.exceptions import DataWarning, FitWarning, check_type, check_whole, warn
 from vae_augment.files.class_names import check_names
 from vae_augment.fitting.checkpoint import Checkpoint, check_folder
@@ -123,10 +123,7 @@ def fit(
     key = fit_key(source, config, wanted, start, seed, others)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
     with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
-        more = None if others is None else without(others.images(vae.image_shape), data.images)
-        if more is not None and not len(more):
-            warn("unlabelled holds no image that the dataset does not hold too; fitting without it", DataWarning)
-            more = None
+        more, places = (None, None) if others is None else _sample(others, vae.image_shape, data.images)
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept, log, more)
         content, quality = fitter.fit(wanted, None if start is None else start.content.start)
     if log is not None:
@@ -140,13 +137,26 @@ def fit(
     }
     if quality is not None:
         described["quality"] = quality.to_dict()
-    if fitter.adopted is not None:
-        described["unlabelled"] = asdict(fitter.adopted.summary)
+    if fitter.adopted is not None and others is not None and places is not None:
+        described["unlabelled"] = asdict(replace(fitter.adopted.summary, fingerprint=others.fingerprint))
+        content = replace(content, unlabelled=places[fitter.adopted.places])
     content = replace(content, data=described, value_range=source.value_range)
     for info in content.class_infos:
         if info.status in ("failed", "collapsed"):
             warn(f"class {info.name!r} {info.status}: {info.note}", FitWarning)
     return VAEBank(content) if start is None else _joined(start, VAEBank(content))
+
+
+def _sample(
+    unlabelled: Unlabelled, shape: tuple[int, int, int], known: Tensor
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Unlabelled images that are not among known ones, uint8 [M, C, H, W], and their places; None if there are none."""
+    images, places = unlabelled.sample(shape)
+    new = others_than(known, images)
+    if not len(new):
+        warn("unlabelled holds no image that the dataset does not hold too; fitting without it", DataWarning)
+        return None, None
+    return images[new], places[new]
 
 
 def fit_key(
@@ -162,7 +172,7 @@ def fit_key(
     options = repr(sorted(config.to_dict().items()))
     names = repr(sorted(source.classes.items()))
     labels = repr(wanted or _wanted(source, None))
-    others = () if unlabelled is None else (unlabelled.source.fingerprint(),)
+    others = () if unlabelled is None else (unlabelled.fingerprint,)
     return f"{derive(seed, RECIPE, source.fingerprint(), names, labels, options, begun, *others):016x}"
 
 

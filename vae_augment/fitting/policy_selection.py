@@ -153,7 +153,8 @@ class Served:
     def __init__(self, bank: VAEBank, data: FitData, seed: int) -> None:
         rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
         self._bank, self._images, self._seed = bank, data.images, seed
-        self._shares = shares_of(bank, rows, torch.tensor([bank.policy.p_generate, bank.policy.p_jitter]))  # [N, 2]
+        policy = bank.policy
+        self._shares = shares_of(bank, rows, torch.tensor([policy.p_generate, policy.p_jitter, 0.0]))  # [N, 3]
         self._synthesis = Synthesis(bank, Source(TensorDataset(data.images, data.labels)), rows)
 
     def batch(self, items: Tensor, epoch: int) -> Tensor:

@@ -46,12 +46,14 @@ class Adopted(NamedTuple):
     """Unlabelled images with labels that are believed, and the others.
 
     Args:
-        data: the images adopted, with labels of the dataset.
+        data: the images adopted, class by class, with labels of the dataset.
+        places: int64, the place of each in the images that were given.
         others: uint8 [M, C, H, W], images whose class is not known.
         summary: for a bank's metadata.
     """
 
     data: FitData
+    places: Tensor
     others: Tensor
     summary: LearnedFrom
 
@@ -62,7 +64,13 @@ class Adopted(NamedTuple):
 
 
 def adopt(
-    data: FitData, unlabelled: Tensor, policy: Policy, seed: int, device: torch.device, checkpoint: Checkpoint
+    data: FitData,
+    unlabelled: Tensor,
+    policy: Policy,
+    seed: int,
+    device: torch.device,
+    checkpoint: Checkpoint,
+    fingerprint: str = "",
 ) -> Adopted:
     """Label images that have no label.
 
@@ -73,6 +81,7 @@ def adopt(
         seed: of the classifiers.
         device: where to train them.
         checkpoint: keeps the labels.
+        fingerprint: of the dataset that holds the unlabelled images.
     """
     kept = checkpoint.load("adopted")
     if kept is None:
@@ -81,14 +90,16 @@ def adopt(
         checkpoint.save("adopted", kept)
     classes, sure = kept.tensors["classes"], kept.tensors["sure"]
     known = classes != UNKNOWN
-    labels = torch.tensor(sorted(data.names))[classes[known]]
+    places = classes.argsort(stable=True)[int((~known).sum()) :]  # UNKNOWN is the first
+    labels = torch.tensor(sorted(data.names))[classes[places]]
     summary = LearnedFrom(
         images=len(unlabelled),
         right=round(kept.values["right"], 4),
         sure=round(sure[known].mean().item(), 4) if bool(known.any()) else 0.0,
-        adopted={name: int((labels == label).sum()) for label, name in data.names.items()},
+        adopted={name: int((labels == label).sum()) for label, name in sorted(data.names.items())},
+        fingerprint=fingerprint,
     )
-    return Adopted(FitData(unlabelled[known], labels, data.names), unlabelled[~known], summary)
+    return Adopted(FitData(unlabelled[places], labels, data.names), places, unlabelled[~known], summary)
 
 
 def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> PseudoLabels:

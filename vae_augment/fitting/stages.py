@@ -15,7 +15,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank.content import BankContent, ClassInfo, Start
 from vae_augment.bank.inference import Models
 from vae_augment.bank.packed_weights import Stored, halved, join
-from vae_augment.bank.policy import Policy, generating
+from vae_augment.bank.policy import UNLABELLED, Policy, generating
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
@@ -69,6 +69,7 @@ class Fitter:
         self.unlabelled = unlabelled  # seen by the warm start alone, once others of them are adopted
         self.adopted: Adopted | None = None
         self._generating: Policy | None = None  # in place of the default, where enough images are adopted
+        self._p_unlabelled = 0.0  # likewise
         self._channels = colour_channels(data.images)
         self._default = first_policy(data, config)
 
@@ -105,10 +106,8 @@ class Fitter:
         content = self.fine_tune(labels, start, fine_steps)
         if parts is not None and chosen is None:
             chosen = self._select(self._on(parts.train)._short_fit(), parts)
-        if chosen is None:
-            return content, None
-        policy, quality = chosen
-        return replace(content, policy=policy), quality
+        policy, quality = (content.policy, None) if chosen is None else chosen
+        return replace(content, policy=replace(policy, p_unlabelled=self._p_unlabelled)), quality
 
     def _on(self, data: FitData) -> Fitter:
         """A fitter of other images for a trial, whose parts are kept under other names."""
@@ -311,9 +310,10 @@ class Fitter:
         self.bar.set_description("labelling the unlabelled images")
         self.adopted = adopt(self.data, unlabelled, self._default, self.seed, self.device, self.checkpoint)
         self.unlabelled = self.adopted.others
-        if self.adopted.enough and self.config.policy == "auto" and not self._default.off:
-            seen = f"{len(self.adopted.data.images)} unlabelled images too"
-            self._generating = generating(self._default, kind_of_images(self.data.images), seen)
+        if self.adopted.enough and self.config.policy == "auto":
+            seen, kind = f"{len(self.adopted.data.images)} unlabelled images too", kind_of_images(self.data.images)
+            self._p_unlabelled = UNLABELLED[kind]
+            self._generating = None if self._default.off else generating(self._default, kind, seen)
 
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"

@@ -29,7 +29,7 @@ def find_bank(
     base_ds: Dataset[Any],
     source: Source,
     labels: Any,
-    unlabelled: Dataset[Any] | None,
+    unlabelled: Unlabelled | None,
 ) -> VAEBank:
     """The bank on the CPU: as given, loaded, or from the cache, into which it is fitted if need be."""
     if bank is None:
@@ -39,9 +39,9 @@ def find_bank(
     return bank if bank.device.type == "cpu" else bank.to("cpu")
 
 
-def _cached_bank(base_ds: Dataset[Any], source: Source, labels: Any, unlabelled: Dataset[Any] | None) -> VAEBank:
-    config, others = FitConfig(), None if unlabelled is None else Unlabelled(unlabelled, source, seed=0)
-    path = cache_folder() / "banks" / f"{fit_key(source, config, unlabelled=others)}.safetensors"
+def _cached_bank(base_ds: Dataset[Any], source: Source, labels: Any, unlabelled: Unlabelled | None) -> VAEBank:
+    config = FitConfig()
+    path = cache_folder() / "banks" / f"{fit_key(source, config, unlabelled=unlabelled)}.safetensors"
     with suppress(ValueError, OSError):
         return VAEBank.load(path)
     with _alone(path):
@@ -51,7 +51,8 @@ def _cached_bank(base_ds: Dataset[Any], source: Source, labels: Any, unlabelled:
             logger.info("no bank in the cache: %s", error)
         except ValueError as error:
             warn(f"fitting again: {error}", CacheWarning)
-        return _fitted(base_ds, labels, unlabelled, len(source), config, path)
+        more = None if unlabelled is None else unlabelled.dataset
+        return _fitted(base_ds, labels, more, len(source), config, path)
 
 
 @contextmanager

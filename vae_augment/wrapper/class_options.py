@@ -20,30 +20,53 @@ class ClassOptions:
         p_generate: probability of a generated image, or one by class name or label; None: not told.
         p_jitter: probability of a jittered image, likewise.
         scale: of the jitter, likewise.
+        p_unlabelled: probability of an unlabelled image, likewise.
 
     Raises:
         TypeError: a value is no number.
         ValueError: a value out of range, two probabilities of a class above 1 together, or a class without images.
     """
 
-    def __init__(self, source: Source, p_generate: Numbers, p_jitter: Numbers, scale: Numbers) -> None:
+    def __init__(
+        self, source: Source, p_generate: Numbers, p_jitter: Numbers, scale: Numbers, p_unlabelled: Numbers
+    ) -> None:
         self._source, self._names = source, list(source.classes.values())
         share = {"wanted": "in [0, 1]", "low": 0.0, "high": 1.0}
         self._p_generate = self._by_name("p_generate", p_generate, **share)
         self._p_jitter = self._by_name("p_jitter", p_jitter, **share)
+        self._p_unlabelled = self._by_name("p_unlabelled", p_unlabelled, **share)
         self._scale = self._by_name("scale", scale, wanted="a finite number of at least 0", low=0.0)
         for name in self._names:
-            generates, jitters = self._p_generate.get(name), self._p_jitter.get(name)
-            if generates is not None and jitters is not None and generates + jitters > 1:
-                raise ValueError(f"p_generate + p_jitter must be at most 1, got {generates} + {jitters}.")
+            told = [by_name[name] for by_name in self._told.values() if name in by_name]
+            if sum(told) > 1:
+                names = " + ".join(option for option, by_name in self._told.items() if name in by_name)
+                raise ValueError(f"{names} must be at most 1, got {' + '.join(map(str, told))}.")
 
-    def shares(self, policy: Policy) -> dict[str, tuple[float, float]]:
-        """Probabilities to be generated and to be jittered, of each class by name."""
+    @property
+    def _told(self) -> dict[str, dict[str, float]]:
+        """Probabilities that are told, of each class by name."""
+        return {"p_generate": self._p_generate, "p_jitter": self._p_jitter, "p_unlabelled": self._p_unlabelled}
+
+    def shares(self, policy: Policy, unlabelled: Mapping[int, int]) -> dict[str, tuple[float, float, float]]:
+        """Probabilities to be generated, to be jittered and to be an unlabelled image, of each class by name.
+
+        Args:
+            policy: where a probability is not told.
+            unlabelled: number of unlabelled images at hand, by label. They are served at most as often as labelled
+                ones, each, unless it is told.
+        """
         found = {}
-        for name in self._names:
-            generates, jitters = self._p_generate.get(name), self._p_jitter.get(name)
-            p_generate = min(policy.p_generate, 1 - (jitters or 0.0)) if generates is None else generates
-            found[name] = p_generate, min(policy.p_jitter, 1 - p_generate) if jitters is None else jitters
+        for label, name in self._source.classes.items():
+            generates, jitters, others = (by_name.get(name) for by_name in self._told.values())
+            there = unlabelled.get(label, 0)
+            if others is None or not there:
+                own = int((self._source.labels == label).sum()) if there else 1
+                rest = 1 - (generates or 0.0) - (jitters or 0.0)
+                others = max(0.0, min(policy.p_unlabelled, there / (there + own), rest))
+            most = 1 - others
+            p_generate = min(most * policy.p_generate, most - (jitters or 0.0)) if generates is None else generates
+            p_jitter = min(most * policy.p_jitter, most - p_generate) if jitters is None else jitters
+            found[name] = p_generate, p_jitter, others
         return found
 
     def scales(self, policy: Policy) -> dict[str, float]:

@@ -18,8 +18,10 @@ from vae_augment.bank.draws import REAL, draw_batch, shares_of
 from vae_augment.bank.matching import rows_of, suited, warn_of_other_data
 from vae_augment.bank.notebook import card
 from vae_augment.bank.synthesis import Synthesis
+from vae_augment.bank.unlabelled_items import UnlabelledItems
 from vae_augment.data.items import batched, holds_other_images, with_source
 from vae_augment.data.source import Source
+from vae_augment.data.unlabelled import Unlabelled
 from vae_augment.exceptions import DataWarning, PolicyWarning, check_type, check_whole, warn
 from vae_augment.images.conversion import common_range
 from vae_augment.processes import own_defaults
@@ -30,10 +32,10 @@ from vae_augment.wrapper.sampling_strategy import Strategy, added_items, wanted_
 
 
 class VAEAugmentedDataset(Dataset[Any]):
-    """A dataset whose items are sometimes jittered or newly generated images of the same class.
+    """A dataset whose items are sometimes jittered or newly generated images of the same class, or unlabelled ones.
 
-    Item i keeps the label of base item i. A synthetic image has the type, mode, dtype, range and size of the raw image
-    of base item i, and goes through the base's transforms as a real one does.
+    Item i keeps the label of base item i. Its image has the type, mode, dtype, range and size of the raw image of base
+    item i, and goes through the base's transforms as that does.
 
     Example:
         >>> train_ds = VAEAugmentedDataset(train_ds)
@@ -48,12 +50,14 @@ class VAEAugmentedDataset(Dataset[Any]):
             somebody else's, has another policy here than for its own data (`VAEBank.policy_for`).
         labels: integers or names [N] that tell the class of each item in place of the base's own labels, for example
             where these are one-hot, or where it has none. Items are served with the base's own.
-        unlabelled: further images without labels, that `fit` learns from where no bank is given. No item is one of
-            them, and a bank once fitted needs them no more.
+        unlabelled: further images without labels, that `fit` learns from where no bank is given; else those that the
+            bank was fitted with. Some items are images that the fit took for their class (`p_unlabelled`).
         p_generate: probability that an item is a newly generated image of its class, in [0, 1], or a dict of class name
             or label to it; None, and for classes not in the dict: the policy's, at most 1 - p_jitter.
         p_jitter: probability that an item is a latent-jittered version of itself, in [0, 1], or a dict of it; None: the
             policy's, at most 1 - p_generate.
+        p_unlabelled: probability that an item is an unlabelled image taken for its class, in [0, 1], or a dict of it;
+            None: the policy's. What other probabilities the policy tells are of the other items.
         scale: jitter in standard deviations of the class's spread in latent space, or a dict of it; None: the policy's.
         sampling_strategy: as in imbalanced-learn: synthetic items are added at the end until classes have these totals
             ("not majority", "all", a list of classes, a ratio for two classes, a dict of label or class name to total,
@@ -61,11 +65,13 @@ class VAEAugmentedDataset(Dataset[Any]):
         seed: None draws from torch's global generator, which the DataLoader seeds for each worker and epoch; an int
             makes item i a function of (seed, epoch, i) alone, for any number of workers and any batch size. The epoch
             is 0 until `set_epoch` is called.
-        return_source: 0 (real), 1 (jittered) or 2 (generated) is added to items: last in a tuple, "source" in a dict.
+        return_source: 0 (real), 1 (jittered), 2 (generated) or 3 (unlabelled) is added to items: last in a tuple,
+            "source" in a dict.
 
     Raises:
         TypeError: base_ds is iterable, its items are not (image, label), or an option is of another type.
-        ValueError: an option out of range, a bank that lacks one of the base's classes, or `unlabelled` beside a bank.
+        ValueError: an option out of range, a bank that lacks one of the base's classes, or `unlabelled` images that the
+            bank was not fitted with.
         FileNotFoundError: no bank at the path.
     """
 
@@ -82,6 +88,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         unlabelled: Dataset[Any] | None = None,
         p_generate: Numbers = None,
         p_jitter: Numbers = None,
+        p_unlabelled: Numbers = None,
         scale: Numbers = None,
         sampling_strategy: Strategy | None = None,
         seed: int | None = None,
@@ -92,16 +99,17 @@ class VAEAugmentedDataset(Dataset[Any]):
         check_type("return_source", return_source, bool, "True or False")
         if holds_augmented(base_ds):
             raise TypeError("base_ds is a VAEAugmentedDataset already; wrap the dataset that it was made from.")
-        if bank is not None and unlabelled is not None:
-            raise ValueError("unlabelled is for a bank that is fitted here; give it to fit, or leave bank out.")
+        if p_unlabelled is not None and unlabelled is None:
+            raise ValueError("p_unlabelled needs unlabelled images, got none.")
         self._source = source = Source(base_ds, labels)
         totals = {}
         if sampling_strategy is not None:
             numbers, by_name = source.class_to_idx, source.by_name
             totals = wanted_totals(sampling_strategy, source.labels, source.classes, numbers=numbers, by_name=by_name)
         added = added_items(totals, source.labels)
-        options = ClassOptions(source, p_generate, p_jitter, scale)  # checked before a fit
-        self.bank = find_bank(bank, base_ds, source, labels, unlabelled)
+        options = ClassOptions(source, p_generate, p_jitter, scale, p_unlabelled)  # checked before a fit
+        others = None if unlabelled is None else Unlabelled(unlabelled, source, seed=0)
+        self.bank = find_bank(bank, base_ds, source, labels, others)
         source.number_as(self.bank.class_to_idx)
         if bank is not None and source.stable:
             warn_of_other_data(self.bank, source)
@@ -109,11 +117,14 @@ class VAEAugmentedDataset(Dataset[Any]):
         if bank is not None and p_generate is None and p_jitter is None:
             self.bank = suited(self.bank, source)
         policy = self.bank.policy
-        shares = options.shares(policy)
-        self.p_generate = one_or_each({name: share for name, (share, _) in shares.items()})
-        self.p_jitter = one_or_each({name: share for name, (_, share) in shares.items()})
+        unseen = bank is None and self.bank.content.unlabelled is None  # all of them were copies of the base's
+        adopted = None if others is None or unseen else UnlabelledItems(self.bank, others.beside(source))
+        shares = options.shares(policy, {} if adopted is None else adopted.counts)
+        self.p_generate, self.p_jitter, self.p_unlabelled = (
+            one_or_each({name: each[kind] for name, each in shares.items()}) for kind in range(3)
+        )
         self.scale = scale
-        if p_generate is None and p_jitter is None and policy.off and not totals:
+        if p_generate is None and p_jitter is None and policy.off and not self.p_unlabelled and not totals:
             warn(f"serving the images as they are: {policy.origin}", PolicyWarning)
         self.seed = seed
         self.return_source = return_source
@@ -125,9 +136,9 @@ class VAEAugmentedDataset(Dataset[Any]):
             )
         self._origin = torch.cat([torch.arange(len(source)), added])  # [N], the base item behind each item
         self._rows = rows_of(self.bank, source)[self._origin]  # [N], class positions in the bank
-        self._shares = self._share_table(shares)  # [N, 2]
+        self._shares = self._share_table(shares)  # [N, 3]
         self._scales = self._of_items(options.scales(policy))  # [N]
-        self._synthesis = Synthesis(self.bank, source, self._rows[: len(source)])
+        self._synthesis = Synthesis(self.bank, source, self._rows[: len(source)], adopted)
         self._epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # persistent workers see it change
 
     # ---- the interface of a torchvision dataset ----
@@ -253,6 +264,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     def __repr__(self) -> str:
         return (
             f"VAEAugmentedDataset({len(self)} items, p_generate={self.p_generate}, p_jitter={self.p_jitter}, "
+            f"{f'p_unlabelled={self.p_unlabelled}, ' if self.p_unlabelled else ''}"
             f"seed={self.seed}, bank={self.bank!r})"
         )
 
@@ -260,16 +272,17 @@ class VAEAugmentedDataset(Dataset[Any]):
     def _repr_html_(self) -> str:
         """A card for notebooks: of each class the number of items, and how many are synthetic on average."""
         labels = self._source.labels[self._origin]
-        generates, jitters = self._shares.double().unbind(1)
-        jitters = torch.minimum(jitters, 1 - generates)  # the rest, for an added item
+        generates, jitters, others = self._shares.double().unbind(1)
+        jitters = torch.minimum(jitters, 1 - generates - others)  # the rest, for an added item
         rows = []
         for label, name in sorted(self._source.classes.items()):
             own = labels == label
             added = int((own & self.is_synthetic).sum())
-            rows.append((name, int(own.sum()), added, f"{jitters[own].sum():.0f}", f"{generates[own].sum():.0f}"))
+            means = (f"{kind[own].sum():.0f}" for kind in (jitters, generates, others))
+            rows.append((name, int(own.sum()), added, *means))
         seed = "torch's global generator" if self.seed is None else f"seed {self.seed}, epoch {int(self._epoch)}"
         facts = [("randomness", seed), ("bank", repr(self.bank)), ("policy", self.bank.policy.origin)]
-        headers = ("class", "items", "of them added", "jittered", "newly generated")
+        headers = ("class", "items", "of them added", "jittered", "newly generated", "unlabelled")
         return card(f"VAEAugmentedDataset of {len(self)} items", facts, headers, rows)
 
     # ---- parts of a batch ----
@@ -286,11 +299,14 @@ class VAEAugmentedDataset(Dataset[Any]):
         each = [by_name[self._source.classes[label]] for label in labels.tolist()]
         return torch.tensor(each, dtype=torch.float32)[inverse]
 
-    def _share_table(self, shares: Mapping[str, tuple[float, float]]) -> Tensor:
-        """Probabilities of each item to be generated and to be jittered, [N, 2]. Added items are never real."""
+    def _share_table(self, shares: Mapping[str, tuple[float, float, float]]) -> Tensor:
+        """Probabilities of each item to be generated, jittered or unlabelled, [N, 3]. Added items are never real."""
         table = shares_of(self.bank, self._rows, self._of_items(shares))
-        # The share of jitter of added items is 1, so that the rest is jittered whatever rounding does.
-        of_added = {name: (g / (g + j) if g else 0.0, 1.0) for name, (g, j) in shares.items()}
+        # The last kind of an added item has share 1, so that it takes the rest whatever rounding does.
+        of_added = {
+            name: (g / (g + j + u), j / (g + j + u), 1.0) if u else (g / (g + j) if g else 0.0, 1.0, 0.0)
+            for name, (g, j, u) in shares.items()
+        }
         table[self.is_synthetic] = self._of_items(of_added)[self.is_synthetic]
         return table
 
