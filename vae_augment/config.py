@@ -69,6 +69,8 @@ class FitConfig:
         learning_rate: Adam's peak rate in fine-tuning; twice as high in the warm start.
         exemplars: latent codes of training images kept per class; new images are drawn around them. With 0 the bank
             holds no code of any single image and draws from a Gaussian.
+        share: True makes a bank for others: without exemplars, and fitted without a tenth of the images, on which it is
+            measured how well it hides the others (`bank.data["membership"]`).
 
     Raises:
         ValueError: an option is out of range; the text names it.
@@ -85,6 +87,7 @@ class FitConfig:
     batch_size: int = 128
     learning_rate: float = 2e-3
     exemplars: int = 512
+    share: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -104,6 +107,10 @@ class FitConfig:
         if not is_number or not 0 < float(self.learning_rate) <= 1:
             raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate!r}.")
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        if not isinstance(self.share, bool):
+            raise ValueError(f"share must be True or False, got {self.share!r}.")
+        if self.share:
+            object.__setattr__(self, "exemplars", 0)
 
     def resolve(self, images: int) -> FitConfig:
         """Copy with the preset's values for a dataset of `images` images in place of `None`.

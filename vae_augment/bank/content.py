@@ -124,8 +124,8 @@ def merged(a: BankContent, b: BankContent) -> BankContent:
 
 
 def without_figures(data: dict[str, Any]) -> dict[str, Any]:
-    """`BankContent.data` without what holds for all classes of a fit together: quality, unlabelled images, its key."""
-    return {name: value for name, value in data.items() if name not in ("quality", "unlabelled", "key")}
+    """`BankContent.data` without what holds for all classes of a fit together: figures, unlabelled images, its key."""
+    return {name: value for name, value in data.items() if name not in ("quality", "unlabelled", "membership", "key")}
 
 
 def find_all(infos: Sequence[ClassInfo], classes: Sequence[str | int]) -> list[int]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vae_augment.bank.bank import VAEBank
+from vae_augment.bank.metadata import Membership
 from vae_augment.data.items import evenly
 from vae_augment.data.loading import common_shape, load_some
 from vae_augment.data.source import Source, listed
@@ -27,7 +28,9 @@ def check_bank(name: str, bank: Any) -> None:
 
 def warn_of_other_data(bank: VAEBank, source: Source) -> None:
     """Warn if a bank was fitted on other data: on images that it has seen, results look better than they are."""
-    fitted_on = bank.data.get("fingerprint")
+    fitted_on, shared = bank.data.get("fingerprint"), bank.data.get("membership")
+    if shared is not None and Membership(**shared).hides:
+        return  # it gives no image away that it has seen
     if fitted_on is not None and fitted_on != source.fingerprint():
         warn(
             f"the bank was fitted on other data ({bank.data.get('name')}, {bank.data.get('images')} images) than "

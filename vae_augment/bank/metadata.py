@@ -14,6 +14,8 @@ from vae_augment.files.class_names import MAX_CLASSES
 from vae_augment.files.untrusted_json import brief, from_dict
 from vae_augment.model.vae import VAE
 
+TOLD_APART = 0.55  # area under the ROC curve, beyond which training images are told from others
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -75,6 +77,50 @@ class LearnedFrom:
 
 
 @dataclass(frozen=True)
+class Membership:
+    """Figures of attacks that tell a bank's training images from images held out of its fit.
+
+    An area under the ROC curve of 0.5 is chance. Each is a list of the area and the two ends of its 95 % interval.
+
+    Args:
+        images: held-out images, attacked beside as many training images.
+        reconstruction: area of the attack by the error of reconstructed images.
+        generated: area of the attack by the distance to the nearest of many generated images.
+        made_distance: median distance of generated images to the nearest training image of their class, as root mean
+            squared difference of pixels in 0..1.
+        real_distance: the same of held-out images.
+    """
+
+    images: int
+    reconstruction: list[float]
+    generated: list[float]
+    made_distance: float
+    real_distance: float
+
+    def check(self) -> None:
+        """Raise ValueError for a figure out of range."""
+        areas = [*self.reconstruction, *self.generated]
+        numbers = all(type(value) in (int, float) and 0 <= value <= 1 for value in areas)
+        three = len(self.reconstruction) == len(self.generated) == 3
+        if not (numbers and three and self.images >= 0 and min(self.made_distance, self.real_distance) >= 0):
+            raise ValueError(f"data.membership must be areas and distances, got {brief(asdict(self))}")
+
+    @property
+    def hides(self) -> bool:
+        """True if neither attack tells training images from others."""
+        return max(self.reconstruction[0], self.generated[0]) <= TOLD_APART
+
+    def __str__(self) -> str:
+        areas = (f"{area:.2f} ({low:.2f} to {high:.2f})" for area, low, high in (self.reconstruction, self.generated))
+        by_error, by_distance = areas
+        return (
+            f"training images are told from {self.images:,} held out with an area under the ROC curve of {by_error} by "
+            f"their reconstruction and of {by_distance} by generated images, where 0.5 is chance; generated images lie "
+            f"at {self.made_distance:.3f} from the nearest training image, real ones at {self.real_distance:.3f}"
+        )
+
+
+@dataclass(frozen=True)
 class Declared:
     """The bank that the metadata declares: its entries, and what is made of them."""
 
@@ -122,6 +168,12 @@ class Declared:
         if "unlabelled" in self.entries.data:
             tensors["unlabelled.items"] = ("I64", [sum(self.entries.data["unlabelled"]["adopted"].values())])
         return tensors
+
+
+SUMMARIES: dict[str, tuple[str, type[LearnedFrom] | type[Membership]]] = {
+    "unlabelled": ("beside", LearnedFrom),
+    "membership": ("to share", Membership),
+}
 
 
 def _vae(entries: Metadata) -> VAE:
@@ -178,5 +230,11 @@ def _check_data(data: dict[str, Any]) -> None:
     figures = data.get("quality", {})
     if not isinstance(figures, dict) or not all(type(f) in (int, float) and f >= 0 for f in figures.values()):
         raise ValueError(f"data.quality must be figures of at least 0, got {brief(figures)}")
-    if "unlabelled" in data:
-        from_dict(LearnedFrom, data["unlabelled"], "data.unlabelled").check()
+    for name, (_, summary) in SUMMARIES.items():
+        if name in data:
+            from_dict(summary, data[name], f"data.{name}").check()
+
+
+def summaries(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """Titles and texts of what a bank's data says of unlabelled images and of membership attacks."""
+    return [(title, str(summary(**data[name]))) for name, (title, summary) in SUMMARIES.items() if name in data]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vae_augment.bank.metadata import summaries
 from vae_augment.images.tiles import TILE, Block, drawable, font, png, side_by_side
 from vae_augment.printable import shortened
 from vae_augment.seeding import generator
@@ -51,6 +52,7 @@ def bank_card(bank: VAEBank) -> str:
     facts = [
         ("data", f"{bank.data.get('name')} ({bank.data.get('source')}), {bank.data.get('images')} images"),
         ("images", f"{channels} x {height} x {width}, {bank.latent_dim} latent dimensions"),
+        *summaries(bank.data),
         ("policy", f"p_jitter {policy.p_jitter:g}, p_generate {policy.p_generate:g}: {policy.origin}"),
     ]
     rows = [(i.name, i.label, i.images, f"{i.rmse:.4f}", f"{i.kl:.1f}", i.status) for i in bank.class_infos]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How to augment: tried on the data itself, or as for a kind of data; none: only where the wrapper is told to.",
 )
+@click.option("--share", is_flag=True, help="Make a bank for others, and measure how well it hides its images.")
 @click.option("--no-policy", is_flag=True, help="The same as --policy none.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -68,7 +69,7 @@ def fit(
     """Fit one VAE per class; write a bank and its contact sheet."""
     started = time.perf_counter()
     config = FitConfig(policy="none" if no_policy else policy, **chosen)
-    from vae_augment.bank.metadata import LearnedFrom
+    from vae_augment.bank.metadata import summaries
     from vae_augment.data import SAMPLE_SOURCE, examine, open_data
 
     if tensorboard is not None:
@@ -102,8 +103,8 @@ def fit(
     if opened.source == SAMPLE_SOURCE:
         click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
     seconds = time.perf_counter() - started
-    if "unlabelled" in bank.data:
-        click.echo(f"\nThe VAEs have seen {printable(str(LearnedFrom(**bank.data['unlabelled'])))}.")
+    for title, text in summaries(bank.data):
+        click.echo(f"\n{title.capitalize()}: {printable(text)}.")
     click.echo(f"\n{bank.policy.sentence} Why: {printable(bank.policy.origin)}.")
     click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
     then = ["vae-augment", "generate", str(out), "--out", f"{out.with_suffix('')}-generated", "--per-class", "500"]

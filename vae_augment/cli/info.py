@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def info(bank: Path) -> None:
     """Say what a bank holds and how its fit went."""
     from vae_augment.bank import VAEBank
-    from vae_augment.bank.metadata import LearnedFrom
+    from vae_augment.bank.metadata import summaries
     from vae_augment.report.reproduction import reproduction
 
     loaded = VAEBank.load(bank)
@@ -27,8 +27,8 @@ def info(bank: Path) -> None:
     click.echo(f"bank      {printable(str(bank))}, {bank.stat().st_size:,} bytes, sha256 {loaded.sha256}")
     left_out = f", {data['skipped']} left out" if data.get("skipped") else ""
     click.echo(printable(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images{left_out}"))
-    if "unlabelled" in data:
-        click.echo(f"beside    {printable(str(LearnedFrom(**data['unlabelled'])))}")
+    for title, text in summaries(data):
+        click.echo(f"{title:10}{printable(text)}")
     click.echo(f"images    {channels} x {height} x {width}, {loaded.latent_dim} latent dimensions")
     click.echo(
         f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"

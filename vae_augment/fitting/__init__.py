@@ -24,6 +24,7 @@ from vae_augment.data.unlabelled import Unlabelled, others_than
 from vae_augment.exceptions import DataWarning, FitWarning, check_type, check_whole, warn
 from vae_augment.files.class_names import check_names
 from vae_augment.fitting.checkpoint import Checkpoint, check_folder
+from vae_augment.fitting.membership import attack, hold_out
 from vae_augment.fitting.stages import Fitter
 from vae_augment.fitting.training_log import TrainingLog
 from vae_augment.images.conversion import common_range
@@ -98,6 +99,8 @@ def fit(
     check_type("config", config, FitConfig, "a FitConfig, such as FitConfig(preset='fast')")
     if start is not None:
         check_bank("start", start)
+        if config.share:
+            raise ValueError("a bank to share is fitted from nothing: leave start out, or share.")
     check_folder(checkpoint)
     log = None if tensorboard is None else TrainingLog(tensorboard)
     source = Source(dataset, labels)
@@ -114,6 +117,9 @@ def fit(
         resolved, vae = _config_with(config, start, len(source)), start.vae
         _check_start(start, source, config, wanted)
     data = load_images(source, vae.image_shape)
+    left_out = None
+    if config.share:
+        data, left_out = hold_out(data, seed)
     if said := outliers_said(data, source.value_range):
         warn(said, DataWarning)
     torch_device = choose_device(device)
@@ -123,7 +129,8 @@ def fit(
     key = fit_key(source, config, wanted, start, seed, others)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
     with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
-        more, places = (None, None) if others is None else _sample(others, vae.image_shape, data.images)
+        known = data.images if left_out is None else data.joined(left_out).images
+        more, places = (None, None) if others is None else _sample(others, vae.image_shape, known)
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept, log, more)
         content, quality = fitter.fit(wanted, None if start is None else start.content.start)
     if log is not None:
@@ -140,6 +147,10 @@ def fit(
     if fitter.adopted is not None and others is not None and places is not None:
         described["unlabelled"] = asdict(replace(fitter.adopted.summary, fingerprint=others.fingerprint))
         content = replace(content, unlabelled=places[fitter.adopted.places])
+    if left_out is not None and (found := attack(VAEBank(content), data, left_out, seed)) is not None:
+        described["membership"] = asdict(found)
+        if not found.hides:
+            warn(f"others can tell which images this bank was fitted on: {found}", FitWarning)
     content = replace(content, data=described, value_range=source.value_range)
     for info in content.class_infos:
         if info.status in ("failed", "collapsed"):

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vae_augment.bank import VAEBank
+from vae_augment.bank.metadata import summaries
 from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.data.loading import FitData
 from vae_augment.evaluation.result import Evaluation
@@ -102,6 +103,7 @@ def _facts(bank: VAEBank) -> list[tuple[str, str]]:
     return [
         ("data", f"{data.get('name')} ({data.get('source')})"),
         ("images", f"{data.get('images')}" + (f", {data['skipped']} left out" if data.get("skipped") else "")),
+        *summaries(data),
         ("fingerprint of the data", str(data.get("fingerprint"))),
         ("preset", config.preset),
         ("sharing", config.sharing),

@@ -33,6 +33,8 @@ def reproduction(bank: VAEBank) -> str:
     for option in ("preset", "latent_dim", "image_size", "sharing"):
         if option in changed:
             words += [f"--{option.replace('_', '-')}", str(changed[option])]
+    if bank.config.share:
+        words.append("--share")
     if bank.config.policy != "auto":
         words += ["--policy", bank.config.policy]
     words += ["--seed", str(bank.data.get("seed", 0))]
