@@ -24,7 +24,7 @@ from torch.utils.data import TensorDataset
 
 from tests.benchmarks.kinds_data import CELLS as KINDS
 from tests.benchmarks.kinds_data import folder, mnist
-from vae_augment import VAEBank, fit
+from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.data.unlabelled import others_than
 from vae_augment.evaluation.arms import InMemory, batches, default_classical
 from vae_augment.evaluation.intervals import paired_difference, recalls
@@ -43,10 +43,12 @@ every seed all arms train on the same labelled images, from the same initial wei
 with 95 % intervals of Student's t. Rows and seeds that are not listed have not been run yet. Made by
 `python -m tests.benchmarks.unlabelled`; raw results are in [results/unlabelled](results/unlabelled).
 
-- *moves*, *ours*: what `VAEAugmentedDataset(train_ds, unlabelled=others)` serves, without and with the VAE: the
-  classifier sees labelled and generated images alone.
+- *moves*, *ours*: what `VAEAugmentedDataset(train_ds)` serves without the VAE, and what
+  `VAEAugmentedDataset(train_ds, unlabelled=others)` does: of digits labelled and generated images alone, of photographs
+  unlabelled ones too.
 - *pseudo*: moves, and in half of each batch the unlabelled images themselves, with the labels found for them.
-- *bank-of-500*: somebody else's bank, of 500 other labelled images a class, as `VAEAugmentedDataset(ds, theirs)`.
+- *bank-of-500*: somebody else's bank, of 500 other labelled images a class, fitted to be shared (`--share`), as
+  `VAEAugmentedDataset(ds, theirs)`.
 - *foreign*: half of the unlabelled images are digits of none of the classes.
 
 {table}
@@ -54,6 +56,10 @@ with 95 % intervals of Student's t. Rows and seeds that are not listed have not 
 What became of the unlabelled images, means of the seeds:
 
 {found}
+
+How well a bank to share hides the images that it was fitted on, from as many that were left out (0.5 is chance):
+
+{hidden}
 """
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "unlabelled"
 ARMS = ("none", "classical", "moves", "ours", "pseudo")
@@ -147,7 +153,7 @@ def accuracy(arm: str, cell: Cell, seed: int, bank: VAEBank | None, more: Tensor
 
 @cache
 def bank_of_others(cell: Cell) -> VAEBank:
-    return fit(cell.others())
+    return fit(cell.others(), config=FitConfig(share=True))
 
 
 def run_cell(name: str, seed: int) -> None:
@@ -161,6 +167,7 @@ def run_cell(name: str, seed: int) -> None:
     start = time.perf_counter()
     if cell.theirs:
         bank = bank_of_others(cell)
+        record["membership"] = bank.data["membership"]
         policy = bank.policy_for(torch.bincount(train.targets).tolist(), kind=kind_of_images(train.images))
     else:
         more = cell.unlabelled(seed)
@@ -178,7 +185,7 @@ def page() -> str:
     """docs/unlabelled.md."""
     from tabulate import tabulate
 
-    rows, found = [], []
+    rows, found, hidden = [], [], []
     for name in CELLS:
         path = RESULTS / f"{name}.json"
         seeds = list(json.loads(path.read_text())["seeds"].values()) if path.exists() else []
@@ -196,10 +203,16 @@ def page() -> str:
             adopted = fmean(sum(each["adopted"].values()) for each in said)
             shares = (f"{100 * fmean(each[key] for each in said):.1f} %" for key in ("right", "sure"))
             found.append([name, f"{fmean(each['images'] for each in said):.0f}", f"{adopted:.0f}", *shares])
+        attacked = next((seed["membership"] for seed in seeds if "membership" in seed), None)
+        if attacked is not None:
+            areas = ("{:.2f} ({:.2f} to {:.2f})".format(*attacked[by]) for by in ("reconstruction", "generated"))
+            hidden.append([name, attacked["images"], *areas, attacked["made_distance"], attacked["real_distance"]])
     headers = ("cell", "seeds", *ARMS, "ours over moves", "over pseudo")
     of_found = ("cell", "images", "taken for a class", "labelled images left out: right", "mean probability of a label")
-    tables = (tabulate(r, h, "github", disable_numparse=True) for r, h in ((rows, headers), (found, of_found)))
-    return PAGE.format(steps=STEPS, table=next(tables), found=next(tables))
+    of_hidden = ("cell", "images", "area by reconstruction", "area by generated images", "generated to nearest", "real")
+    listed = ((rows, headers), (found, of_found), (hidden, of_hidden))
+    tables = (tabulate(r, h, "github", disable_numparse=True) for r, h in listed)
+    return PAGE.format(steps=STEPS, table=next(tables), found=next(tables), hidden=next(tables))
 
 
 def main() -> None:

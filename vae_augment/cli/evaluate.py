@@ -28,6 +28,11 @@ CHANGING = ("seeds", "minutes", "resume", "json_file", "plot", "device")  # opti
     "--arms", default="none,classical,ours,ours+classical", show_default=True, help="Training sets to compare."
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps of each classifier. [default: ten epochs]")
+@click.option(
+    "--classifier",
+    metavar="timm:NAME|probe:NAME",
+    help="A pretrained model of timm: tuned, or a linear layer on its features. [default: a small CNN]",
+)
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
 @click.option("--sampling-strategy", help="As of VAEAugmentedDataset, for example 'not majority'.")
 @click.option(

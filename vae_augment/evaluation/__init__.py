@@ -17,6 +17,7 @@ from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.data.source import Source
 from vae_augment.evaluation.arms import CLASSICAL, Classical, check_channels, default_classical, parse
+from vae_augment.evaluation.backbones import Pretrained
 from vae_augment.evaluation.intervals import paired_difference, recalls
 from vae_augment.evaluation.progress import Progress
 from vae_augment.evaluation.result import Evaluation, verdict_of
@@ -47,7 +48,7 @@ def evaluate(
     per_class: int | None = None,
     seeds: int = 5,
     arms: Sequence[str] = ("none", "classical", "ours", "ours+classical"),
-    classifier: Factory | None = None,
+    classifier: Factory | str | None = None,
     steps: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -85,7 +86,8 @@ def evaluate(
             them), "oversampling", "mixup", "cutmix", "textbook" (a VAE per class from scratch, drawn from the prior).
             Recipes: "classical", and torchvision's "randaugment", "trivialaugment" and "augmix".
         classifier: a function of (C, H, W) and K to a module, of float images [B, C, H, W] in [0, 1] to logits [B, K].
-            None: `SmallCNN`.
+            Or a pretrained model of timm (extra `timm`): "timm:NAME" tunes it whole, "probe:NAME" trains a linear layer
+            on its frozen features. None: `SmallCNN`.
         steps: of each classifier's training, batches of 64; None: ten epochs, but 600 to 5,000 steps.
         seed: of everything random here.
         progress: say on standard error what it will take; then show a progress bar there, or, where it is no terminal,
@@ -105,9 +107,10 @@ def evaluate(
     Raises:
         TypeError: as `fit`, or an option is of another type.
         FileExistsError: `checkpoint` is a file.
+        ImportError: a pretrained classifier is named and timm is not installed.
         ValueError: an unknown arm, an option out of range, fewer than two classes, or fewer than two with an image left
-            to test on; test data of other classes, of another scale, or all in `dataset` too; or a bank that lacks a
-            class.
+            to test on; test data of other classes, of another scale, or all in `dataset` too; a bank that lacks a
+            class; or a pretrained classifier whose weights are neither here nor to be had.
     """
     arms = tuple(dict.fromkeys(arms))
     for arm in arms:
@@ -115,6 +118,9 @@ def evaluate(
         parse(arm)
     if test is None and test_labels is not None:
         raise ValueError("test_labels are for test, which is None.")
+    named = [each if isinstance(each, str) else _name(each) for each in (classifier, classical)]
+    if isinstance(classifier, str):
+        classifier = Pretrained(classifier)
     check_seed(seed)
     check_type("config", config, FitConfig, "a FitConfig, such as FitConfig(preset='fast')")
     for name, function in (("classifier", classifier), ("classical", classical)):
@@ -143,7 +149,6 @@ def evaluate(
     per_round = steps or min(max(LEAST_STEPS, EPOCHS * study.train_count // BATCH), MOST_STEPS)
     recipe = classical or default_classical(study.channels)
     rounds = Rounds(study, arms, classifier, recipe, strategy, per_round, seed, choose_device(device))
-    named = [getattr(each, "__qualname__", type(each).__name__) for each in (classifier, classical)]
     strategy_named = getattr(sampling_strategy, "__qualname__", sampling_strategy)
     key = study.key(arms, per_round, strategy_named, named)
     with Progress(shown=progress) as shown:
@@ -161,6 +166,7 @@ def evaluate(
         "test_images_in_dataset": study.shared,
         "rounds": len(parts),
         "steps": per_round,
+        "classifier": named[0] if classifier is not None else "SmallCNN",
         "seed": seed,
         "sampling_strategy": sampling_strategy if isinstance(sampling_strategy, str) else strategy and "of its own",
         "not_measured": not_measured,
@@ -204,6 +210,11 @@ def _summary(
                 row[f"over_{over}"] = difference.to_dict()
     evaluation = Evaluation(rows, "", metric, setup)
     return replace(evaluation, verdict=verdict_of(evaluation))
+
+
+def _name(function: object) -> str:
+    """The name that a function is known by."""
+    return str(getattr(function, "__qualname__", type(function).__name__))
 
 
 def _mean(values: list[float]) -> float:

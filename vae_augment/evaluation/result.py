@@ -40,10 +40,11 @@ class Evaluation:
             or None; "rounds", the metric of each round.
         verdict: one sentence that begins with "helps", "does not help" or "cannot tell".
         metric: of the differences: "accuracy", or "balanced_accuracy" if classes are unequal.
-        setup: numbers of images, rounds, steps and held-out images, and the seed; "images_per_class", the fewest and
-            the most that are trained on; "sampling_strategy"; "not_measured", classes without a held-out image;
-            "test_images_in_dataset", the number of test images that are in `dataset` too; "policies", what the wrapper
-            "does" in each round of ours, and "why"; "ended", if there was no time for all rounds.
+        setup: numbers of images, rounds, steps and held-out images, and the seed; "classifier", its name;
+            "images_per_class", the fewest and the most that are trained on; "sampling_strategy"; "not_measured",
+            classes without a held-out image; "test_images_in_dataset", the number of test images that are in `dataset`
+            too; "policies", what the wrapper "does" in each round of ours, and "why"; "ended", if there was no time for
+            all rounds.
     """
 
     rows: list[dict[str, Any]]

@@ -166,7 +166,8 @@ def train_classifier(
         on_step: called after each step.
     """
     device = next(model.parameters()).device
-    rate = model.learning_rate if isinstance(model, Scaled) else LEARNING_RATE
+    rate = getattr(model, "learning_rate", LEARNING_RATE)
+    rate = rate if isinstance(rate, float) else LEARNING_RATE  # a caller's may be anything
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     model.train()

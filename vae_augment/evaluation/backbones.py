@@ -1,0 +1,126 @@
+"""Pretrained networks as the classifier of an evaluation: tuned, or frozen under a linear probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vae_augment.images.tensors import match_channels, resize
+
+TUNED, PROBED = "timm:", "probe:"  # before the name of a model
+LEAST_SIDE = 112  # pixels; smaller images are enlarged for networks that learned from photographs
+TUNING_RATE, PROBE_RATE = 5e-4, 1e-2  # AdamW's at its peak
+BLOCK = 64  # images a pass in evaluation
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A factory of pretrained classifiers of timm (Wightman 2019, "PyTorch Image Models").
+
+    Args:
+        name: "timm:NAME" tunes all weights of the model; "probe:NAME" trains a linear layer on its frozen features.
+
+    Raises:
+        ValueError: no such name.
+        ImportError: timm is not installed.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        kind, model = self.name.split(":", 1) if ":" in self.name else ("", "")
+        if f"{kind}:" not in (TUNED, PROBED) or not model:
+            raise ValueError(f"classifier must be timm:NAME or probe:NAME, of a model of timm, got {self.name!r}.")
+        try:
+            import_module("timm")
+        except ImportError:
+            raise ImportError(f'classifier {self.name!r} needs timm: pip install "vae-augment[timm]".') from None
+
+    @property
+    def probed(self) -> bool:
+        """True for a linear probe."""
+        return self.name.startswith(PROBED)
+
+    def __call__(self, image_shape: tuple[int, int, int], classes: int) -> Backbone:
+        """A classifier of images (C, H, W).
+
+        Raises ValueError if timm knows no such model or its weights are neither here nor to be had, or for images of
+        other than 1 or 3 channels.
+        """
+        timm: Any = import_module("timm")
+        if image_shape[0] not in (1, 3):
+            raise ValueError(f"classifier {self.name!r} takes images of 1 or 3 channels, got {image_shape[0]}.")
+        name = self.name.split(":", 1)[1]
+        try:
+            model = timm.create_model(name, pretrained=True, num_classes=0 if self.probed else classes)
+        except Exception as error:  # of timm, of the hub or of the network
+            raise ValueError(f"classifier {self.name!r}: no model, or no weights of it: {error}") from error
+        facts: dict[str, Any] = timm.data.resolve_model_data_config(model)
+        fixed = bool(model.pretrained_cfg.get("fixed_input_size"))
+        size = facts["input_size"][1:] if fixed else _enlarged(image_shape[1:], max(facts["input_size"][1:]))
+        head = nn.Linear(model.head_hidden_size, classes) if self.probed else None
+        return Backbone(model, size, facts["mean"], facts["std"], head)
+
+
+class Backbone(nn.Module):
+    """A pretrained network of images in [0, 1].
+
+    Args:
+        model: normalised images [B, 3, h, w] to logits [B, K], or, with a head, to features [B, F].
+        size: (h, w) of its images.
+        mean: of each channel of the images that it learned from.
+        std: their standard deviation.
+        head: features to logits; then the model is frozen.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        size: tuple[int, int],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        head: nn.Linear | None,
+    ) -> None:
+        super().__init__()
+        self.model, self.size = model.requires_grad_(head is None), size
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+        # Features of one scale, so that one learning rate will do for all backbones.
+        self.head = None if head is None else nn.Sequential(nn.BatchNorm1d(head.in_features, affine=False), head)
+        self.learning_rate = TUNING_RATE if head is None else PROBE_RATE
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Set the mode; a frozen network stays as in evaluation."""
+        super().train(mode)
+        if self.head is not None:
+            self.model.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, K] of images [B, 1 or 3, H, W] in [0, 1]."""
+        if not self.training:
+            return torch.cat([self._logits(part) for part in x.split(BLOCK)])
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        normalised = (resize(match_channels(x, 3), self.size) - self.mean) / self.std
+        if self.head is None:
+            return self.model(normalised)  # type: ignore[no-any-return]
+        with torch.no_grad():
+            found = self.model(normalised)
+        return self.head(found)  # type: ignore[no-any-return]
+
+
+def _enlarged(size: tuple[int, int], most: int) -> tuple[int, int]:
+    """A size (H, W) whose longer side is from LEAST_SIDE to `most`, of the same proportions."""
+    longer = max(size)
+    wanted = min(max(longer, LEAST_SIDE), max(most, LEAST_SIDE))
+    height, width = (max(1, round(side * wanted / longer)) for side in size)
+    return height, width
