@@ -8,7 +8,7 @@ import torch
 
 from vae_augment import FitConfig, evaluate
 from vae_augment.data.source import Source
-from vae_augment.evaluation import rounds, running
+from vae_augment.evaluation import prediction, rounds, running
 from vae_augment.evaluation.rounds import HELD_OUT, Study
 from vae_augment.exceptions import DataWarning
 
@@ -195,7 +195,7 @@ def test_copies_do_not_matter_where_test_data_are_given():
 def spied(monkeypatch):
     """What is fitted on, trained on, and measured on, in order."""
     seen = {"fit": [], "train": [], "test": []}
-    fit_, train, predict = rounds.fit, running.train_classifier, running.predict
+    fit_, train, predict = rounds.fit, running.train_classifier, prediction.logits
 
     def spy_fit(dataset, **options):
         seen["fit"].append(dataset.images.clone())
@@ -219,7 +219,7 @@ def spied(monkeypatch):
     monkeypatch.setattr(rounds, "TEXTBOOK", replace(TINY, sharing="none", policy="none"))
     monkeypatch.setattr(rounds, "fit", spy_fit)
     monkeypatch.setattr(running, "train_classifier", spy_train)
-    monkeypatch.setattr(running, "predict", spy_predict)
+    monkeypatch.setattr(prediction, "logits", spy_predict)
     return seen
 
 

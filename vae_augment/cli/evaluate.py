@@ -36,6 +36,13 @@ CHANGING = ("seeds", "minutes", "resume", "json_file", "plot", "device")  # opti
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
 @click.option("--sampling-strategy", help="As of VAEAugmentedDataset, for example 'not majority'.")
 @click.option(
+    "--test-time-augmentation",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Average predictions over as many moved copies of each test image.",
+)
+@click.option("--logit-adjustment", is_flag=True, help="Predict as if all classes had been seen equally often.")
+@click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True, max=10**6),
     help="Begin no round but the first that would not be done by then.",

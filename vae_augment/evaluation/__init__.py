@@ -19,6 +19,7 @@ from vae_augment.data.source import Source
 from vae_augment.evaluation.arms import CLASSICAL, Classical, check_channels, default_classical, parse
 from vae_augment.evaluation.backbones import Pretrained
 from vae_augment.evaluation.intervals import paired_difference, recalls
+from vae_augment.evaluation.prediction import Prediction
 from vae_augment.evaluation.progress import Progress
 from vae_augment.evaluation.result import Evaluation, verdict_of
 from vae_augment.evaluation.rounds import Study
@@ -55,6 +56,8 @@ def evaluate(
     config: FitConfig = FitConfig(),
     classical: Classical | None = None,
     sampling_strategy: Strategy | None = None,
+    test_time_augmentation: int = 0,
+    logit_adjustment: bool = False,
     device: str = "auto",
     minutes: float | None = None,
     checkpoint: str | Path | None = None,
@@ -99,6 +102,10 @@ def evaluate(
             generator to the same shape. None: rotations of 15 degrees, shifts and scalings of 10 %, and for colour
             images brightness and contrast by 20 %.
         sampling_strategy: the wrapper's, in the arms "ours" and "moves".
+        test_time_augmentation: mildly moved copies of each test image whose predictions are averaged with its own, in
+            all arms.
+        logit_adjustment: True predicts in all arms as if every class had been seen equally often in training (Menon et
+            al. 2021).
         device: where to train; "auto" takes a CUDA device if there is one.
         minutes: begin no round but the first that would not be done by then; the result says how many were.
         checkpoint: a folder for finished rounds. The same evaluation goes on from it after an interruption, with more
@@ -132,6 +139,8 @@ def evaluate(
     for name, value in (("seeds", seeds), ("steps", steps), ("per_class", per_class)):
         if value is not None:
             check_whole(name, value, 1)
+    check_whole("test_time_augmentation", test_time_augmentation)
+    check_type("logit_adjustment", logit_adjustment, bool, "True or False")
     if holds_augmented(dataset) or holds_augmented(test):
         raise TypeError("dataset and test must be the images themselves, not a VAEAugmentedDataset of them.")
     if not arms:
@@ -148,9 +157,10 @@ def evaluate(
         wanted_totals(strategy, study.split(0)[0].targets, dict(enumerate(study.names)))  # errors now, not after hours
     per_round = steps or min(max(LEAST_STEPS, EPOCHS * study.train_count // BATCH), MOST_STEPS)
     recipe = classical or default_classical(study.channels)
-    rounds = Rounds(study, arms, classifier, recipe, strategy, per_round, seed, choose_device(device))
+    prediction = Prediction(test_time_augmentation, logit_adjustment)
+    rounds = Rounds(study, arms, classifier, recipe, strategy, per_round, seed, choose_device(device), prediction)
     strategy_named = getattr(sampling_strategy, "__qualname__", sampling_strategy)
-    key = study.key(arms, per_round, strategy_named, named)
+    key = study.key(arms, per_round, strategy_named, named, prediction)
     with Progress(shown=progress) as shown:
         shown.say(rounds.forecast(seeds) if progress else "")
         parts = rounds.run(seeds, minutes, Checkpoint(None if checkpoint is None else Path(checkpoint), key), shown)
@@ -166,12 +176,17 @@ def evaluate(
         "test_images_in_dataset": study.shared,
         "rounds": len(parts),
         "steps": per_round,
-        "classifier": named[0] if classifier is not None else "SmallCNN",
         "seed": seed,
         "sampling_strategy": sampling_strategy if isinstance(sampling_strategy, str) else strategy and "of its own",
         "not_measured": not_measured,
         "policies": [{"does": policy.sentence, "why": policy.origin} for policy in policies],
     }
+    told = {
+        "classifier": None if classifier is None else named[0],
+        "test_time_augmentation": test_time_augmentation,
+        "logit_adjustment": logit_adjustment,
+    }
+    setup |= {name: value for name, value in told.items() if value}
     if len(parts) < seeds:
         setup["not_measured"] = study.unmeasured(len(parts))
         setup["ended"] = f"after {len(parts)} of {seeds} rounds, at the limit of {minutes:g} minutes"

@@ -40,11 +40,11 @@ class Evaluation:
             or None; "rounds", the metric of each round.
         verdict: one sentence that begins with "helps", "does not help" or "cannot tell".
         metric: of the differences: "accuracy", or "balanced_accuracy" if classes are unequal.
-        setup: numbers of images, rounds, steps and held-out images, and the seed; "classifier", its name;
-            "images_per_class", the fewest and the most that are trained on; "sampling_strategy"; "not_measured",
-            classes without a held-out image; "test_images_in_dataset", the number of test images that are in `dataset`
-            too; "policies", what the wrapper "does" in each round of ours, and "why"; "ended", if there was no time for
-            all rounds.
+        setup: numbers of images, rounds, steps and held-out images, and the seed; "images_per_class", the fewest and
+            the most that are trained on; "sampling_strategy"; "not_measured", classes without a held-out image;
+            "test_images_in_dataset", the number of test images that are in `dataset` too; "policies", what the wrapper
+            "does" in each round of ours, and "why"; "ended", if there was no time for all rounds; "classifier",
+            "test_time_augmentation" and "logit_adjustment", if they were set.
     """
 
     rows: list[dict[str, Any]]
@@ -100,6 +100,8 @@ class Evaluation:
     def _notes(self) -> list[str]:
         """Remarks about the data that matter to a reader of the figures."""
         notes, lacking = [f"Ended {self.setup['ended']}."] if "ended" in self.setup else [], self.setup["not_measured"]
+        if "classifier" in self.setup:
+            notes.append(f"Classifier: {self.setup['classifier']}.")
         if lacking:
             notes.append(f"not measured: {', '.join(lacking)}")
         policies = self.setup.get("policies", [])

@@ -11,10 +11,11 @@ from torch import nn
 
 from vae_augment.bank.policy import Policy
 from vae_augment.evaluation.arms import Classical, batches, parse
+from vae_augment.evaluation.prediction import Counted, Prediction
 from vae_augment.evaluation.progress import MINUTE, Progress
 from vae_augment.evaluation.rounds import Study
 from vae_augment.fitting.checkpoint import Checkpoint, Part
-from vae_augment.fitting.classifier import Factory, new_classifier, predict, train_classifier
+from vae_augment.fitting.classifier import Factory, new_classifier, train_classifier
 from vae_augment.seeding import derive
 from vae_augment.wrapper.sampling_strategy import Strategy
 
@@ -35,6 +36,7 @@ class Rounds:
         steps: of each classifier.
         seed: of everything random.
         device: where to train.
+        prediction: how classifiers predict.
     """
 
     study: Study
@@ -45,6 +47,7 @@ class Rounds:
     steps: int
     seed: int
     device: torch.device
+    prediction: Prediction
     _last: nn.Module | None = field(default=None, init=False)
 
     @property
@@ -105,8 +108,9 @@ class Rounds:
                 seed=seed,
                 unlabelled=unlabelled,
             )
-            train_classifier(model, images, steps=self.steps, seed=seed, on_step=shown.step)
-            predictions[arm] = predict(model, held_out.images)
+            counted = Counted(images, len(self.study.names))
+            train_classifier(model, iter(counted), steps=self.steps, seed=seed, on_step=shown.step)
+            predictions[arm] = self.prediction(model, held_out.images, counted.seen, seed)
         policy: Policy | None = banks["ours"].policy if "ours" in sources else None
         return Part(predictions, {"policy": None if policy is None else policy.to_dict()})
 
