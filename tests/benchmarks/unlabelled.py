@@ -43,9 +43,9 @@ every seed all arms train on the same labelled images, from the same initial wei
 with 95 % intervals of Student's t. Rows and seeds that are not listed have not been run yet. Made by
 `python -m tests.benchmarks.unlabelled`; raw results are in [results/unlabelled](results/unlabelled).
 
-- *moves*, *ours*: what `VAEAugmentedDataset(train_ds)` serves without the VAE, and what
-  `VAEAugmentedDataset(train_ds, unlabelled=others)` does: of digits labelled and generated images alone, of photographs
-  unlabelled ones too.
+- *moves*: what `VAEAugmentedDataset(train_ds)` serves without the VAE.
+- *ours*: what `VAEAugmentedDataset(train_ds, unlabelled=others)` serves: labelled, generated and unlabelled images.
+- *generated*: the same with `p_unlabelled=0`; the classifier sees labelled and generated images alone.
 - *pseudo*: moves, and in half of each batch the unlabelled images themselves, with the labels found for them.
 - *bank-of-500*: somebody else's bank, of 500 other labelled images a class, fitted to be shared (`--share`), as
   `VAEAugmentedDataset(ds, theirs)`.
@@ -62,7 +62,8 @@ How well a bank to share hides the images that it was fitted on, from as many th
 {hidden}
 """
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "unlabelled"
-ARMS = ("none", "classical", "moves", "ours", "pseudo")
+ARMS = ("none", "classical", "moves", "generated", "ours", "pseudo")
+PAIRS = (("ours", "moves"), ("ours", "pseudo"), ("generated", "moves"), ("generated", "pseudo"))
 STEPS = 600  # batches of 64
 MOST_SEEDS = 5
 CPU = torch.device("cpu")
@@ -88,7 +89,7 @@ class Cell:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        return tuple(arm for arm in ARMS if arm != "pseudo" or not self.theirs)
+        return tuple(arm for arm in ARMS if arm not in ("generated", "pseudo") or not self.theirs)
 
     def _classes(self, data: InMemory) -> InMemory:
         chosen = data.targets < (self.known or 10**6)
@@ -146,7 +147,8 @@ def accuracy(arm: str, cell: Cell, seed: int, bank: VAEBank | None, more: Tensor
     classes, weights = int(train.targets.max()) + 1, derive(seed, "classifier")
     model = new_classifier(None, tuple(train.images.shape[1:]), classes, weights, CPU)
     classical = default_classical(colour_channels(train.images))
-    images = batches(arm, train, bank, classical=classical, sampling_strategy=None, seed=seed, unlabelled=more)
+    source, more = ("ours", None) if arm == "generated" else (arm, more)
+    images = batches(source, train, bank, classical=classical, sampling_strategy=None, seed=seed, unlabelled=more)
     train_classifier(model, images, steps=STEPS, seed=weights)
     return round(recalls(predict(model, test.images), test.targets, classes).mean().item() * 100, 3)
 
@@ -181,6 +183,12 @@ def run_cell(name: str, seed: int) -> None:
     atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
+def _over(seeds: list[dict], one: str, other: str) -> str:
+    """The paired difference of two arms; "-" if they were not run."""
+    differences = [seed[one] - seed[other] for seed in seeds if one in seed and other in seed]
+    return str(paired_difference(differences)) if differences else "-"
+
+
 def page() -> str:
     """docs/unlabelled.md."""
     from tabulate import tabulate
@@ -192,10 +200,7 @@ def page() -> str:
         if not seeds:
             continue
         figures = {arm: [seed[arm] for seed in seeds if arm in seed] for arm in ARMS}
-        over = []
-        for arm in ("moves", "pseudo"):
-            pairs = zip(figures["ours"], figures[arm], strict=True) if figures[arm] else ()
-            over.append(str(paired_difference([ours - theirs for ours, theirs in pairs])) if figures[arm] else "-")
+        over = [_over(seeds, *pair) for pair in PAIRS]
         shown = [f"{fmean(values):.1f}" if values else "-" for values in figures.values()]
         rows.append([name, len(seeds), *shown, *over])
         said = [seed["unlabelled"] for seed in seeds if "unlabelled" in seed]
@@ -207,7 +212,7 @@ def page() -> str:
         if attacked is not None:
             areas = ("{:.2f} ({:.2f} to {:.2f})".format(*attacked[by]) for by in ("reconstruction", "generated"))
             hidden.append([name, attacked["images"], *areas, attacked["made_distance"], attacked["real_distance"]])
-    headers = ("cell", "seeds", *ARMS, "ours over moves", "over pseudo")
+    headers = ("cell", "seeds", *ARMS, *(f"{one} over {other}" for one, other in PAIRS))
     of_found = ("cell", "images", "taken for a class", "labelled images left out: right", "mean probability of a label")
     of_hidden = ("cell", "images", "area by reconstruction", "area by generated images", "generated to nearest", "real")
     listed = ((rows, headers), (found, of_found), (hidden, of_hidden))

@@ -90,6 +90,16 @@ def test_only_images_that_are_drawn_are_read(monkeypatch):
     assert len(set(read)) < 500
 
 
+def test_an_image_that_cannot_be_read_is_named_without_a_class(tmp_path):
+    for place in range(3):
+        Image.fromarray(np.zeros((12, 12), np.uint8)).save(tmp_path / f"{place}.png")
+    (tmp_path / "1.png").write_bytes(b"")
+    found = Unlabelled(open_data(str(tmp_path), labelled=False).dataset, Source(Shapes(2)), 0)
+    with pytest.raises(ValueError, match=r"cannot read .*1\.png: ") as error:
+        found.sample(SHAPE)
+    assert "class" not in str(error.value)
+
+
 def test_copies_of_known_images_are_left_out():
     assert others_than(IMAGES[2:5], IMAGES).tolist() == [0, 1, 5, 6, 7, 8]
     assert len(others_than(IMAGES, IMAGES)) == 0

@@ -73,7 +73,7 @@ def test_an_evaluation_says_its_classifier():
 
 @pytest.mark.parametrize("name", ["resnet18", "timm:", "torch:resnet18", ""])
 def test_other_names_are_refused(name):
-    with pytest.raises(ValueError, match="classifier must be timm:NAME or probe:NAME"):
+    with pytest.raises(TypeError, match=r"classifier must be a function or None, got .* timm:NAME or probe:NAME"):
         evaluate(Shapes(6), classifier=name)
 
 

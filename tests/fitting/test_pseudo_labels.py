@@ -214,6 +214,15 @@ def test_beside_a_start_images_are_read_on_its_scale():
     assert abs(int(labelled.max()) - int(unlabelled.max())) < 20
 
 
+def test_beside_a_start_a_bank_says_what_it_adopted_too():
+    start = quick()
+    bank = quick(Shapes(10, seed=1), images_of(), start=start, classes=Shapes.classes[:2])
+    adopted = bank.data["unlabelled"]["adopted"]
+    assert len(bank.content.unlabelled) == sum(adopted.values()) > 0
+    served = VAEAugmentedDataset(Shapes(10, seed=1), bank, unlabelled=images_of(), p_unlabelled=0.5, return_source=True)
+    assert 3 in {source for *_, source in served}
+
+
 def test_a_classifier_that_went_astray_takes_no_fit_with_it(monkeypatch):
     trial = CrossValidation(shapes(10, seed=0), seed=0, device=CPU)
     train = trial.train

@@ -14,6 +14,7 @@ from vae_augment.files.class_names import MAX_CLASSES
 from vae_augment.files.untrusted_json import brief, from_dict
 from vae_augment.model.vae import VAE
 
+CHANCE = 0.5
 TOLD_APART = 0.55  # area under the ROC curve, beyond which training images are told from others
 
 
@@ -107,8 +108,13 @@ class Membership:
 
     @property
     def hides(self) -> bool:
-        """True if neither attack tells training images from others."""
+        """True if neither attack is seen to tell training images from others."""
         return max(self.reconstruction[0], self.generated[0]) <= TOLD_APART
+
+    @property
+    def tells(self) -> bool:
+        """True if an attack does, and not by chance."""
+        return any(area > TOLD_APART and low > CHANCE for area, low, _ in (self.reconstruction, self.generated))
 
     def __str__(self) -> str:
         areas = (f"{area:.2f} ({low:.2f} to {high:.2f})" for area, low, high in (self.reconstruction, self.generated))

@@ -104,10 +104,9 @@ class Policy:
         return from_dict(cls, values, "the policy")
 
 
-# By kind, where VAEs have seen images that the classifier does not see: the share of newly generated items, and where
-# these images are at hand that of the images themselves (docs/what_helps.md).
+# Share of newly generated items where VAEs have seen images that the classifier does not see, by kind.
 GENERATED = {"drawings": 0.5, "photographs": 0.25, "textures": 0.0}
-UNLABELLED = {"drawings": 0.0, "photographs": 0.5, "textures": 0.5}
+UNLABELLED = 0.5  # share of unlabelled images themselves where they are at hand; the other items are as told above
 
 
 FAR_MORE = 5  # times the images of a dataset; a bank that has seen as many of a typical class has more to tell than it

@@ -19,6 +19,13 @@ from vae_augment.seeding import generator
 MOST_IMAGES, MOST_VALUES = 50_000, 2**29  # in memory
 
 
+class _OfNoClass(Source):
+    """A source whose items are named in messages without a class."""
+
+    def _of_class(self, index: int) -> str:
+        return self.whereabouts(index)
+
+
 class Unlabelled:
     """Images without labels, of which as many are read as memory and a fit's steps have room for.
 
@@ -34,7 +41,7 @@ class Unlabelled:
         if not len(dataset):
             raise ValueError("unlabelled must hold at least one image, got none.")
         self.dataset = dataset
-        self.source = Source(dataset, torch.zeros(len(dataset), dtype=torch.long))
+        self.source = _OfNoClass(dataset, torch.zeros(len(dataset), dtype=torch.long))
         self._own_range = self.source.value_range
         self._seed = seed
         self.beside(beside)

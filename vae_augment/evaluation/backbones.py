@@ -25,7 +25,7 @@ class Pretrained:
         name: "timm:NAME" tunes all weights of the model; "probe:NAME" trains a linear layer on its frozen features.
 
     Raises:
-        ValueError: no such name.
+        TypeError: the name begins otherwise.
         ImportError: timm is not installed.
     """
 
@@ -34,7 +34,8 @@ class Pretrained:
     def __post_init__(self) -> None:
         kind, model = self.name.split(":", 1) if ":" in self.name else ("", "")
         if f"{kind}:" not in (TUNED, PROBED) or not model:
-            raise ValueError(f"classifier must be timm:NAME or probe:NAME, of a model of timm, got {self.name!r}.")
+            known = "a pretrained one is timm:NAME or probe:NAME, of a model of timm"
+            raise TypeError(f"classifier must be a function or None, got {self.name!r}; {known}.")
         try:
             import_module("timm")
         except ImportError:

@@ -147,9 +147,13 @@ def fit(
     if fitter.adopted is not None and others is not None and places is not None:
         described["unlabelled"] = asdict(replace(fitter.adopted.summary, fingerprint=others.fingerprint))
         content = replace(content, unlabelled=places[fitter.adopted.places])
-    if left_out is not None and (found := attack(VAEBank(content), data, left_out, seed)) is not None:
-        described["membership"] = asdict(found)
-        if not found.hides:
+    if left_out is not None:
+        found = attack(VAEBank(content), data, left_out, seed)
+        if found is None:
+            warn("no class has an image to leave out: how well the bank hides its images is not known", FitWarning)
+        else:
+            described["membership"] = asdict(found)
+        if found is not None and found.tells:
             warn(f"others can tell which images this bank was fitted on: {found}", FitWarning)
     content = replace(content, data=described, value_range=source.value_range)
     for info in content.class_infos:
@@ -237,4 +241,13 @@ def _joined(start: VAEBank, fitted: VAEBank) -> VAEBank:
     """The start bank with the fitted classes, which replace those of the same labels."""
     kept = [i.label for i in start.class_infos if i.label not in {f.label for f in fitted.class_infos}]
     joined = VAEBank.merge(start.subset(kept), fitted) if kept else fitted
-    return VAEBank(replace(joined.content, config=start.config, policy=start.policy, data=without_figures(start.data)))
+    data = without_figures(start.data)
+    if "unlabelled" in fitted.data:
+        data["unlabelled"] = fitted.data["unlabelled"]
+    theirs: dict[str, Any] = {
+        "config": start.config,
+        "policy": start.policy,
+        "data": data,
+        "unlabelled": fitted.content.unlabelled,
+    }
+    return VAEBank(replace(joined.content, **theirs))

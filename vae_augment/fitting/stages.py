@@ -312,8 +312,8 @@ class Fitter:
         self.unlabelled = self.adopted.others
         if self.adopted.enough and self.config.policy == "auto":
             seen, kind = f"{len(self.adopted.data.images)} unlabelled images too", kind_of_images(self.data.images)
-            self._p_unlabelled = UNLABELLED[kind]
             self._generating = None if self._default.off else generating(self._default, kind, seen)
+            self._p_unlabelled = UNLABELLED
 
     def _policy(self, stats: LatentStats) -> Policy:
         method = "exemplar" if bool(stats.counts.all()) else "gaussian"

@@ -264,8 +264,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     def __repr__(self) -> str:
         return (
             f"VAEAugmentedDataset({len(self)} items, p_generate={self.p_generate}, p_jitter={self.p_jitter}, "
-            f"{f'p_unlabelled={self.p_unlabelled}, ' if self.p_unlabelled else ''}"
-            f"seed={self.seed}, bank={self.bank!r})"
+            f"{f'p_unlabelled={self.p_unlabelled}, ' if self.p_unlabelled else ''}seed={self.seed}, bank={self.bank!r})"
         )
 
     @own_defaults()
@@ -274,16 +273,17 @@ class VAEAugmentedDataset(Dataset[Any]):
         labels = self._source.labels[self._origin]
         generates, jitters, others = self._shares.double().unbind(1)
         jitters = torch.minimum(jitters, 1 - generates - others)  # the rest, for an added item
-        rows = []
+        rows, kinds = [], ("jittered", "newly generated", "unlabelled")[: 3 if self.p_unlabelled else 2]
         for label, name in sorted(self._source.classes.items()):
             own = labels == label
             added = int((own & self.is_synthetic).sum())
-            means = (f"{kind[own].sum():.0f}" for kind in (jitters, generates, others))
+            means = (f"{kind[own].sum():.0f}" for kind in (jitters, generates, others)[: len(kinds)])
             rows.append((name, int(own.sum()), added, *means))
         seed = "torch's global generator" if self.seed is None else f"seed {self.seed}, epoch {int(self._epoch)}"
         facts = [("randomness", seed), ("bank", repr(self.bank)), ("policy", self.bank.policy.origin)]
-        headers = ("class", "items", "of them added", "jittered", "newly generated", "unlabelled")
-        return card(f"VAEAugmentedDataset of {len(self)} items", facts, headers, rows)
+        return card(
+            f"VAEAugmentedDataset of {len(self)} items", facts, ("class", "items", "of them added", *kinds), rows
+        )
 
     # ---- parts of a batch ----
 
