@@ -66,7 +66,7 @@ def proportional_set_size(pid: int) -> int:
     return size
 
 
-def set_size_in_use(path: Path, classes: int, images: int, start_method: str) -> int:
+def set_size_in_use(path: Path, classes: int, images: int, start_method: str, workers: int) -> int:
     """Bytes of the main process and its workers at rest, when they have served batches of all classes."""
     torch.set_num_threads(1)
     held = TensorDataset(torch.zeros(images, 1, 28, 28, dtype=torch.uint8), torch.arange(images) % classes)
@@ -76,7 +76,7 @@ def set_size_in_use(path: Path, classes: int, images: int, start_method: str) ->
         ds,
         BATCH,
         sampler=RandomSampler(ds, replacement=True, num_samples=BATCHES * BATCH),
-        num_workers=WORKERS,
+        num_workers=workers,
         multiprocessing_context=start_method,
         persistent_workers=True,
     )
@@ -87,28 +87,29 @@ def set_size_in_use(path: Path, classes: int, images: int, start_method: str) ->
     return sum(map(proportional_set_size, pids))
 
 
-def in_fresh_process(path: Path, classes: int, images: int, start_method: str) -> int:
+def in_fresh_process(path: Path, classes: int, images: int, start_method: str, workers: int) -> int:
     """`set_size_in_use` in a process that has not done anything else."""
     context = torch.multiprocessing.get_context("spawn")
     answers = context.Queue()
-    process = context.Process(target=_answer, args=(answers, path, classes, images, start_method))
+    process = context.Process(target=_answer, args=(answers, path, classes, images, start_method, workers))
     process.start()
     answer = answers.get(timeout=110)
     process.join()
     return answer
 
 
-def _answer(answers, path: Path, classes: int, images: int, start_method: str) -> None:
-    answers.put(set_size_in_use(path, classes, images, start_method))
+def _answer(answers, *task) -> None:
+    answers.put(set_size_in_use(*task))
 
 
-def measure(classes: int, start_method: str, folder: Path) -> dict:
+def measure(classes: int, start_method: str, folder: Path, workers: int = WORKERS) -> dict:
     large, small = folder / "large.safetensors", folder / "small.safetensors"
     if not large.exists():
         large_bank(classes).save(large)
         large_bank(1).save(small)
     size, images = large.stat().st_size, classes * IMAGES_PER_CLASS
-    taken, without = (in_fresh_process(path, n, images, start_method) for path, n in ((large, classes), (small, 1)))
+    banks = ((large, classes), (small, 1))
+    taken, without = (in_fresh_process(path, n, images, start_method, workers) for path, n in banks)
     taken -= without
     return {"start method": start_method, "bank, MB": size / 1e6, "taken, MB": taken / 1e6, "ratio": taken / size}
 

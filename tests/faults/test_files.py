@@ -25,7 +25,7 @@ TRIALS = int(os.environ.get("FAULT_TRIALS", "1"))  # of each signal and command
 WRAPPING = """if True:
     from tests.conftest import Shapes
     from vae_augment import VAEAugmentedDataset, config
-    config.PRESETS["default"] = {"steps": 2000, "latent_dim": 4, "width": 8, "image_size": 32}
+    config.PRESETS["default"] = {"steps": 1500, "latent_dim": 4, "width": 8, "image_size": 32}
     print(VAEAugmentedDataset(Shapes()).bank.sha256)
 """
 
