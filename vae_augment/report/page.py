@@ -103,13 +103,13 @@ def _facts(bank: VAEBank) -> list[tuple[str, str]]:
     return [
         ("data", f"{data.get('name')} ({data.get('source')})"),
         ("images", f"{data.get('images')}" + (f", {data['skipped']} left out" if data.get("skipped") else "")),
-        *summaries(data),
         ("fingerprint of the data", str(data.get("fingerprint"))),
         ("preset", config.preset),
         ("sharing", config.sharing),
         ("steps", str(config.steps)),
         ("seed", str(data.get("seed"))),
         ("sha256 of the bank", bank.sha256),
+        *summaries(data),
     ]
 
 
