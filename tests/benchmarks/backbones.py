@@ -4,7 +4,8 @@
 
 The weights (ImageNet) come in a package of the `bench` extra. Images are enlarged to 112 pixels; each arm serves twenty
 epochs of images, on whose features a logistic regression is fitted, its strength chosen on folds of the images as they
-are. Raw results go to docs/results/backbones/CELL.json, resumable.
+are. The same features give a Frechet distance, precision and recall of generated images that others can compare. Raw
+results go to docs/results/backbones/CELL.json, resumable.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from vae_augment.evaluation.backbones import LEAST_SIDE, Backbone
 from vae_augment.evaluation.intervals import paired_difference, recalls
 from vae_augment.files.writing import atomic_write
 from vae_augment.fitting import RECIPE
+from vae_augment.fitting.quality import frechet_distance, neighbourhoods
 from vae_augment.images.moves import colour_channels
 from vae_augment.images.tensors import to_float
 
@@ -80,6 +82,17 @@ def served(arm: str, train: InMemory, bank: VAEBank, seed: int) -> tuple[Tensor,
     return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
+def quality(tested: np.ndarray, answers: Tensor, bank: VAEBank, seed: int) -> dict[str, float]:
+    """Figures of generated images beside as many test images, and of other test images, which are as good as can be."""
+    half = len(answers) // 2
+    made = bank.sample(answers[:half], generator=torch.Generator().manual_seed(seed))
+    real, others, fake = (torch.from_numpy(each) for each in (tested[:half], tested[half : 2 * half], features(made)))
+    hoods = {"": neighbourhoods(real, fake), "_real": neighbourhoods(real, others)}
+    found = {f"{name}{of}": getattr(hood, name) for of, hood in hoods.items() for name in ("precision", "recall")}
+    found |= {"frechet": frechet_distance(fake, real), "frechet_real": frechet_distance(others, real)}
+    return {name: round(value, 3) for name, value in found.items()} | {"images": half}
+
+
 def run_cell(name: str, seed: int) -> None:
     """All runs of a cell and seed that are not there yet."""
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -97,6 +110,7 @@ def run_cell(name: str, seed: int) -> None:
     tried = LogisticRegressionCV(Cs=STRENGTHS, cv=5, max_iter=300, scoring="neg_log_loss").fit(own, train.targets)
     record |= {"recipe": RECIPE, "policy": bank.policy.to_dict(), "strength": float(tried.C_[0])}
     tested, answers = of_test(name)
+    record["generated images"] = quality(tested, answers, bank, seed)
     for arm in ARMS:
         images, labels = served(arm, train, bank, seed)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=record["strength"] / EPOCHS, max_iter=300))
