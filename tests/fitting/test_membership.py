@@ -53,6 +53,15 @@ def test_the_images_left_out_change_nothing_in_the_bank(monkeypatch):
     assert torch.equal(quick(other).content.weights.values, quick(Shapes(20)).content.weights.values)
 
 
+def test_copies_are_not_attacked():
+    data = load_images(Source(Shapes(20)), (1, 12, 12))
+    twice = data.joined(data)
+    kept, out = membership.hold_out(twice, seed=0)
+    assert len(kept.images) == 120 - 12
+    assert len(out.images) < 12
+    assert not {image.numpy().tobytes() for image in out.images} & {image.numpy().tobytes() for image in kept.images}
+
+
 def test_copied_images_are_told_apart():
     """A bank whose training images are all it makes."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from vae_augment.bank import VAEBank
 from vae_augment.bank.metadata import Membership
 from vae_augment.data.loading import FitData
+from vae_augment.data.unlabelled import others_than
 from vae_augment.images.nearest import SEARCHED, nearest
 from vae_augment.seeding import draw_items, generator
 
@@ -19,14 +20,15 @@ DEVIATIONS = 1.96  # on either side of a mean, for an interval of 95 %
 
 
 def hold_out(data: FitData, seed: int) -> tuple[FitData, FitData]:
-    """The images to fit a bank for others on, and a tenth of each class to attack it with."""
+    """The images to fit a bank for others on, and a tenth of each class, without copies of them, to attack it with."""
     held = torch.zeros(len(data.images), dtype=torch.bool)
     share = min(HELD_OUT, MOST_HELD_OUT / len(data.images))
     for label, name in data.names.items():
         items = draw_items(data.labels, label, generator(seed, "membership", name))
         held[items[: max(1, round(len(items) * share)) if len(items) > 1 else 0]] = True
     kept, out = (FitData(data.images[mask], data.labels[mask], data.names) for mask in (~held, held))
-    return kept, out
+    new = others_than(kept.images, out.images)
+    return kept, FitData(out.images[new], out.labels[new], data.names)
 
 
 def attack(bank: VAEBank, train: FitData, held_out: FitData, seed: int) -> Membership | None:
