@@ -53,8 +53,9 @@ def test_small_images_are_enlarged_and_large_ones_reduced_to_what_the_network_kn
         return max(made("timm:test_resnet", (3, side, side // 2)).size)
 
     assert longest(28) == LEAST_SIDE
-    assert longest(130) == 130
+    assert longest(130) == 160  # a multiple of 32
     assert longest(1000) == 160  # its own
+    assert made("timm:test_resnet", (3, 96, 64)).size == (128, 96)
 
 
 def test_batches_are_predicted_as_single_images_are():
@@ -82,6 +83,12 @@ def test_a_model_that_timm_does_not_know_is_named():
         made("timm:nonsense")
     with pytest.raises(ValueError, match="takes images of 1 or 3 channels, got 4"):
         made("timm:test_resnet", (4, 12, 12))
+
+
+def test_a_model_that_is_none_is_told_before_any_fit(monkeypatch):
+    monkeypatch.setattr("vae_augment.evaluation.rounds.fit", None)
+    with pytest.raises(ValueError, match="classifier 'probe:nonsense': no model"):
+        evaluate(Shapes(6), classifier="probe:nonsense", config=CONFIG, steps=2, seeds=1, progress=False)
 
 
 def test_without_timm_it_says_what_to_install(monkeypatch):

@@ -1,6 +1,7 @@
 """Unlabelled images that the fit took for images of a class, served as items of it."""
 
 import pickle
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEAugmentedDataset, fit
 from vae_augment.bank.draws import UNLABELLED
+from vae_augment.data import open_data
 from vae_augment.data.loading import load_images
 from vae_augment.data.source import Source
+from vae_augment.exceptions import DataWarning
 from vae_augment.fitting import pseudo_labels
 
 FOUND = load_images(Source(Shapes(30, seed=1)), (1, 12, 12))
@@ -70,6 +73,9 @@ def test_the_share_is_the_policys_unless_it_is_told(bank):
     assert wrapped(drawings, p_unlabelled={first: 0.9}).p_unlabelled == {
         name: 0.9 if name == first else 0.5 for name in Shapes.classes
     }
+    thirds = wrapped(drawings, p_generate=0.33, p_jitter=0.56, p_unlabelled=0.11)
+    assert (thirds.p_generate, thirds.p_jitter, thirds.p_unlabelled) == (0.33, 0.56, 0.11)
+    assert wrapped(drawings, p_generate=0.07, p_unlabelled=0.93).p_jitter == 0.0
     with pytest.raises(ValueError, match=r"p_jitter \+ p_unlabelled must be at most 1, got 0.6 \+ 0.5"):
         wrapped(drawings, p_jitter=0.6, p_unlabelled=0.5)
 
@@ -80,7 +86,8 @@ def test_few_images_are_served_no_more_often_than_labelled_ones(bank):
     small = type(bank)(replace(bank.content, data=data, unlabelled=bank.content.unlabelled[:5]))
     dataset = wrapped(small.with_policy(p_unlabelled=0.5), **PLAIN)
     assert dataset.p_unlabelled == {Shapes.classes[0]: 0.0, Shapes.classes[1]: 5 / 15, Shapes.classes[2]: 0.0}
-    assert wrapped(small, p_unlabelled=0.9, **PLAIN).p_unlabelled[Shapes.classes[1]] == 0.9
+    told = wrapped(small, p_unlabelled={Shapes.classes[1]: 0.9}, **PLAIN)
+    assert told.p_unlabelled[Shapes.classes[1]] == 0.9
 
 
 def test_without_the_images_none_is_served(bank):
@@ -92,10 +99,83 @@ def test_without_the_images_none_is_served(bank):
 
 
 def test_other_images_than_those_of_the_fit_are_refused(bank):
-    with pytest.raises(ValueError, match="unlabelled must be the dataset that the bank was fitted with"):
+    with pytest.raises(ValueError, match="unlabelled must hold the images that the bank was fitted with"):
         VAEAugmentedDataset(Shapes(10), bank, unlabelled=TensorDataset(FOUND.images[1:]))
     with pytest.raises(ValueError, match="fitted without unlabelled images"):
         VAEAugmentedDataset(Shapes(10), bank.subset(Shapes.classes[:3]).subset(Shapes.classes[:2]), unlabelled=MORE)
+
+
+class Restless(torch.utils.data.Dataset):
+    """Images that differ each time they are read."""
+
+    def __len__(self):
+        return len(FOUND.images)
+
+    def __getitem__(self, index):
+        return FOUND.images[index].roll(int(torch.randint(3, ())), 1)
+
+
+def test_images_are_known_wherever_they_are_and_however_they_are_held(bank, tmp_path):
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    for place, image in enumerate(FOUND.images):
+        Image.fromarray(image[0].numpy()).save(folder / f"{place:03}.png")
+    held = [
+        open_data(str(folder), labelled=False).dataset,
+        [Image.fromarray(image[0].numpy()) for image in FOUND.images],
+        torch.utils.data.Subset(MORE, range(len(MORE))),
+    ]
+    for others in held:
+        dataset = VAEAugmentedDataset(Shapes(10), bank, unlabelled=others, p_unlabelled=0.5)
+        assert dataset.p_unlabelled == 0.5
+
+
+@pytest.mark.filterwarnings("ignore:items of Restless differ")
+def test_images_that_differ_each_time_are_served_by_a_wrapper_that_fits(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAE_AUGMENT_CACHE", str(tmp_path))
+    monkeypatch.setattr("vae_augment.wrapper.bank_cache.FitConfig", lambda: CONFIG)
+    monkeypatch.setattr(pseudo_labels, "STEPS", 40)
+    dataset = VAEAugmentedDataset(Shapes(10), unlabelled=Restless(), p_unlabelled=0.5, return_source=True)
+    assert UNLABELLED in {item[2] for item in dataset}
+
+
+def test_the_share_of_the_policy_stays_beside_far_fewer_images(bank):
+    served = bank.with_policy(p_unlabelled=0.5)
+    assert served.policy_for([1, 1, 1]).p_unlabelled == 0.5
+    one = torch.utils.data.Subset(Shapes(10), range(3))
+    assert VAEAugmentedDataset(one, served, unlabelled=MORE).p_unlabelled == 0.5
+
+
+def test_a_class_of_which_none_was_taken_is_told(bank):
+    adopted = bank.data["unlabelled"]["adopted"] | {Shapes.classes[2]: 0}
+    data = bank.data | {"unlabelled": bank.data["unlabelled"] | {"adopted": adopted}}
+    places = bank.content.unlabelled[: sum(adopted.values())]
+    lacking = type(bank)(replace(bank.content, data=data, unlabelled=places))
+    with pytest.warns(DataWarning, match="no unlabelled image was taken for 'slanted'"):
+        dataset = wrapped(lacking, p_unlabelled=0.5)
+    assert dataset.p_unlabelled == {"across": 0.5, "down": 0.5, "slanted": 0.0}
+
+
+def test_the_card_counts_what_is_served(bank):
+    base = torch.utils.data.Subset(Shapes(10), range(20))
+    dataset = VAEAugmentedDataset(
+        base, bank, unlabelled=MORE, p_generate=0.2, p_jitter=0.1, p_unlabelled=0.5, sampling_strategy="all", seed=0
+    )
+    rows = re.findall(r"<tr>(.*?)</tr>", dataset._repr_html_(), re.DOTALL)[1:]
+    numbers = [int(cell) for row in rows for cell in re.findall(r">(-?\d+)<", row)]
+    assert min(numbers) >= 0
+    alone = VAEAugmentedDataset(base, bank, unlabelled=MORE, p_generate=0.0, p_jitter=0.0, p_unlabelled=0.5)
+    assert "unlabelled" in alone._repr_html_()
+
+
+def test_damaged_places_are_refused(bank, tmp_path):
+    damaged = type(bank)(replace(bank.content, unlabelled=-bank.content.unlabelled - 1))
+    damaged.save(tmp_path / "bank.safetensors")
+    with pytest.raises(ValueError, match=r"unlabelled\.items is out of range"):
+        type(bank).load(tmp_path / "bank.safetensors")
+    many = type(bank)(replace(bank.content, unlabelled=bank.content.unlabelled + 1000))
+    with pytest.raises(ValueError, match="fitted with more unlabelled images"):
+        VAEAugmentedDataset(Shapes(10), many, unlabelled=MORE)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16"])

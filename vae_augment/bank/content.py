@@ -117,6 +117,7 @@ def merged(a: BankContent, b: BankContent) -> BankContent:
         stats=concatenate([a.stats, b.stats]),
         curves=torch.cat([a.curves, b.curves]),
         class_infos=infos,
+        config=replace(a.config, share=False),
         data=without_figures(a.data),
         unlabelled=None,
     )

@@ -113,6 +113,9 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
     if entries.start_steps is not None:
         start = Start(weights.start(), load("start.pooled"), entries.start_steps, load("start.curve"))
     every = len(rows) == len(infos)
+    unlabelled = load("unlabelled.items") if every and "unlabelled" in entries.data else None
+    if unlabelled is not None and bool((unlabelled < 0).any()):
+        raise BANK.damaged(path, "unlabelled.items is out of range")
     return BankContent(
         declared.vae,
         weights,
@@ -124,7 +127,7 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
         entries.data if every else without_figures(entries.data),
         start,
         declared.value_range,
-        load("unlabelled.items") if every and "unlabelled" in entries.data else None,
+        unlabelled,
     )
 
 

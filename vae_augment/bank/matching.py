@@ -30,7 +30,7 @@ def warn_of_other_data(bank: VAEBank, source: Source) -> None:
     """Warn if a bank was fitted on other data: on images that it has seen, results look better than they are."""
     fitted_on, shared = bank.data.get("fingerprint"), bank.data.get("membership")
     if shared is not None and Membership(**shared).hides:
-        return  # it gives no image away that it has seen
+        return  # it gives hardly anything away of the images that it has seen
     if fitted_on is not None and fitted_on != source.fingerprint():
         warn(
             f"the bank was fitted on other data ({bank.data.get('name')}, {bank.data.get('images')} images) than "

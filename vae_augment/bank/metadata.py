@@ -14,7 +14,7 @@ from vae_augment.files.class_names import MAX_CLASSES
 from vae_augment.files.untrusted_json import brief, from_dict
 from vae_augment.model.vae import VAE
 
-CHANCE = 0.5
+CHANCE, HIDDEN = 0.5, 0.6  # areas under the ROC curve: of no knowledge, and the most that an interval may reach to
 TOLD_APART = 0.55  # area under the ROC curve, beyond which training images are told from others
 
 
@@ -47,7 +47,7 @@ class LearnedFrom:
         right: share of labelled images that classifiers trained without them label correctly, all classes alike.
         sure: mean probability of the labels that were believed; 0 if none was.
         adopted: how many were taken for images of each class, by name.
-        fingerprint: hash of their dataset.
+        content: hash of their number and of some of them.
         name: of their data, if the command opened it.
     """
 
@@ -55,7 +55,7 @@ class LearnedFrom:
     right: float
     sure: float
     adopted: dict[str, Any]
-    fingerprint: str = ""
+    content: str = ""
     name: str | None = None
 
     def check(self) -> None:
@@ -102,14 +102,15 @@ class Membership:
         """Raise ValueError for a figure out of range."""
         areas = [*self.reconstruction, *self.generated]
         numbers = all(type(value) in (int, float) and 0 <= value <= 1 for value in areas)
-        three = len(self.reconstruction) == len(self.generated) == 3
-        if not (numbers and three and self.images >= 0 and min(self.made_distance, self.real_distance) >= 0):
+        both = (self.reconstruction, self.generated)
+        ordered = numbers and all(len(each) == 3 and each[1] <= each[0] <= each[2] for each in both)
+        if not (ordered and self.images >= 0 and min(self.made_distance, self.real_distance) >= 0):
             raise ValueError(f"data.membership must be areas and distances, got {brief(asdict(self))}")
 
     @property
     def hides(self) -> bool:
-        """True if neither attack is seen to tell training images from others."""
-        return max(self.reconstruction[0], self.generated[0]) <= TOLD_APART
+        """True if enough images were attacked to say that neither attack tells much."""
+        return max(self.reconstruction[2], self.generated[2]) <= HIDDEN
 
     @property
     def tells(self) -> bool:

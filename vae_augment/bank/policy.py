@@ -74,7 +74,9 @@ class Policy:
     @property
     def sentence(self) -> str:
         """How often the wrapper changes items, and by what."""
-        again = f" Given the unlabelled images too, it serves one of them in {100 * self.p_unlabelled:g} of a hundred."
+        again = (
+            f" Where it is given the unlabelled images again, {100 * self.p_unlabelled:g} of a hundred are of those."
+        )
         more = again if self.p_unlabelled else ""
         if self.off:
             return f"The wrapper serves the images as they are, unless it is told otherwise.{more}"
@@ -181,7 +183,8 @@ def policy_beside(own: Policy, counts: Sequence[int], seen: Sequence[int], kind:
         return own
     kind = kind or next((name for name in KINDS if f"default for {name}" in own.origin), "drawings")
     default = default_policy(counts, kind=kind, method=own.method)
-    return generating(default, kind, f"about {median(seen):g} images a class, far more than the dataset holds")
+    found = generating(default, kind, f"about {median(seen):g} images a class, far more than the dataset holds")
+    return replace(found, p_unlabelled=own.p_unlabelled)
 
 
 def named_policy(name: str, counts: Sequence[int], *, method: str) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vae_augment.data.items import evenly
 from vae_augment.data.loading import load_some, range_beside
 from vae_augment.data.source import Source
+from vae_augment.images.conversion import as_tensor
 from vae_augment.images.tensors import digests
 from vae_augment.seeding import generator
 
 MOST_IMAGES, MOST_VALUES = 50_000, 2**29  # in memory
+COMPARED = 20  # images that tell a dataset from another one
 
 
 class _OfNoClass(Source):
@@ -49,6 +53,16 @@ class Unlabelled:
     def __len__(self) -> int:
         return len(self.source)
 
+    @cached_property
+    def content(self) -> str:
+        """Hash of the number of images and of the pixels of a few of them, whatever holds them, and wherever."""
+        digest = hashlib.blake2b(str(len(self)).encode(), digest_size=16)
+        for index in evenly(len(self), COMPARED):
+            pixels = as_tensor(self.source.raw(index).image)
+            digest.update(f"{tuple(pixels.shape)}{pixels.dtype}".encode())
+            digest.update(pixels.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def beside(self, labelled: Source) -> Unlabelled:
         """These images, read with a labelled dataset's values of black and white."""
         self.source.value_range = self._own_range
@@ -57,7 +71,7 @@ class Unlabelled:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the whole dataset."""
+        """Hash of the whole dataset, as `Source.fingerprint`."""
         return self.source.fingerprint()
 
     def sample(self, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:

@@ -151,6 +151,8 @@ def evaluate(
     study = Study(Source(dataset, labels), bank, measured, per_class, config, seed, unlabelled)
     for arm in arms:
         check_channels(arm, study.shape[0])
+    if isinstance(classifier, Pretrained):
+        classifier(study.shape, len(study.names))  # errors now, not after a fit
     not_measured = study.unmeasured(seeds)
     strategy = None if sampling_strategy is None else study.strategy(sampling_strategy)
     if strategy is not None:

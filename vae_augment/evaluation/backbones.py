@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from vae_augment.images.tensors import match_channels, resize
 
 TUNED, PROBED = "timm:", "probe:"  # before the name of a model
-LEAST_SIDE = 112  # pixels; smaller images are enlarged for networks that learned from photographs
+LEAST_SIDE = 128  # pixels; smaller images are enlarged for networks that learned from photographs
+MULTIPLE = 32  # of which sides are, since networks halve them five times
 TUNING_RATE, PROBE_RATE = 5e-4, 1e-2  # AdamW's at its peak
 BLOCK = 64  # images a pass in evaluation
 
@@ -95,7 +97,7 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None])
         # Features of one scale, so that one learning rate will do for all backbones.
         self.head = None if head is None else nn.Sequential(nn.BatchNorm1d(head.in_features, affine=False), head)
-        self.learning_rate = TUNING_RATE if head is None else PROBE_RATE
+        self.peak_learning_rate = TUNING_RATE if head is None else PROBE_RATE
 
     def train(self, mode: bool = True) -> Backbone:
         """Set the mode; a frozen network stays as in evaluation."""
@@ -120,8 +122,8 @@ class Backbone(nn.Module):
 
 
 def _enlarged(size: tuple[int, int], most: int) -> tuple[int, int]:
-    """A size (H, W) whose longer side is from LEAST_SIDE to `most`, of the same proportions."""
+    """A size (H, W) whose longer side is from LEAST_SIDE to `most`, of about the same proportions."""
     longer = max(size)
     wanted = min(max(longer, LEAST_SIDE), max(most, LEAST_SIDE))
-    height, width = (max(1, round(side * wanted / longer)) for side in size)
+    height, width = (MULTIPLE * max(1, math.ceil(side * wanted / longer / MULTIPLE)) for side in size)
     return height, width

@@ -45,8 +45,9 @@ class Prediction:
             assert moves is not None
             found = found.log_softmax(1)
             for _ in range(self.copies):
-                parts = [moves.draw(to_float(some), draws).clamp(0, 1) for some in images.split(MOVED_AT_ONCE)]
-                found += torch.cat([logits(model, part) for part in parts]).log_softmax(1)
+                for places in torch.arange(len(images)).split(MOVED_AT_ONCE):
+                    moved = moves.draw(to_float(images[places]), draws).clamp(0, 1)
+                    found[places] += logits(model, moved).log_softmax(1)
             found /= self.copies + 1
         if self.adjusted:
             found = found - (seen + 1).log()  # one image more, for a class that was never seen

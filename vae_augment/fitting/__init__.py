@@ -145,7 +145,7 @@ def fit(
     if quality is not None:
         described["quality"] = quality.to_dict()
     if fitter.adopted is not None and others is not None and places is not None:
-        described["unlabelled"] = asdict(replace(fitter.adopted.summary, fingerprint=others.fingerprint))
+        described["unlabelled"] = asdict(replace(fitter.adopted.summary, content=others.content))
         content = replace(content, unlabelled=places[fitter.adopted.places])
     if left_out is not None:
         found = attack(VAEBank(content), data, left_out, seed)
@@ -213,7 +213,7 @@ def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:
 def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
     """The options of a fit that extends `start`. Raises ValueError if they ask for a model of another shape."""
     if config == FitConfig():
-        return start.config
+        return replace(start.config, share=False)
     shape = {
         "latent_dim": start.latent_dim,
         "width": start.vae.width,
@@ -245,8 +245,8 @@ def _joined(start: VAEBank, fitted: VAEBank) -> VAEBank:
     if "unlabelled" in fitted.data:
         data["unlabelled"] = fitted.data["unlabelled"]
     theirs: dict[str, Any] = {
-        "config": start.config,
-        "policy": start.policy,
+        "config": replace(start.config, share=False),
+        "policy": replace(start.policy, p_unlabelled=fitted.policy.p_unlabelled),
         "data": data,
         "unlabelled": fitted.content.unlabelled,
     }

@@ -33,7 +33,7 @@ class Scaled(nn.Module):
     mean: Tensor
     std: Tensor
     convolutions: nn.Module
-    learning_rate = LEARNING_RATE  # at its peak
+    peak_learning_rate = LEARNING_RATE
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class PooledCNN(Scaled):
         classes: K.
     """
 
-    learning_rate = POOLED_RATE
+    peak_learning_rate = POOLED_RATE
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(image_shape[0])
@@ -166,8 +166,7 @@ def train_classifier(
         on_step: called after each step.
     """
     device = next(model.parameters()).device
-    rate = getattr(model, "learning_rate", LEARNING_RATE)
-    rate = rate if isinstance(rate, float) else LEARNING_RATE  # a caller's may be anything
+    rate: float = getattr(model, "peak_learning_rate", LEARNING_RATE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     model.train()

@@ -64,13 +64,7 @@ class Adopted(NamedTuple):
 
 
 def adopt(
-    data: FitData,
-    unlabelled: Tensor,
-    policy: Policy,
-    seed: int,
-    device: torch.device,
-    checkpoint: Checkpoint,
-    fingerprint: str = "",
+    data: FitData, unlabelled: Tensor, policy: Policy, seed: int, device: torch.device, checkpoint: Checkpoint
 ) -> Adopted:
     """Label images that have no label.
 
@@ -81,7 +75,6 @@ def adopt(
         seed: of the classifiers.
         device: where to train them.
         checkpoint: keeps the labels.
-        fingerprint: of the dataset that holds the unlabelled images.
     """
     kept = checkpoint.load("adopted")
     if kept is None:
@@ -97,7 +90,6 @@ def adopt(
         right=round(kept.values["right"], 4),
         sure=round(sure[known].mean().item(), 4) if bool(known.any()) else 0.0,
         adopted={name: int((labels == label).sum()) for label, name in sorted(data.names.items())},
-        fingerprint=fingerprint,
     )
     return Adopted(FitData(unlabelled[places], labels, data.names), places, unlabelled[~known], summary)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from vae_augment.bank.policy import Policy
 from vae_augment.data.source import Source, listed
-from vae_augment.exceptions import check_number
+from vae_augment.exceptions import DataWarning, check_number, warn
 
+ROUNDING = 1e-9  # of a sum of probabilities
 Numbers = float | Mapping[Any, float] | None
 
 
@@ -38,7 +39,7 @@ class ClassOptions:
         self._scale = self._by_name("scale", scale, wanted="a finite number of at least 0", low=0.0)
         for name in self._names:
             told = [by_name[name] for by_name in self._told.values() if name in by_name]
-            if sum(told) > 1:
+            if sum(told) > 1 + ROUNDING:
                 names = " + ".join(option for option, by_name in self._told.items() if name in by_name)
                 raise ValueError(f"{names} must be at most 1, got {' + '.join(map(str, told))}.")
 
@@ -52,8 +53,8 @@ class ClassOptions:
 
         Args:
             policy: where a probability is not told.
-            unlabelled: number of unlabelled images at hand, by label. They are served at most as often as labelled
-                ones, each, unless it is told.
+            unlabelled: number of unlabelled images at hand, by label. Unless it is told, one of them is served no more
+                often than a labelled one.
         """
         found = {}
         for label, name in self._source.classes.items():
@@ -64,10 +65,15 @@ class ClassOptions:
                 rest = 1 - (generates or 0.0) - (jitters or 0.0)
                 others = max(0.0, min(policy.p_unlabelled, there / (there + own), rest))
             most = 1 - others
-            p_generate = min(most * policy.p_generate, most - (jitters or 0.0)) if generates is None else generates
-            p_jitter = min(most * policy.p_jitter, most - p_generate) if jitters is None else jitters
+            p_generate = _share(policy.p_generate, most, jitters or 0.0) if generates is None else generates
+            p_jitter = _share(policy.p_jitter, most, p_generate) if jitters is None else jitters
             found[name] = p_generate, p_jitter, others
+        if lacking := [name for label, name in self._source.classes.items() if self._asked_in_vain(label, unlabelled)]:
+            warn(f"no unlabelled image was taken for {listed(lacking)}: p_unlabelled is 0 there", DataWarning)
         return found
+
+    def _asked_in_vain(self, label: int, unlabelled: Mapping[int, int]) -> bool:
+        return bool(self._p_unlabelled.get(self._source.classes[label])) and not unlabelled.get(label)
 
     def scales(self, policy: Policy) -> dict[str, float]:
         """Scale of each class's jitter, by name; who tells `p_jitter` asks for jitter, even if the policy has none."""
@@ -88,6 +94,11 @@ class ClassOptions:
         return {
             classes[numbers[key]]: check_number(f"{option}[{key!r}]", each, **limits) for key, each in value.items()
         }
+
+
+def _share(of_policy: float, most: float, taken: float) -> float:
+    """The policy's share of what is not unlabelled, at most the rest."""
+    return max(0.0, min(most * of_policy, most - taken))
 
 
 def one_or_each(values: Mapping[str, float]) -> float | dict[str, float]:

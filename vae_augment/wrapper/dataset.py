@@ -18,7 +18,7 @@ from vae_augment.bank.draws import REAL, draw_batch, shares_of
 from vae_augment.bank.matching import rows_of, suited, warn_of_other_data
 from vae_augment.bank.notebook import card
 from vae_augment.bank.synthesis import Synthesis
-from vae_augment.bank.unlabelled_items import UnlabelledItems
+from vae_augment.bank.unlabelled_items import unlabelled_items
 from vae_augment.data.items import batched, holds_other_images, with_source
 from vae_augment.data.source import Source
 from vae_augment.data.unlabelled import Unlabelled
@@ -117,8 +117,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         if bank is not None and p_generate is None and p_jitter is None:
             self.bank = suited(self.bank, source)
         policy = self.bank.policy
-        unseen = bank is None and self.bank.content.unlabelled is None  # all of them were copies of the base's
-        adopted = None if others is None or unseen else UnlabelledItems(self.bank, others.beside(source))
+        adopted = unlabelled_items(self.bank, others, source, fitted=bank is None)
         shares = options.shares(policy, {} if adopted is None else adopted.counts)
         self.p_generate, self.p_jitter, self.p_unlabelled = (
             one_or_each({name: each[kind] for name, each in shares.items()}) for kind in range(3)
@@ -272,7 +271,8 @@ class VAEAugmentedDataset(Dataset[Any]):
         """A card for notebooks: of each class the number of items, and how many are synthetic on average."""
         labels = self._source.labels[self._origin]
         generates, jitters, others = self._shares.double().unbind(1)
-        jitters = torch.minimum(jitters, 1 - generates - others)  # the rest, for an added item
+        others = torch.minimum(others, (1 - generates - jitters).clamp_min(0))  # the rest, for an added item
+        jitters = torch.minimum(jitters, 1 - generates - others)
         rows, kinds = [], ("jittered", "newly generated", "unlabelled")[: 3 if self.p_unlabelled else 2]
         for label, name in sorted(self._source.classes.items()):
             own = labels == label
