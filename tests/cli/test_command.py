@@ -107,9 +107,9 @@ def test_data_that_cannot_be_had_exits_with_1_and_one_line(here):
 def test_fit_makes_a_bank_to_share_and_info_says_how_well_it_hides_its_images(here):
     code, out, _ = run("fit --data bars --preset fast --share")
     assert code == 0
-    assert "To share: training images are told from 3 held out with an area under the ROC curve of" in out
+    assert "Privacy: training images are told from 3 held out with an area under the ROC curve of" in out
     _, out, _ = run("info bars.safetensors")
-    assert "to share  training images are told from 3 held out" in out
+    assert "privacy   training images are told from 3 held out" in out
     assert "--share" in out
 
 

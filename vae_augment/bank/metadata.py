@@ -178,8 +178,8 @@ class Declared:
 
 
 SUMMARIES: dict[str, tuple[str, type[LearnedFrom] | type[Membership]]] = {
-    "unlabelled": ("beside", LearnedFrom),
-    "membership": ("to share", Membership),
+    "unlabelled": ("also seen", LearnedFrom),
+    "membership": ("privacy", Membership),
 }
 
 

@@ -49,11 +49,12 @@ def bank_card(bank: VAEBank) -> str:
     """HTML of a bank: its data, its policy, a picture of generated images and a table of its classes."""
     channels, height, width = bank.image_shape
     policy, count = bank.policy, len(bank.classes)
+    also = f"p_unlabelled {policy.p_unlabelled:g}, " if policy.p_unlabelled else ""
     facts = [
         ("data", f"{bank.data.get('name')} ({bank.data.get('source')}), {bank.data.get('images')} images"),
         ("images", f"{channels} x {height} x {width}, {bank.latent_dim} latent dimensions"),
         *summaries(bank.data),
-        ("policy", f"p_jitter {policy.p_jitter:g}, p_generate {policy.p_generate:g}: {policy.origin}"),
+        ("policy", f"{also}p_jitter {policy.p_jitter:g}, p_generate {policy.p_generate:g}: {policy.origin}"),
     ]
     rows = [(i.name, i.label, i.images, f"{i.rmse:.4f}", f"{i.kl:.1f}", i.status) for i in bank.class_infos]
     headers = ("class", "label", "images", "RMSE", "KL (nats)", "status")

@@ -34,8 +34,9 @@ def info(bank: Path) -> None:
         f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"
     )
     click.echo(f"command   {printable(reproduction(loaded))}")
+    also = f"p_unlabelled {policy.p_unlabelled:g}, " if policy.p_unlabelled else ""
     click.echo(
-        f"policy    p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}, "
+        f"policy    {also}p_generate {policy.p_generate:g}, p_jitter {policy.p_jitter:g}, scale {policy.scale:g}, "
         f"keep_detail {policy.keep_detail}, method {policy.method}, moves {policy.moves}: {printable(policy.origin)}\n"
     )
     click.echo(class_table(loaded))

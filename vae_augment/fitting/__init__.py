@@ -74,7 +74,7 @@ def fit(
         unlabelled: further images, of the same classes or others: a dataset whose items are images alone or hold labels
             that are ignored. The warm start learns from all of them (from 50,000, drawn at random, of more; of fewer if
             they are large), the VAE of a class from those that classifiers trained on `dataset` surely take for it
-            (pseudo-labels, Lee 2013). The bank needs none of them afterwards.
+            (pseudo-labels, Lee 2013). The bank keeps their places, and none of the images.
         device: any torch device; "auto" takes a CUDA device if there is one.
         seed: of everything random here.
         progress: show a progress bar, if standard error is a terminal.

@@ -48,6 +48,7 @@ def policy_of(policy: Policy) -> dict[str, Any]:
     rows = [
         ("p_jitter", f"{policy.p_jitter:g}"),
         ("p_generate", f"{policy.p_generate:g}"),
+        *([("p_unlabelled", f"{policy.p_unlabelled:g}")] if policy.p_unlabelled else []),
         ("scale", f"{policy.scale:g} standard deviations"),
         ("keep_detail", "the real image's detail is kept" if policy.keep_detail else "images are decoded anew"),
         ("method", policy.method),

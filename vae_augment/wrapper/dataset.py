@@ -219,7 +219,7 @@ class VAEAugmentedDataset(Dataset[Any]):
 
     @property
     def transform(self) -> Any:
-        """The base's transform. If assigned, the new one applies to real, jittered and generated images alike."""
+        """The base's transform. If assigned, the new one applies to all images alike."""
         return self._source.datasets[0].transform("transform")
 
     @transform.setter
