@@ -69,8 +69,9 @@ class FitConfig:
         learning_rate: Adam's peak rate in fine-tuning; twice as high in the warm start.
         exemplars: latent codes of training images kept per class; new images are drawn around them. With 0 the bank
             holds no code of any single image and draws from a Gaussian.
-        share: True makes a bank for others: without exemplars, and fitted without a tenth of the images, on which it is
-            measured how well it hides the others (`bank.data["membership"]`).
+        share: True makes a bank for others: without exemplars, of one VAE for all classes with the statistics of each,
+            and fitted without a tenth of the images, on which it is measured how well it hides the others
+            (`bank.data["membership"]`).
 
     Raises:
         ValueError: an option is out of range; the text names it.

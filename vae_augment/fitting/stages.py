@@ -85,11 +85,11 @@ class Fitter:
             start: replaces the warm start. No policy is chosen, since the bank to extend has one.
         """
         steps = self.config.steps or 0
-        warm_steps = round(steps * WARM_SHARE) if self.config.sharing == "warm-start" else 0
+        share = 1.0 if self.config.share else WARM_SHARE  # one VAE of all classes gives less away of each image
+        warm_steps = round(steps * share) if self.config.sharing == "warm-start" else 0
         fine_steps = self._fine_steps(steps - warm_steps) if warm_steps else steps
         self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
-        choosing = self.config.policy == "auto" and start is None
-        if choosing:
+        if choosing := self.config.policy == "auto" and start is None:
             asked = self.data, self._default, steps, self.seed, self.device, self.checkpoint
             self._default = tried_moves(*asked, lambda name: self.bar.set_description(f"trying {name} moves"))
         if self.unlabelled is not None:
