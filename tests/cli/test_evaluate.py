@@ -103,11 +103,11 @@ def test_evaluate_takes_a_pretrained_classifier_and_averaged_predictions(here, m
     timm = pytest.importorskip("timm")
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **options: create(name, **options))
-    asked = "--classifier probe:test_resnet --test-time-augmentation 2 --logit-adjustment"
+    asked = "--classifier probe:timm:test_resnet --test-time-augmentation 2 --logit-adjustment"
     assert run(f"evaluate --data bars --per-class 2 --arms none {QUICK} {asked} --json found.json")[0] == 0
     setup = json.loads(Path("found.json").read_text())["setup"]
-    told = {"classifier": "probe:test_resnet", "test_time_augmentation": 2, "logit_adjustment": True}
+    told = {"classifier": "probe:timm:test_resnet", "test_time_augmentation": 2, "logit_adjustment": True}
     assert setup.items() >= told.items()
     code, out, err = run(f"evaluate --data bars --per-class 2 --arms none {QUICK} --classifier cnn")
     assert (code, out) == (2, "")
-    assert "a pretrained one is timm:NAME or probe:NAME" in err
+    assert "a pretrained one is timm:NAME or probe:timm:NAME" in err

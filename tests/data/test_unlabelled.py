@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 
 from tests.conftest import Shapes
-from vae_augment.data import open_data, unlabelled
+from vae_augment.data import open_data, open_unlabelled, unlabelled
 from vae_augment.data.loading import load_images
 from vae_augment.data.source import Source
 from vae_augment.data.unlabelled import Unlabelled, others_than
@@ -88,6 +88,15 @@ def test_only_images_that_are_drawn_are_read(monkeypatch):
     monkeypatch.setattr(unlabelled, "MOST_IMAGES", 50)
     Unlabelled(Counted(), Source(Shapes(2)), 0).sample(SHAPE)[0]
     assert len(set(read)) < 500
+
+
+def test_a_path_is_opened(tmp_path):
+    for place in range(3):
+        Image.fromarray(np.full((12, 12), place, np.uint8)).save(tmp_path / f"{place}.png")
+    for path in (tmp_path, str(tmp_path)):
+        found = open_unlabelled(path, Source(Shapes(2)), 0)
+        assert found.sample(SHAPE)[0].flatten(1).amax(1).tolist() == [0, 1, 2]
+    assert open_unlabelled(None, Source(Shapes(2)), 0) is None
 
 
 def test_an_image_that_cannot_be_read_is_named_without_a_class(tmp_path):

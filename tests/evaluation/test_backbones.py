@@ -26,9 +26,10 @@ def made(name, shape=(1, 12, 12)):
 
 
 @pytest.mark.parametrize("shape", [(1, 12, 12), (3, 40, 20)])
-@pytest.mark.parametrize("name", ["timm:test_resnet", "probe:test_resnet", "probe:test_efficientnet", "timm:test_vit"])
-def test_images_of_any_size_have_logits(name, shape):
-    model = made(name, shape)
+@pytest.mark.parametrize("model", ["test_resnet", "test_efficientnet", "test_vit"])
+@pytest.mark.parametrize("kind", ["timm:", "probe:timm:"])
+def test_images_of_any_size_have_logits(kind, model, shape):
+    model = made(kind + model, shape)
     images = torch.rand(5, *shape)
     assert model(images).shape == (5, 3)
     assert predict(model, images).shape == (5,)
@@ -39,7 +40,7 @@ def batches(steps):
     return iter([(torch.rand(8, 1, 12, 12, generator=random), torch.arange(8) % 3) for _ in range(steps)])
 
 
-@pytest.mark.parametrize("name", ["timm:test_resnet", "probe:test_resnet"])
+@pytest.mark.parametrize("name", ["timm:test_resnet", "probe:timm:test_resnet"])
 def test_a_probe_trains_its_layer_alone(name):
     model = made(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -59,22 +60,22 @@ def test_small_images_are_enlarged_and_large_ones_reduced_to_what_the_network_kn
 
 
 def test_batches_are_predicted_as_single_images_are():
-    model = made("probe:test_resnet").eval()
+    model = made("probe:timm:test_resnet").eval()
     images = torch.rand(130, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(model(images)[:3], model(images[:3]))
 
 
 def test_an_evaluation_says_its_classifier():
     options = {"seeds": 1, "steps": 2, "arms": ["none"], "config": CONFIG, "progress": False}
-    found = evaluate(Shapes(6), classifier="probe:test_resnet", **options)
-    assert found.setup["classifier"] == "probe:test_resnet"
-    assert "Classifier: probe:test_resnet." in str(found)
+    found = evaluate(Shapes(6), classifier="probe:timm:test_resnet", **options)
+    assert found.setup["classifier"] == "probe:timm:test_resnet"
+    assert "Classifier: probe:timm:test_resnet." in str(found)
     assert "classifier" not in evaluate(Shapes(6), **options).setup
 
 
-@pytest.mark.parametrize("name", ["resnet18", "timm:", "torch:resnet18", ""])
+@pytest.mark.parametrize("name", ["resnet18", "timm:", "probe:timm:", "probe:resnet18", ""])
 def test_other_names_are_refused(name):
-    with pytest.raises(TypeError, match=r"classifier must be a function or None, got .* timm:NAME or probe:NAME"):
+    with pytest.raises(TypeError, match=r"classifier must be a function or None, got .* timm:NAME or probe:timm:NAME"):
         evaluate(Shapes(6), classifier=name)
 
 
@@ -87,8 +88,8 @@ def test_a_model_that_timm_does_not_know_is_named():
 
 def test_a_model_that_is_none_is_told_before_any_fit(monkeypatch):
     monkeypatch.setattr("vae_augment.evaluation.rounds.fit", None)
-    with pytest.raises(ValueError, match="classifier 'probe:nonsense': no model"):
-        evaluate(Shapes(6), classifier="probe:nonsense", config=CONFIG, steps=2, seeds=1, progress=False)
+    with pytest.raises(ValueError, match="classifier 'probe:timm:nonsense': no model"):
+        evaluate(Shapes(6), classifier="probe:timm:nonsense", config=CONFIG, steps=2, seeds=1, progress=False)
 
 
 def test_without_timm_it_says_what_to_install(monkeypatch):

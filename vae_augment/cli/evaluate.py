@@ -30,7 +30,7 @@ CHANGING = ("seeds", "minutes", "resume", "json_file", "plot", "device")  # opti
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps of each classifier. [default: ten epochs]")
 @click.option(
     "--classifier",
-    metavar="timm:NAME|probe:NAME",
+    metavar="timm:NAME|probe:timm:NAME",
     help="A pretrained model of timm: tuned, or a linear layer on its features. [default: a small CNN]",
 )
 @click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)

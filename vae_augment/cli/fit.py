@@ -144,10 +144,9 @@ def _fit_and_write(
     tensorboard: Path | None,
 ) -> VAEBank:
     from vae_augment.bank.shown_images import COLUMNS
-    from vae_augment.data import subsample
+    from vae_augment.data import open_unlabelled, subsample
     from vae_augment.data.loading import load_images
     from vae_augment.data.source import Source
-    from vae_augment.data.unlabelled import Unlabelled
     from vae_augment.files.writing import atomic_write, sweep
     from vae_augment.fitting import fit as fit_bank
     from vae_augment.fitting import fit_key
@@ -159,7 +158,7 @@ def _fit_and_write(
     unfinished, sheet = out.with_name(f"{out.name}.unfinished"), out.with_suffix(".png")
     sweep(out.parent, [out.name, sheet.name])
     source, unlabelled = Source(dataset), None if more is None else more.dataset
-    others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
+    others = open_unlabelled(unlabelled, source, seed)
     key = fit_key(source, config, seed=seed, unlabelled=others)
     bank = _finished(out, key) if resume else None
     if bank is None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
 
 from vae_augment.config import MAX_PIXELS, MOST_PIXELS
 from vae_augment.data.examined import Examined, examine
@@ -16,7 +19,9 @@ from vae_augment.data.readers.download import DEFAULT_TIMEOUT
 from vae_augment.data.readers.listed_files import open_csv
 from vae_augment.data.readers.torchvision_names import open_known, places, unknown
 from vae_augment.data.readers.torchvision_table import KNOWN
+from vae_augment.data.source import Source
 from vae_augment.data.subsample import subsample
+from vae_augment.data.unlabelled import Unlabelled
 
 __all__ = [
     "KNOWN",
@@ -26,6 +31,7 @@ __all__ = [
     "Problem",
     "examine",
     "open_data",
+    "open_unlabelled",
     "places",
     "subsample",
 ]
@@ -39,6 +45,13 @@ FILES: dict[str, Callable[[Path, str, str, int], OpenedData]] = {
     ".npy": open_npy,
     ".parquet": open_parquet,
 }
+
+
+def open_unlabelled(images: Dataset[Any] | str | Path | None, beside: Source, seed: int) -> Unlabelled | None:
+    """Images without labels beside a labelled dataset: a dataset of them, or what `open_data` opens; None: none."""
+    if isinstance(images, (str, Path)):
+        images = open_data(images, labelled=False).dataset
+    return None if images is None else Unlabelled(images, beside, seed)
 
 
 def open_data(

@@ -45,7 +45,7 @@ def evaluate(
     bank: VAEBank | str | Path | None = None,
     test: Dataset[Any] | None = None,
     test_labels: Sequence[int | str] | Tensor | None = None,
-    unlabelled: Dataset[Any] | None = None,
+    unlabelled: Dataset[Any] | str | Path | None = None,
     per_class: int | None = None,
     seeds: int = 5,
     arms: Sequence[str] = ("none", "classical", "ours", "ours+classical"),
@@ -89,8 +89,8 @@ def evaluate(
             them), "oversampling", "mixup", "cutmix", "textbook" (a VAE per class from scratch, drawn from the prior).
             Recipes: "classical", and torchvision's "randaugment", "trivialaugment" and "augmix".
         classifier: a function of (C, H, W) and K to a module, of float images [B, C, H, W] in [0, 1] to logits [B, K].
-            Or a pretrained model of timm (extra `timm`): "timm:NAME" tunes it whole, "probe:NAME" trains a linear layer
-            on its frozen features. None: `SmallCNN`.
+            Or a pretrained model of timm (extra `timm`): "timm:NAME" tunes it whole, "probe:timm:NAME" trains a linear
+            layer on its frozen features. None: `SmallCNN`.
         steps: of each classifier's training, batches of 64; None: ten epochs, but 600 to 5,000 steps.
         seed: of everything random here.
         progress: say on standard error what it will take; then show a progress bar there, or, where it is no terminal,

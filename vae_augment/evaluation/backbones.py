@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vae_augment.images.tensors import match_channels, resize
 
-TUNED, PROBED = "timm:", "probe:"  # before the name of a model
+TUNED, PROBED = "timm:", "probe:timm:"  # before the name of a model
 LEAST_SIDE = 128  # pixels; smaller images are enlarged for networks that learned from photographs
 MULTIPLE = 32  # of which sides are, since networks halve them five times
 TUNING_RATE, PROBE_RATE = 5e-4, 1e-2  # AdamW's at its peak
@@ -24,7 +24,8 @@ class Pretrained:
     """A factory of pretrained classifiers of timm (Wightman 2019, "PyTorch Image Models").
 
     Args:
-        name: "timm:NAME" tunes all weights of the model; "probe:NAME" trains a linear layer on its frozen features.
+        name: "timm:NAME" tunes all weights of the model; "probe:timm:NAME" trains a linear layer on its frozen
+            features.
 
     Raises:
         TypeError: the name begins otherwise.
@@ -34,14 +35,18 @@ class Pretrained:
     name: str
 
     def __post_init__(self) -> None:
-        kind, model = self.name.split(":", 1) if ":" in self.name else ("", "")
-        if f"{kind}:" not in (TUNED, PROBED) or not model:
-            known = "a pretrained one is timm:NAME or probe:NAME, of a model of timm"
+        if not self.model:
+            known = "a pretrained one is timm:NAME or probe:timm:NAME, of a model of timm"
             raise TypeError(f"classifier must be a function or None, got {self.name!r}; {known}.")
         try:
             import_module("timm")
         except ImportError:
             raise ImportError(f'classifier {self.name!r} needs timm: pip install "vae-augment[timm]".') from None
+
+    @property
+    def model(self) -> str:
+        """Its name in timm; "" if the name begins otherwise."""
+        return next((self.name.removeprefix(p) for p in (PROBED, TUNED) if self.name.startswith(p)), "")
 
     @property
     def probed(self) -> bool:
@@ -57,9 +62,8 @@ class Pretrained:
         timm: Any = import_module("timm")
         if image_shape[0] not in (1, 3):
             raise ValueError(f"classifier {self.name!r} takes images of 1 or 3 channels, got {image_shape[0]}.")
-        name = self.name.split(":", 1)[1]
         try:
-            model = timm.create_model(name, pretrained=True, num_classes=0 if self.probed else classes)
+            model = timm.create_model(self.model, pretrained=True, num_classes=0 if self.probed else classes)
         except Exception as error:  # of timm, of the hub or of the network
             raise ValueError(f"classifier {self.name!r}: no model, or no weights of it: {error}") from error
         facts: dict[str, Any] = timm.data.resolve_model_data_config(model)

@@ -14,9 +14,10 @@ from torch.utils.data import Dataset, TensorDataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
+from vae_augment.data import open_unlabelled
 from vae_augment.data.loading import common_shape, load_images, range_beside
 from vae_augment.data.source import Source
-from vae_augment.data.unlabelled import Unlabelled, others_than
+from vae_augment.data.unlabelled import others_than
 from vae_augment.evaluation.arms import InMemory, parse
 from vae_augment.exceptions import DataWarning, LeakageWarning, warn
 from vae_augment.fitting import RECIPE, fit
@@ -47,7 +48,7 @@ class Study:
         per_class: int | None,
         config: FitConfig,
         seed: int,
-        unlabelled: Dataset[Any] | None = None,
+        unlabelled: Dataset[Any] | str | Path | None = None,
     ) -> None:
         if isinstance(bank, (str, Path)):
             bank = VAEBank.load(bank)
@@ -75,7 +76,7 @@ class Study:
             self._check(bank, source)
         if self._bank is not None and unlabelled is not None:
             raise ValueError("unlabelled is for banks that are fitted here; a bank is given.")
-        others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
+        others = open_unlabelled(unlabelled, source, seed)
         self._sources = [source, test, None if others is None else others.source]
         self._unlabelled = None if others is None else others.sample(self.shape)[0]  # uint8 [M, C, H, W]
         if self._test is None and self._kept == self._counts:

@@ -18,6 +18,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank.content import without_figures
 from vae_augment.bank.matching import check_bank
 from vae_augment.config import FitConfig
+from vae_augment.data import open_unlabelled
 from vae_augment.data.loading import common_shape, load_images, outliers_said
 from vae_augment.data.source import Source
 from vae_augment.data.unlabelled import Unlabelled, others_than
@@ -47,7 +48,7 @@ def fit(
     labels: Sequence[int | str] | Tensor | None = None,
     classes: Sequence[str | int] | None = None,
     start: VAEBank | None = None,
-    unlabelled: Dataset[Any] | None = None,
+    unlabelled: Dataset[Any] | str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool = True,
@@ -72,9 +73,10 @@ def fit(
             join its classes, of which the others keep every byte. Classes are the same if their labels are, integers
             or names.
         unlabelled: further images, of the same classes or others: a dataset whose items are images alone or hold labels
-            that are ignored. The warm start learns from all of them (from 50,000, drawn at random, of more; of fewer if
-            they are large), the VAE of a class from those that classifiers trained on `dataset` surely take for it
-            (pseudo-labels, Lee 2013). The bank keeps their places, and none of the images.
+            that are ignored, or a name or path as `open_data` takes it. The warm start learns from all of them (from
+            50,000, drawn at random, of more; of fewer if they are large), the VAE of a class from those that
+            classifiers trained on `dataset` surely take for it (pseudo-labels, Lee 2013). The bank keeps their places,
+            and none of the images.
         device: any torch device; "auto" takes a CUDA device if there is one.
         seed: of everything random here.
         progress: show a progress bar, if standard error is a terminal.
@@ -108,7 +110,7 @@ def fit(
         source.number_as(start.class_to_idx)
     if start is not None:
         source.value_range = common_range(source.value_range, start.value_range)
-    others = None if unlabelled is None else Unlabelled(unlabelled, source, seed)
+    others = open_unlabelled(unlabelled, source, seed)
     wanted = _wanted(source, classes)
     if start is None:
         resolved = config.resolve(len(source) + (0 if others is None else len(others)))

@@ -19,9 +19,9 @@ from vae_augment.bank.matching import rows_of, suited, warn_of_other_data
 from vae_augment.bank.notebook import card
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.bank.unlabelled_items import unlabelled_items
+from vae_augment.data import open_unlabelled
 from vae_augment.data.items import batched, holds_other_images, with_source
 from vae_augment.data.source import Source
-from vae_augment.data.unlabelled import Unlabelled
 from vae_augment.exceptions import DataWarning, PolicyWarning, check_type, check_whole, warn
 from vae_augment.images.conversion import common_range
 from vae_augment.processes import own_defaults
@@ -85,7 +85,7 @@ class VAEAugmentedDataset(Dataset[Any]):
         bank: VAEBank | str | Path | None = None,
         *,
         labels: Sequence[int | str] | Tensor | None = None,
-        unlabelled: Dataset[Any] | None = None,
+        unlabelled: Dataset[Any] | str | Path | None = None,
         p_generate: Numbers = None,
         p_jitter: Numbers = None,
         p_unlabelled: Numbers = None,
@@ -108,7 +108,7 @@ class VAEAugmentedDataset(Dataset[Any]):
             totals = wanted_totals(sampling_strategy, source.labels, source.classes, numbers=numbers, by_name=by_name)
         added = added_items(totals, source.labels)
         options = ClassOptions(source, p_generate, p_jitter, scale, p_unlabelled)  # checked before a fit
-        others = None if unlabelled is None else Unlabelled(unlabelled, source, seed=0)
+        others = open_unlabelled(unlabelled, source, seed=0)
         self.bank = find_bank(bank, base_ds, source, labels, others)
         source.number_as(self.bank.class_to_idx)
         if bank is not None and source.stable:
