@@ -15,7 +15,7 @@ help:
 	@echo "make compatibility   run the tests with other libraries and write docs/compatibility.md"
 	@echo "make bench   quality of a fit on the bundled sample, memory, and speed in short"
 	@echo "make bench-full   quality on all of MNIST, memory, and speed; writes docs/performance.md (two hours) and docs/compression.md"
-	@echo "make results   run the usefulness benchmark (hours) and write docs/results.md, what_helps.md and kinds.md"
+	@echo "make results   run the usefulness benchmark (hours) and write docs/results.md, what_helps.md, kinds.md and unlabelled.md"
 
 .venv/base: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -89,6 +89,10 @@ results: .venv/bench
 	$(BIN)/python -m tests.benchmarks.ideas
 	$(BIN)/python -m tests.benchmarks.kinds
 	$(BIN)/python -m tests.benchmarks.families
+	$(BIN)/python -m tests.benchmarks.unlabelled
+	$(BIN)/python -m tests.benchmarks.starts
+	$(BIN)/python -m tests.benchmarks.backbones
+	$(BIN)/python -m tests.benchmarks.predictions
 	$(BIN)/python -m tests.benchmarks.policy_cost
 
 clean:

@@ -25,7 +25,7 @@ from vae_augment import fit
 from vae_augment.bank.bank import VAEBank
 from vae_augment.bank.policy import generating
 from vae_augment.evaluation.arms import InMemory, batches, default_classical
-from vae_augment.evaluation.backbones import LEAST_SIDE, Backbone
+from vae_augment.evaluation.backbones import Backbone
 from vae_augment.evaluation.intervals import paired_difference, recalls
 from vae_augment.files.writing import atomic_write
 from vae_augment.fitting import RECIPE
@@ -35,7 +35,7 @@ from vae_augment.images.tensors import to_float
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "backbones"
 ARMS = ("none", "classical", "trivialaugment", "moves", "ours", "generated")
-EPOCHS = 20
+EPOCHS, SIDE = 20, 112  # of images that are served, and of the network's images in pixels
 STRENGTHS = (0.01, 0.1, 1.0)  # C of the logistic regression
 NAMES = ("sign-digits-10", "ants-bees-64px-10", "magnetic-tiles-10", "mnist-10")
 
@@ -52,7 +52,7 @@ def network() -> Backbone:
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
     model.reset_classifier(0)
     facts: dict[str, Any] = timm.data.resolve_model_data_config(model)
-    return Backbone(model, (LEAST_SIDE, LEAST_SIDE), facts["mean"], facts["std"], None).eval()
+    return Backbone(model, (SIDE, SIDE), facts["mean"], facts["std"], None).eval()
 
 
 @torch.no_grad()
