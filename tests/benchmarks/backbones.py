@@ -1,4 +1,4 @@
-"""What augmentation is worth to a pretrained network: a linear probe on frozen features of EfficientNet-Lite0.
+"""Gains of augmentation for a pretrained network: a linear probe on frozen features of EfficientNet-Lite0.
 
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.backbones [--cell NAME ...] [--seeds N] [--threads N]
 

@@ -1,4 +1,4 @@
-"""What choosing the policy, or unlabelled images, add to the time of a fit: pairs of fits, alternating.
+"""Time that choosing the policy, or unlabelled images, add to a fit: pairs of fits, alternating.
 
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.policy_cost [--cell NAME ...] [--pairs N] [--unlabelled COUNT]
 

@@ -1,4 +1,4 @@
-"""What test-time augmentation and logit adjustment add to a classifier, however it was trained.
+"""Gains of test-time augmentation and of logit adjustment, however a classifier was trained.
 
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.predictions [--cell NAME ...] [--seeds N] [--threads N]
 

@@ -1,4 +1,4 @@
-"""Does a start from other classes carry anything? Banks of few images, fitted alone or from others' warm start.
+"""Gains of a start from other classes: banks of few images, fitted alone or from others' warm start.
 
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.starts [--cell NAME ...] [--seeds N] [--threads N]
 
