@@ -110,6 +110,8 @@ class FitConfig:
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
         if not isinstance(self.share, bool):
             raise ValueError(f"share must be True or False, got {self.share!r}.")
+        if self.share and self.sharing == "none":
+            raise ValueError("share=True needs sharing='warm-start', got 'none': classes fitted apart give more away.")
         if self.share:
             object.__setattr__(self, "exemplars", 0)
 

@@ -155,6 +155,8 @@ def test_banks_made_of_one_to_share_say_no_more_that_they_are(shared):
 def test_a_bank_to_share_is_fitted_from_nothing(shared):
     with pytest.raises(ValueError, match="leave start out"):
         quick(Shapes(3), start=shared)
+    with pytest.raises(ValueError, match="share=True needs sharing='warm-start'"):
+        FitConfig(share=True, sharing="none")
     with pytest.raises(ValueError, match="share must be True or False"):
         FitConfig(share=1)
 

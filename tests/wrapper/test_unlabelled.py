@@ -157,15 +157,12 @@ def test_a_class_of_which_none_was_taken_is_told(bank):
 
 
 def test_the_card_counts_what_is_served(bank):
-    base = torch.utils.data.Subset(Shapes(10), range(20))
-    dataset = VAEAugmentedDataset(
-        base, bank, unlabelled=MORE, p_generate=0.2, p_jitter=0.1, p_unlabelled=0.5, sampling_strategy="all", seed=0
-    )
-    rows = re.findall(r"<tr>(.*?)</tr>", dataset._repr_html_(), re.DOTALL)[1:]
-    numbers = [int(cell) for row in rows for cell in re.findall(r">(-?\d+)<", row)]
-    assert min(numbers) >= 0
-    alone = VAEAugmentedDataset(base, bank, unlabelled=MORE, p_generate=0.0, p_jitter=0.0, p_unlabelled=0.5)
-    assert "unlabelled" in alone._repr_html_()
+    base = torch.utils.data.Subset(Shapes(10), range(8, 30))  # two of the first class, to which eight are added
+    shares = {"p_generate": 0.2, "p_jitter": 0.1, "p_unlabelled": 0.5}
+    html = VAEAugmentedDataset(base, bank, unlabelled=MORE, sampling_strategy="all", seed=0, **shares)._repr_html_()
+    rows = [re.findall(r">(-?\d+)<", row) for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)[1:]]
+    # items, of them added, jittered, newly generated, unlabelled; added ones in the ratio of the three
+    assert rows == [["10", "8", "1", "2", "6"], ["10", "0", "1", "2", "5"], ["10", "0", "1", "2", "5"]]
 
 
 def test_damaged_places_are_refused(bank, tmp_path):
