@@ -85,11 +85,24 @@ def mnist(part: str, side: int) -> InMemory:
     return InMemory(dataset.data[:, None], dataset.targets)
 
 
-@cache
-def omniglot(part: str, side: int) -> InMemory:
-    with np.load(_root() / "omniglot" / "omniglot.npz") as arrays:
-        images, labels = (torch.from_numpy(arrays[f"{name}_{part}"]) for name in "xy")
-    return InMemory(to_uint8(resize(images[:, None].float().div_(255), (side, side))), labels)
+def archive(name: str) -> Callable[[str, int], InMemory]:
+    """A loader of NAME/NAME.npz: x_train, y_train, x_test, y_test, with uint8 images [N, H, W] or [N, H, W, C]."""
+
+    @cache
+    def load(part: str, side: int) -> InMemory:
+        with np.load(_root() / name / f"{name}.npz") as arrays:
+            images, labels = (torch.from_numpy(arrays[f"{array}_{part}"]) for array in "xy")
+        images = images.movedim(-1, 1) if images.ndim == 4 else images[:, None]
+        return InMemory(_square(images, side), labels.long())
+
+    return load
+
+
+def _square(images: Tensor, side: int) -> Tensor:
+    """Images uint8 [N, C, H, W] of a side, in contiguous memory."""
+    if images.shape[2:] == (side, side):
+        return images.contiguous()
+    return to_uint8(resize(images.float().div_(255), (side, side)))
 
 
 def folder(name: str, channels: int) -> Callable[[str, int], InMemory]:
@@ -161,11 +174,14 @@ def stripes(label: int, side: int, random: torch.Generator) -> Tensor:
 
 KINDS = (
     Kind("mnist", (5, 10, 20, 50), (28,), mnist),
-    Kind("omniglot", (5, 10), (32,), omniglot),
+    Kind("omniglot", (5, 10), (32,), archive("omniglot")),
     Kind("sign-digits", (5, 10, 20, 50), (64,), folder("sign-digits", 3)),
     Kind("ants-bees", (10, 20, 50), (64, 128), folder("ants-bees", 3)),
     Kind("magnetic-tiles", (5, 10, 20, 50), (64,), folder("magnetic-tiles", 1)),
     Kind("blobs", (5, 10, 20, 50), (48,), made(blobs, 4)),
     Kind("stripes", (5, 10, 20, 50), (32,), made(stripes, 6)),
+    # Looked at once the rule was settled.
+    Kind("fashion-mnist", (5, 10, 20, 50), (28,), archive("fashion-mnist")),
+    Kind("cifar-10", (5, 10, 20, 50), (32,), archive("cifar-10")),
 )
 CELLS = {cell.name: cell for kind in KINDS for cell in kind.cells()}

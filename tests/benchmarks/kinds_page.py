@@ -19,7 +19,10 @@ from vae_augment.fitting.move_selection import choose_moves
 from vae_augment.images.moves import FAMILIES
 
 FAMILY_RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "families"
-KIND_OF = {"mnist": "drawings", "omniglot": "drawings", "magnetic-tiles": "textures", "stripes": "textures"}
+KIND_OF = {
+    **dict.fromkeys(("mnist", "omniglot"), "drawings"),
+    **dict.fromkeys(("magnetic-tiles", "stripes", "fashion-mnist"), "textures"),
+}
 THRESHOLDS = (4.0, 3.0, 2.0, 1.0)  # standard errors by which another family must be better than the first guess
 BY_CHANNELS = {"grey": "elastic", "colour": "elastic-colour"}  # the first guess of recipe 12, with the amounts of today
 BEFORE = 12  # the recipe whose default went by the number of images and their channels alone

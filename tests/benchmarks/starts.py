@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from tests.benchmarks.kinds_data import mnist, omniglot
+from tests.benchmarks.kinds_data import archive, mnist
 from vae_augment import VAEBank, fit
 from vae_augment.bank.policy import Policy, generating
 from vae_augment.evaluation.arms import InMemory, batches, default_classical
@@ -32,7 +32,7 @@ OF_OTHERS = 500  # images a class
 CELLS = {
     "digits-5-to-9-10": (mnist, 28, 5, 10),
     "digits-5-to-9-5": (mnist, 28, 5, 5),
-    "characters-68-of-136-5": (omniglot, 28, 68, 5),
+    "characters-68-of-136-5": (archive("omniglot"), 28, 68, 5),
 }
 ARMS = ("moves", "jittered, alone", "jittered, started", "generated, alone", "generated, started")
 CPU = torch.device("cpu")

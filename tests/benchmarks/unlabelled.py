@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from tests.benchmarks.kinds_data import CELLS as KINDS
-from tests.benchmarks.kinds_data import folder, mnist
 from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.data.unlabelled import others_than
 from vae_augment.evaluation.arms import InMemory, batches, default_classical
@@ -117,8 +116,8 @@ class Cell:
 
     def _whole(self) -> InMemory:
         """The whole training set."""
-        side = KINDS[self.kind].train(0).images.shape[-1]
-        return (mnist if self.kind.startswith("mnist") else folder("sign-digits", 3))("train", side)
+        kind = KINDS[self.kind]
+        return kind.kind.load("train", kind.side)
 
     def others(self) -> InMemory:
         """Labelled images of somebody else: none that a seed draws."""
@@ -134,6 +133,8 @@ CELLS = {
     "mnist-10+4000": Cell("mnist-10", 4_000),
     "mnist-50+4000": Cell("mnist-50", 4_000),
     "sign-digits-10+rest": Cell("sign-digits-10", None),
+    "fashion-mnist-10+4000": Cell("fashion-mnist-10", 4_000),
+    "cifar-10-50+4000": Cell("cifar-10-50", 4_000),
     "mnist-10-bank-of-500": Cell("mnist-10", None, theirs=500),
     "mnist-50-bank-of-500": Cell("mnist-50", None, theirs=500),
     "mnist-0-to-4-10+2000": Cell("mnist-10", 2_000, known=5),

@@ -48,6 +48,9 @@ def chosen(losses, *, default=DEFAULT, **options):
         ({"gentle": 0.0, "affine": 0.0, "combined": -0.05, "elastic": 0.05}, "elastic"),  # not worse than none by one
         ({"gentle": 0.0, "affine": 0.0, "combined": -0.05, "elastic": 0.11}, "combined"),
         ({"elastic": 0.2}, "combined"),
+        ({"elastic": -0.15, "several": -0.26}, "several"),  # elastic is not better than none by two
+        ({"elastic": -0.15, "several": -0.24}, "elastic"),
+        ({"elastic": -0.21, "several": -0.4}, "elastic"),
         ({"elastic-mirrored": -0.35}, "elastic"),
         ({"elastic-mirrored": -0.5}, "elastic-mirrored"),
         ({"elastic-mirrored": -0.5, "elastic-flipped": -0.7}, "elastic-flipped"),
@@ -101,7 +104,7 @@ def test_flips_alone_may_be_chosen_where_no_other_moves_help():
 def test_only_the_best_the_default_and_none_see_every_fold():
     _, trial = chosen({**LOSSES, "elastic": 0.5})
     assert trial.judged == {
-        **dict.fromkeys(("none", "affine", "combined", "elastic"), 5),
+        **dict.fromkeys(("none", "affine", "combined", "elastic", "several"), 5),
         **dict.fromkeys(("gentle", "combined-mirrored", "combined-flipped"), SCREENED),
     }
     _, trial = chosen(LOSSES)

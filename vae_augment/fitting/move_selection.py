@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from vae_augment.bank.policy import Policy, default_policy, named_policy
+from vae_augment.bank.policy import MOVES_OF_KIND, Policy, default_policy, named_policy
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.fitting.checkpoint import Checkpoint, Part
@@ -30,7 +30,9 @@ KEPT = 2  # the best families, which see the other folds too, as the default and
 LEAST_IMAGES = 20
 LEAST_TRYING = 600  # steps of a fit
 TOLD_APART = 3.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
-BETTER = 1.0  # and flips than none, and the images as they are than the default's moves
+BETTER = 1.0  # and flips than none, the images as they are than the default's moves, and what comes in their place
+SHOWN = 2.0  # and those of drawings than none
+INSTEAD = {MOVES_OF_KIND["drawings"]: MOVES_OF_KIND["textures"]}  # where they are not
 LITTLE = 0.25  # of the way from chance to all right: two standard errors below it, the labels tell nothing
 
 
@@ -97,10 +99,11 @@ def choose_moves(
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
     The default's own family stands unless another is better by three standard errors, or the images as they are by one:
-    folds are short, which favours slight moves. Flips must be better by one, since they take few more steps to learn:
-    both axes where they are, unless mirroring alone is clearly better. Where no moves help the images are served
-    as they are, if the default has moves; and where classifiers surely do little better than chance. Where images are
-    too few to show even that, the default stands untried.
+    folds are short, which favours slight moves. Those of drawings that are not better than none by two give way to
+    those of textures if these are better by one: not all that lies on an even ground is drawn. Flips must be too, since
+    they take few more steps to learn: both axes where they are, unless mirroring alone is clearly better. Where no
+    moves help the images are served as they are, if the default has moves; and where classifiers surely do little
+    better than chance. Where images are too few to show even that, the default stands untried.
 
     Args:
         trial: on the dataset.
@@ -128,10 +131,17 @@ def choose_moves(
         if mean + 2 * error < LITTLE:
             return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
         return replace(default, origin="untried: so few images do not show what moves do to them")
-    mean, error = trial.over(default.moves, best)
-    over_none, none_error = trial.over(default.moves, "none")
+    first = default.moves
+    mean, error = trial.over(first, "none")
+    if first in INSTEAD and mean > -SHOWN * error:
+        names.append(INSTEAD[first])
+        judge(names[-1], trial.folds)
+        mean, error = trial.over(names[-1], first)
+        first = names[-1] if mean < -BETTER * error else first
+    mean, error = trial.over(first, best)
+    over_none, none_error = trial.over(first, "none")
     if mean <= apart * error and over_none <= BETTER * none_error:
-        best = default.moves
+        best = first
     flips = [with_flips(best, each) for each in (MIRRORED, FLIPPED)]
     for name in flips:
         judge(name, trial.folds[:SCREENED])

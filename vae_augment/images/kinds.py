@@ -15,11 +15,11 @@ KINDS = {
 PROBED = 1_000  # images that are looked at
 ENDS = 0.05  # share of an image's pixels below, and above, the range of its values
 BINS = 16  # of that range
-EVEN = 0.5  # share of an image's pixels in two neighbouring bins that makes an even ground
+EVEN = 2 / 3  # share of an image's pixels in two neighbouring bins that makes an even ground: clothes 0.5, digits 0.8
 
 
 def kind_of_images(images: Tensor) -> str:
-    """Name of the kind in KINDS of images, uint8 [N, C, H, W]: grey characters have an even ground, steel has not."""
+    """Name of the kind in KINDS of images, uint8 [N, C, H, W]: characters have an even ground, clothes and steel not."""
     if colour_channels(images) >= 3:
         return "photographs"
     some = images[:: max(1, len(images) // PROBED), :1].flatten(1).float()  # [n, H*W]
