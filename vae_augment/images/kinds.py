@@ -19,7 +19,7 @@ EVEN = 2 / 3  # share of an image's pixels in two neighbouring bins that makes a
 
 
 def kind_of_images(images: Tensor) -> str:
-    """Name of the kind in KINDS of images, uint8 [N, C, H, W]: characters have an even ground, clothes and steel not."""
+    """Name of the kind in KINDS of images, uint8 [N, C, H, W]: digits have an even ground, clothes and steel not."""
     if colour_channels(images) >= 3:
         return "photographs"
     some = images[:: max(1, len(images) // PROBED), :1].flatten(1).float()  # [n, H*W]
