@@ -83,6 +83,11 @@ def jittered_then_moved(moves: Moves, scale: float, share: Share, bank: str = "a
     return bank, followed(jitter(scale, detail=True), moved(moves)), share
 
 
+def generated_too(moves: Moves, bank: str) -> tuple:
+    """Moved, half of the images newly generated before."""
+    return bank, either(moved(moves), followed(generated("exemplar"), moved(moves))), NEARLY_ALL
+
+
 def moved_then_jittered(moves: Moves, scale: float, share: Share, bank: str = "affine") -> tuple:
     return bank, jitter(scale, detail=True, moves=moves), share
 
@@ -101,6 +106,7 @@ GREY = {
     "moved affinely": (None, moved(AFFINE), MOST),
     "moved elastically": (None, moved(ELASTIC), MOST),
     "slanted and bent, not turned, shifted or scaled": (None, moved(SLANTED_AND_BENT), NEARLY_ALL),
+    "moved elastically, half of them newly generated before": generated_too(ELASTIC, "affine"),
     "moved elastically, strokes thinned or thickened": (None, followed(moved(ELASTIC), thickened), MOST),
     "moved elastically, half of them partly erased": (None, followed(moved(ELASTIC), erased), MOST),
     "textbook: a VAE per class from scratch, prior": ("textbook", generated("prior"), HALF),
@@ -145,6 +151,9 @@ GREY = {
 COLOURED = {
     "moved affinely, with colour": (None, moved(COLOUR), MOST),
     "moved elastically, with colour": (None, moved(ELASTIC_COLOUR), MOST),
+    "moved elastically, with colour, half of them newly generated before": generated_too(
+        ELASTIC_COLOUR, "elastic-colour"
+    ),
     "shared start, jitter 0.8": ("plain", JITTER, HALF),
     "VAE of moved copies, jitter 0.8": ("elastic-colour", JITTER, HALF),
     "jitter 0.8, detail kept": ("elastic-colour", jitter(0.8, detail=True), HALF),

@@ -56,6 +56,8 @@ Made by `python -m tests.benchmarks.usefulness`; the raw results are in [results
   rate, which is ten times its default because that is better here; DeepSMOTE is written from the paper.
 
 Banks are of the recipe that a cell names: a number that rises when `fit` comes to make another bank of the same data.
+What other images add, unlabelled ones or somebody else's, is in [images without labels](unlabelled.md); other kinds of
+data are in [kinds](kinds.md).
 """
 UNRECORDED = 7  # recipe of the rounds before it was written down
 
