@@ -226,6 +226,25 @@ def test_the_kind_is_the_datasets_or_else_that_of_the_banks_policy(bank):
     assert seen(bank, 500, Policy(0.0, 0.5)).policy_for([10]).moves == "elastic"
 
 
+def test_moves_that_were_chosen_for_the_bank_stay_beside_fewer_images(bank):
+    policy = Policy(0.0, 0.5, moves="several-mirrored", vae=False, origin="default for textures (...); told")
+    found = seen(bank, 500, policy).policy_for([10])
+    assert (found.p_jitter, found.moves, found.vae) == (0.85, "several-mirrored", False)
+    assert found.origin.endswith("; several-mirrored moves, as the bank's")
+
+
+def test_classes_of_which_the_bank_has_seen_no_more_are_moved_as_few_are_and_not_generated(bank):
+    few = replace(bank.class_infos[0], images=10)
+    many = seen(bank, 500, Policy(0.0, 0.1, scale=0.8, origin="its own")).content
+    extended = VAEBank(replace(many, class_infos=(few, *many.class_infos[1:])))
+    assert extended.policy_for([10], classes=[few.name]).p_generate == 0
+    assert extended.policy_for([10], classes=[few.label]).p_jitter == 0.85
+    assert extended.policy_for([10], classes=[extended.classes[1]]).p_generate == 0.5
+    assert extended.policy_for([400], classes=[extended.classes[1]]) == extended.policy
+    with pytest.raises(ValueError, match="the bank has no class 'x'"):
+        extended.policy_for([10], classes=["x"])
+
+
 def test_a_policy_that_was_named_stands_beside_any_dataset(bank):
     named = seen(bank, 500)
     named = VAEBank(replace(named.content, config=replace(named.config, policy="none")))

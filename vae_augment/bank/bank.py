@@ -256,18 +256,19 @@ class VAEBank:
         return VAEBank(replace(self.content, policy=replace(self.policy, **changes)), self.device)
 
     @own_defaults()
-    def policy_for(self, counts: Sequence[int], *, kind: str | None = None) -> Policy:
-        """The policy for a dataset of so many images a class: another one if the bank has seen far more of each.
-
-        The bank's own policy is for the data it was fitted on. A dataset of a fifth of that or less is served newly
-        generated images too: they carry what the bank has seen and the dataset does not hold.
+    def policy_for(
+        self, counts: Sequence[int], *, classes: Sequence[str | int] | None = None, kind: str | None = None
+    ) -> Policy:
+        """The policy for a dataset: the bank's own, or, for a fifth of the images or less, one that may generate more.
 
         Args:
             counts: images of each class of the dataset.
+            classes: its classes, by name or label; None: all of the bank's.
             kind: of its images, a name in `vae_augment.images.kinds.KINDS`; None: that of the bank's.
         """
         seen = [info.images for info in self.class_infos]
-        return self.policy if self.config.policy != "auto" else policy_beside(self.policy, counts, seen, kind)
+        shared = seen if classes is None else [seen[row] for row in find_all(self.class_infos, classes)]
+        return self.policy if self.config.policy != "auto" else policy_beside(self.policy, counts, seen, shared, kind)
 
     def with_data(self, **changes: Any) -> VAEBank:
         """The same bank with entries of `data` replaced, for example `name="mnist"`."""

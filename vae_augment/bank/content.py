@@ -133,14 +133,13 @@ def find_all(infos: Sequence[ClassInfo], classes: Sequence[str | int]) -> list[i
     """Positions of classes, given by name or label, in order. Raises ValueError if one is lacking or none is given."""
     if isinstance(classes, str) or not isinstance(classes, Iterable):
         raise TypeError(f"classes must be a list of names or labels, got {classes!r}.")
-    names, labels = [info.name for info in infos], [info.label for info in infos]
+    row_of: dict[str | int, int] = {key: row for row, info in enumerate(infos) for key in (info.name, info.label)}
     rows = set()
     for wanted in classes:
-        keys: list[Any] = names if isinstance(wanted, str) else labels
-        if wanted not in keys:
+        if wanted not in row_of:
             known = ", ".join(f"{info.name!r} (label {info.label})" for info in infos[:20])
             raise ValueError(f"the bank has no class {wanted!r}; it has {known}.")
-        rows.add(keys.index(wanted))
+        rows.add(row_of[wanted])
     if not rows:
         raise ValueError("classes must name at least one class, got none.")
     return sorted(rows)

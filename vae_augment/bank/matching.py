@@ -42,11 +42,11 @@ def warn_of_other_data(bank: VAEBank, source: Source) -> None:
 
 def suited(bank: VAEBank, source: Source) -> VAEBank:
     """The bank with its policy for a dataset: another one where it has seen far more images (`VAEBank.policy_for`)."""
-    counts = source.labels.unique(return_counts=True)[1].tolist()
-    if bank.policy_for(counts) == bank.policy:
+    labels, counts = (found.tolist() for found in source.labels.unique(return_counts=True))
+    if source.lacking_in(bank.class_to_idx) or bank.policy_for(counts, classes=labels) == bank.policy:
         return bank
-    some = load_some(source, evenly(len(source), PROBED), bank.image_shape)
-    return VAEBank(replace(bank.content, policy=bank.policy_for(counts, kind=kind_of_images(some))))
+    kind = kind_of_images(load_some(source, evenly(len(source), PROBED), bank.image_shape))
+    return VAEBank(replace(bank.content, policy=bank.policy_for(counts, classes=labels, kind=kind)))
 
 
 def rows_of(bank: VAEBank, source: Source) -> Tensor:
