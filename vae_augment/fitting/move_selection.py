@@ -30,9 +30,9 @@ KEPT = 2  # the best families, which see the other folds too, as the default and
 LEAST_IMAGES = 20
 LEAST_TRYING = 600  # steps of a fit
 TOLD_APART = 3.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
-BETTER = 1.0  # and flips than none, the images as they are than the default's moves, and what comes in their place
-SHOWN = 2.0  # and those of drawings than none
-INSTEAD = {MOVES_OF_KIND["drawings"]: MOVES_OF_KIND["textures"]}  # where they are not
+BETTER = 1.0  # and flips than none, and the images as they are than the default's moves
+DRAWN = 1.5  # and another kind's moves than those of drawings
+RIVALS = {MOVES_OF_KIND["drawings"]: (MOVES_OF_KIND["photographs"], MOVES_OF_KIND["textures"])}
 LITTLE = 0.25  # of the way from chance to all right: two standard errors below it, the labels tell nothing
 
 
@@ -99,11 +99,11 @@ def choose_moves(
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
     The default's own family stands unless another is better by three standard errors, or the images as they are by one:
-    folds are short, which favours slight moves. Those of drawings that are not better than none by two give way to
-    those of textures if these are better by one: not all that lies on an even ground is drawn. Flips must be too, since
-    they take few more steps to learn: both axes where they are, unless mirroring alone is clearly better. Where no
-    moves help the images are served as they are, if the default has moves; and where classifiers surely do little
-    better than chance. Where images are too few to show even that, the default stands untried.
+    folds are short, which favours slight moves. Those of drawings give way to another kind's by one and a half: not all
+    that lies on an even ground is drawn. Flips must be better by one, since they take few more steps to learn: both
+    axes where they are, unless mirroring alone is clearly better. Where no moves help the images are served as they
+    are, if the default has moves; and where classifiers surely do little better than chance. Where images are too few
+    to show even that, the default stands untried.
 
     Args:
         trial: on the dataset.
@@ -122,7 +122,8 @@ def choose_moves(
     for name in names:
         judge(name, trial.folds[:SCREENED])
     ranked = sorted(names, key=lambda name: trial.over(name, "none")[0])
-    names = list(dict.fromkeys((*ranked[:KEPT], "none", default.moves)))
+    rivals = [name for name in ranked if name in RIVALS.get(default.moves, ())]
+    names = list(dict.fromkeys((*ranked[:KEPT], *rivals[:1], "none", default.moves)))
     for name in names:
         judge(name, trial.folds)
     best = trial.best(names)
@@ -131,17 +132,12 @@ def choose_moves(
         if mean + 2 * error < LITTLE:
             return _unmoved(default, "do not augment: held-out images are told apart no better than by chance")
         return replace(default, origin="untried: so few images do not show what moves do to them")
-    first = default.moves
-    mean, error = trial.over(first, "none")
-    if first in INSTEAD and mean > -SHOWN * error:
-        names.append(INSTEAD[first])
-        judge(names[-1], trial.folds)
-        mean, error = trial.over(names[-1], first)
-        first = names[-1] if mean < -BETTER * error else first
-    mean, error = trial.over(first, best)
-    over_none, none_error = trial.over(first, "none")
+    mean, error = trial.over(default.moves, best)
+    over_none, none_error = trial.over(default.moves, "none")
     if mean <= apart * error and over_none <= BETTER * none_error:
-        best = first
+        rival = trial.best([default.moves, *(name for name in rivals if name in names)])
+        mean, error = trial.over(rival, default.moves)
+        best = rival if mean < -DRAWN * error else default.moves
     flips = [with_flips(best, each) for each in (MIRRORED, FLIPPED)]
     for name in flips:
         judge(name, trial.folds[:SCREENED])
