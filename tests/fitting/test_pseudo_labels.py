@@ -50,12 +50,36 @@ def test_labels_are_found_for_images_like_the_labelled_ones(monkeypatch, rounds)
     assert (found.sure[known] >= pseudo.SURE).all()
 
 
-def test_images_of_no_class_are_not_labelled():
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_images_of_no_class_are_not_labelled(monkeypatch, rounds):
+    monkeypatch.setattr(pseudo, "ROUNDS", rounds)
     own = shapes(PER_CLASS, seed=1).images
     foreign = torch.randint(256, own.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     found = labelled_by(shapes(10, seed=0), torch.cat([own, foreign])).classes != pseudo.UNKNOWN
     assert found[: len(own)].sum() > PER_CLASS
     assert not found[len(own) :].any()
+
+
+def test_images_far_from_all_classes_teach_the_second_round_another_class(monkeypatch):
+    taught = []
+
+    def spy(trial, policy, fold, more=None, **options):
+        taught.append(more)
+        return train(trial, policy, fold, more, **options)
+
+    train = CrossValidation.train
+    monkeypatch.setattr(pseudo, "ROUNDS", 2)
+    monkeypatch.setattr(CrossValidation, "train", spy)
+    own = shapes(PER_CLASS, seed=1).images
+    foreign = own // 2 + own.flip(0) // 2  # between classes
+    far = torch.arange(2 * len(own)) >= len(own)
+    monkeypatch.setattr(pseudo, "_far", lambda *_: far)
+    found = labelled_by(shapes(10, seed=0), torch.cat([own, foreign]))
+    images, labels = taught[-1]
+    assert labels.unique().tolist() == [0, 1, 2, 3]
+    assert {image.numpy().tobytes() for image in images[labels == 3]} <= {image.numpy().tobytes() for image in foreign}
+    assert (found.classes[far] == pseudo.UNKNOWN).all()
+    assert found.classes[~far].max() == 2
 
 
 def test_no_label_is_believed_where_labelled_images_are_told_apart_by_chance():

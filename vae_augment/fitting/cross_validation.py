@@ -81,13 +81,15 @@ class CrossValidation:
         Args:
             policy: its probability to jitter is that to move.
             fold: of the images that are held out.
-            more: other images and their labels, as `part` gives them, for half of each batch.
+            more: other images and their labels, as `part` gives them, for half of each batch. K is the label of images
+                of none of the classes, which the network then tells too.
             steps: optimizer steps; None: as many as tell policies apart.
         """
+        classes = self.classes if more is None else max(self.classes, int(more[1].max()) + 1)
         images, labels = self.part(fold, held_out=False)
         seed, shape = derive(self._seed, "judge", fold), (images.shape[1], images.shape[2], images.shape[3])
         network = JUDGES[fold % len(JUDGES)]
-        model = new_classifier(network, shape, self.classes, seed, self._device, scaled_to=images)
+        model = new_classifier(network, shape, classes, seed, self._device, scaled_to=images)
         batches = moved_batches(images, labels, policy, BATCH, seed, more)
         return train_classifier(model, batches, steps=steps or self.steps, seed=seed)
 

@@ -19,7 +19,7 @@ ROUNDS = 2  # of labels, the second by classifiers that have seen those of the f
 STEPS = 500  # of each classifier; with the 200 that tell moves apart hands are known half as often
 SURE = 0.9  # probability from which on a label is believed
 LEAST_RIGHT = 0.5  # of the way from chance to all right, on labelled images left out; below it no label is believed
-USUAL = 0.95  # share of labelled images left out that lie as near to a class as an image must to be believed
+USUAL = 0.9  # share of labelled images left out that lie as near to a class as an image must to be believed
 RIDGE = 0.1  # of the mean variance of features, added to each: images are few
 LEAST_VARIANCE = 1e-12
 UNKNOWN = -1
@@ -100,7 +100,8 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
     Probabilities are the geometric mean of all classifiers', at the temperature that is best for images held out. An
     image of none of the classes may have a sure label too. It shows in features: if it lies further from the nearest
     class than labelled images left out do, it is not believed (Lee et al. 2018, "A Simple Unified Framework for
-    Detecting Out-of-Distribution Samples and Adversarial Attacks"). For digits that tells, where a VAE's evidence
+    Detecting Out-of-Distribution Samples and Adversarial Attacks"). Those that are not sure either the second round's
+    classifiers learn as a class of their own, and tell the others by it. For digits that works, where a VAE's evidence
     hardly does (docs/what_helps.md).
 
     Args:
@@ -110,7 +111,7 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
     """
     small, more, right = reduced(images), None, 0.0
     classes, sure = torch.full((len(images),), UNKNOWN), torch.zeros(len(images))
-    near = torch.ones(len(images), dtype=torch.bool)  # to a class, by classifiers that know the labelled images alone
+    far = torch.zeros(len(images), dtype=torch.bool)  # from all classes, by classifiers of the labelled images alone
     for round_ in range(ROUNDS if trial.usable and trial.classes > 1 else 0):
         models = {fold: trial.train(policy, fold, more, steps=STEPS) for fold in trial.usable}
         left_out = {fold: trial.part(fold, held_out=True) for fold in models}
@@ -122,21 +123,25 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
             chance = 1 / trial.classes
             if right - chance < LEAST_RIGHT * (1 - chance):
                 break
-            near = _near(trial, models, small)
+            far = _far(trial, models, small)
         softened = max(1.0, temperature(outputs, answers, weight))
-        votes = torch.zeros(len(images), trial.classes)  # sums of log-probabilities
+        votes = torch.zeros(len(images), outputs.shape[1])  # sums of log-probabilities
         for model in models.values():
             votes += (finite_logits(model, small) / softened).log_softmax(1)
         sure, likeliest = votes.div_(len(models)).softmax(1).max(1)  # [M] each
-        classes = _evened(torch.where((sure >= SURE) & near, likeliest, UNKNOWN), sure)
+        believed = (sure >= SURE) & (likeliest < trial.classes) & ~far
+        classes = _evened(torch.where(believed, likeliest, UNKNOWN), sure)
         if not bool((classes != UNKNOWN).any()):
             break
-        more = small[classes != UNKNOWN], classes[classes != UNKNOWN]
+        foreign = far & (sure < SURE)
+        taught = torch.where(foreign, trial.classes, classes)
+        more = small[taught != UNKNOWN], taught[taught != UNKNOWN]
+        far &= ~foreign.any()  # classifiers that are taught them know others of the kind
     return PseudoLabels(classes, sure, right)
 
 
-def _near(trial: CrossValidation, models: dict[int, nn.Module], images: Tensor) -> Tensor:
-    """True for images that lie as near to a class as most labelled images left out: bool [M]."""
+def _far(trial: CrossValidation, models: dict[int, nn.Module], images: Tensor) -> Tensor:
+    """True for images that lie further from all classes than most labelled images left out: bool [M]."""
     far, usual = torch.zeros(len(images)), []
     for fold, model in models.items():
         distance = _Distance(model, *trial.part(fold, held_out=False))
@@ -144,7 +149,7 @@ def _near(trial: CrossValidation, models: dict[int, nn.Module], images: Tensor) 
         scale = own.mean().clamp_min(torch.finfo(own.dtype).tiny)  # another one for each classifier
         usual.append(own / scale)
         far += distance(images) / scale / len(models)
-    return far <= torch.cat(usual).quantile(USUAL)
+    return ~(far <= torch.cat(usual).quantile(USUAL))
 
 
 class _Distance:
