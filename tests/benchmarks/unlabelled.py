@@ -39,8 +39,8 @@ PAGE = """# Images without labels
 
 What unlabelled images add: balanced accuracy on whole test sets of one small CNN after {steps} steps of 64 images. In
 every seed all arms train on the same labelled images, from the same initial weights. Differences are paired by seed,
-with 95 % intervals of Student's t. Rows and seeds that are not listed have not been run yet. Made by
-`python -m tests.benchmarks.unlabelled`; raw results are in [results/unlabelled](results/unlabelled).
+with 95 % intervals of Student's t. Rows and seeds that are not listed have not been run yet. The recipe is of `fit`.
+Made by `python -m tests.benchmarks.unlabelled`; raw results are in [results/unlabelled](results/unlabelled).
 
 - *moves*: what `VAEAugmentedDataset(train_ds)` serves without the VAE.
 - *ours*: what `VAEAugmentedDataset(train_ds, unlabelled=others)` serves: labelled, generated and unlabelled images.
@@ -51,6 +51,8 @@ with 95 % intervals of Student's t. Rows and seeds that are not listed have not 
 - *foreign*: half of the unlabelled images are digits of none of the classes.
 
 {table}
+
+Half of the unlabelled images of no class, over the same without them: {foreign}.
 
 What became of the unlabelled images, means of the seeds:
 
@@ -63,6 +65,7 @@ How well a bank to share hides the images that it was fitted on, from as many th
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "unlabelled"
 ARMS = ("none", "classical", "moves", "generated", "ours", "pseudo")
 PAIRS = (("ours", "moves"), ("ours", "pseudo"), ("generated", "moves"), ("generated", "pseudo"))
+OWN, MIXED = "mnist-0-to-4-10+2000", "mnist-0-to-4-10+4000-half-foreign"
 STEPS = 600  # batches of 64
 MOST_SEEDS = 5
 CPU = torch.device("cpu")
@@ -137,8 +140,8 @@ CELLS = {
     "cifar-10-50+4000": Cell("cifar-10-50", 4_000),
     "mnist-10-bank-of-500": Cell("mnist-10", None, theirs=500),
     "mnist-50-bank-of-500": Cell("mnist-50", None, theirs=500),
-    "mnist-0-to-4-10+2000": Cell("mnist-10", 2_000, known=5),
-    "mnist-0-to-4-10+4000-half-foreign": Cell("mnist-10", 4_000, known=5, foreign=0.5),
+    OWN: Cell("mnist-10", 2_000, known=5),
+    MIXED: Cell("mnist-10", 4_000, known=5, foreign=0.5),
 }
 
 
@@ -203,7 +206,8 @@ def page() -> str:
         figures = {arm: [seed[arm] for seed in seeds if arm in seed] for arm in ARMS}
         over = [_over(seeds, *pair) for pair in PAIRS]
         shown = [f"{fmean(values):.1f}" if values else "-" for values in figures.values()]
-        rows.append([name, len(seeds), *shown, *over])
+        recipes = ", ".join(sorted({str(seed["recipe"]) for seed in seeds}))
+        rows.append([name, recipes, len(seeds), *shown, *over])
         said = [seed["unlabelled"] for seed in seeds if "unlabelled" in seed]
         if said:
             adopted = fmean(sum(each["adopted"].values()) for each in said)
@@ -213,12 +217,23 @@ def page() -> str:
         if attacked is not None:
             areas = ("{:.2f} ({:.2f} to {:.2f})".format(*attacked[by]) for by in ("reconstruction", "generated"))
             hidden.append([name, attacked["images"], *areas, attacked["made_distance"], attacked["real_distance"]])
-    headers = ("cell", "seeds", *ARMS, *(f"{one} over {other}" for one, other in PAIRS))
+    headers = ("cell", "recipe", "seeds", *ARMS, *(f"{one} over {other}" for one, other in PAIRS))
     of_found = ("cell", "images", "taken for a class", "labelled images left out: right", "mean probability of a label")
     of_hidden = ("cell", "images", "area by reconstruction", "area by generated images", "generated to nearest", "real")
     listed = ((rows, headers), (found, of_found), (hidden, of_hidden))
     tables = (tabulate(r, h, "github", disable_numparse=True) for r, h in listed)
-    return PAGE.format(steps=STEPS, table=next(tables), found=next(tables), hidden=next(tables))
+    return PAGE.format(steps=STEPS, table=next(tables), foreign=_foreign(), found=next(tables), hidden=next(tables))
+
+
+def _foreign() -> str:
+    """What foreign images change, by arm."""
+    paths = [RESULTS / f"{name}.json" for name in (MIXED, OWN)]
+    if not all(path.exists() for path in paths):
+        return "not run yet"
+    found = [json.loads(path.read_text())["seeds"] for path in paths]
+    pairs = [(found[0][seed], found[1][seed]) for seed in found[0] if seed in found[1]]
+    over = {arm: paired_difference([mixed[arm] - own[arm] for mixed, own in pairs]) for arm in ("generated", "ours")}
+    return ", ".join(f"*{arm}* {difference}" for arm, difference in over.items())
 
 
 def main() -> None:
