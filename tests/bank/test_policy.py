@@ -2,6 +2,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from torch.utils.data import Subset
 
 from tests.conftest import Shapes
 from vae_augment import VAEAugmentedDataset, VAEBank
@@ -243,6 +244,27 @@ def test_classes_of_which_the_bank_has_seen_no_more_are_moved_as_few_are_and_not
     assert extended.policy_for([400], classes=[extended.classes[1]]) == extended.policy
     with pytest.raises(ValueError, match="the bank has no class 'x'"):
         extended.policy_for([10], classes=["x"])
+
+
+def test_the_moves_of_very_unequal_classes_stay_theirs(bank):
+    found = seen(bank, 4000, Policy(0.0, 0.5, moves="elastic", origin="its own")).policy_for([15, 150, 180])
+    assert found.moves == "affine"
+
+
+def test_a_bank_whose_images_no_moves_helped_stays_off(bank):
+    policy = Policy(0.0, 0.0, origin="no moves, since none lower the log-loss enough")
+    assert seen(bank, 500, policy).policy_for([10]) == policy
+    assert seen(bank, 5000, policy).policy_for([10]).moves == "elastic"
+
+
+def test_a_few_classes_of_a_bank_are_served_by_the_wrapper_as_few(bank):
+    few = replace(bank.class_infos[0], images=4)
+    many = seen(bank, 500, Policy(0.0, 0.1, scale=0.8, origin="its own")).content
+    extended = VAEBank(replace(many, class_infos=(few, *many.class_infos[1:])))
+    shapes = Shapes(4, seed=5)
+    with pytest.warns(LeakageWarning):
+        theirs = VAEAugmentedDataset(Subset(shapes, [i for i in range(12) if shapes[i][1] == few.label]), extended)
+    assert (theirs.p_generate, theirs.p_jitter) == (0.0, 0.85)
 
 
 def test_a_policy_that_was_named_stands_beside_any_dataset(bank):

@@ -53,8 +53,9 @@ training images, by which `fit` chooses, and balanced accuracy on the test set, 
 seeds there are; the standard error is one seed's. In the first table the rule is made from all kinds but one and tried
 on that one: its first guess by the test accuracies of the others of its sort (drawings, colour, other grey), and the
 standard errors by which another family must be better by the regrets of all others (4, 3, 2 or 1, the most of equals).
-`fit` itself has its first guesses from all kinds (elastic, combined, several), asks for three standard errors, and
-leaves all but the best two after two folds, where this table has every family on all five.
+`fit` itself has its first guesses from all kinds (elastic, combined, several), asks for three standard errors (one and
+a half for another kind's guess in place of elastic), and leaves all but the best two and that one after two folds,
+where this table has every family on all five.
 Made by `python -m tests.benchmarks.families`.
 """
 

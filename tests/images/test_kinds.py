@@ -27,6 +27,14 @@ def test_characters_and_shapes_are_drawings_and_noise_is_a_texture(channels):
     assert kind_of_images(grey(channels, faint)) == "textures"  # with a bright flaw
 
 
+def test_shapes_that_leave_less_than_two_thirds_ground_are_no_drawings():
+    images = torch.zeros(9, 1, 20, 20, dtype=torch.uint8)
+    images[:, :, 2:18, 5:15] = 100 + rand(9, 1, 16, 10) // 2  # 0.6 of each is ground
+    assert kind_of_images(images) == "textures"
+    images[:, :, 2:18, 5:8] = 0
+    assert kind_of_images(images) == "drawings"
+
+
 def digits_of(count):
     sample = MNISTSample()
     return [sample[i][0] for i in range(0, len(sample), len(sample) // count)]

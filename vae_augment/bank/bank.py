@@ -259,11 +259,11 @@ class VAEBank:
     def policy_for(
         self, counts: Sequence[int], *, classes: Sequence[str | int] | None = None, kind: str | None = None
     ) -> Policy:
-        """The policy for a dataset: the bank's own, or, for a fifth of the images or less, one that may generate more.
+        """The policy for a dataset: the bank's own, or another where its classes have a fifth of the images or less.
 
         Args:
             counts: images of each class of the dataset.
-            classes: its classes, by name or label; None: all of the bank's.
+            classes: their names or labels, in the same order; None: all of the bank's.
             kind: of its images, a name in `vae_augment.images.kinds.KINDS`; None: that of the bank's.
         """
         seen = [info.images for info in self.class_infos]

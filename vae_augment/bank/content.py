@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -136,10 +137,11 @@ def find_all(infos: Sequence[ClassInfo], classes: Sequence[str | int]) -> list[i
     row_of: dict[str | int, int] = {key: row for row, info in enumerate(infos) for key in (info.name, info.label)}
     rows = set()
     for wanted in classes:
-        if wanted not in row_of:
+        key = wanted if isinstance(wanted, str) or not hasattr(wanted, "__index__") else operator.index(wanted)
+        if not isinstance(key, str | int) or key not in row_of:
             known = ", ".join(f"{info.name!r} (label {info.label})" for info in infos[:20])
             raise ValueError(f"the bank has no class {wanted!r}; it has {known}.")
-        rows.add(row_of[wanted])
+        rows.add(row_of[key])
     if not rows:
         raise ValueError("classes must name at least one class, got none.")
     return sorted(rows)

@@ -171,27 +171,27 @@ def default_policy(counts: Sequence[int], *, kind: str, method: str) -> Policy:
 def policy_beside(
     own: Policy, counts: Sequence[int], seen: Sequence[int], shared: Sequence[int], kind: str | None
 ) -> Policy:
-    """The policy for a dataset beside a bank: the bank's own, or, where that is for far more images, a default.
+    """The policy for a dataset beside a bank: the bank's own, or, for far fewer images, the default of so few.
 
-    It keeps the moves that were chosen for the bank, and generates where the bank has seen far more of those classes.
+    That moves as the bank's own does, unless it has no moves because its classes are large, or the dataset's classes
+    are very unequal; and generates if the bank has seen far more images of a typical class of the dataset.
 
     Args:
         own: the bank's policy, for the data it was fitted on.
         counts: images of each class of the dataset.
         seen: images of each class that the bank has seen.
-        shared: the same, of the dataset's classes.
+        shared: images that the bank has seen of each of the dataset's classes.
         kind: of the dataset's images; None: the kind that the bank's policy names, or drawings.
     """
     if not len(counts) or min(counts) < 0:
         raise ValueError(f"counts must be the numbers of images of one class or more, got {list(counts)}.")
-    far_more = FAR_MORE * max(1, median(counts))
-    if median(seen) < far_more:
+    if max(seen) < FAR_MORE * max(1, *counts) or (own.off and max(seen) < FEW_IMAGES):
         return own
     kind = kind or next((name for name in KINDS if f"default for {name}" in own.origin), "drawings")
     found = default_policy(counts, kind=kind, method=own.method)
-    if own.mover is not None and found.mover is not None:
+    if own.mover is not None and found.moves == MOVES_OF_KIND[kind]:
         found = replace(found, moves=own.moves, origin=f"{found.origin}; {own.moves} moves, as the bank's")
-    if median(shared) >= far_more:
+    if median(shared) >= FAR_MORE * max(1, median(counts)):
         found = generating(found, kind, f"about {median(shared):g} images a class, far more than the dataset holds")
     return replace(found, p_unlabelled=own.p_unlabelled)
 

@@ -22,6 +22,7 @@ from vae_augment.evaluation.arms import InMemory, parse
 from vae_augment.exceptions import DataWarning, LeakageWarning, warn
 from vae_augment.fitting import RECIPE, fit
 from vae_augment.images.conversion import common_range
+from vae_augment.images.kinds import kind_of_images
 from vae_augment.images.moves import colour_channels
 from vae_augment.images.tensors import digests
 from vae_augment.seeding import derive, generator
@@ -230,7 +231,9 @@ class Study:
         picked = self._bank.subset([info.label for info in infos]).content
         renamed = tuple(replace(info, label=i) for i, info in enumerate(picked.class_infos))
         data = {key: value for key, value in picked.data.items() if key != "fingerprint"}
-        return VAEBank(replace(picked, class_infos=renamed, data=data))
+        kind = kind_of_images(self._all.images)
+        policy = self._bank.policy_for(self._counts, classes=self.labels, kind=kind)  # by the whole bank, as a wrapper
+        return VAEBank(replace(picked, class_infos=renamed, data=data, policy=policy))
 
     def _load(self, source: Source, places: dict[int, int]) -> InMemory:
         """All images of a source at the bank's size, with each label replaced by its place."""

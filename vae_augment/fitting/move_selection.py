@@ -26,12 +26,12 @@ from vae_augment.images.moves import (
 )
 
 SCREENED = 2  # folds that every family is tried on, so one by each network
-KEPT = 2  # the best families, which see the other folds too, as the default and none do
+KEPT = 2  # the best families, which see the other folds too, as the default, its best rival and none do
 LEAST_IMAGES = 20
 LEAST_TRYING = 600  # steps of a fit
 TOLD_APART = 3.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
 BETTER = 1.0  # and flips than none, and the images as they are than the default's moves
-DRAWN = 1.5  # and another kind's moves than those of drawings
+DRAWN = 1.5  # and another kind's moves than those of drawings, which are the most particular
 RIVALS = {MOVES_OF_KIND["drawings"]: (MOVES_OF_KIND["photographs"], MOVES_OF_KIND["textures"])}
 LITTLE = 0.25  # of the way from chance to all right: two standard errors below it, the labels tell nothing
 

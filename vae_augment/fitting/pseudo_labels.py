@@ -20,6 +20,7 @@ STEPS = 500  # of each classifier; with the 200 that tell moves apart hands are 
 SURE = 0.9  # probability from which on a label is believed
 LEAST_RIGHT = 0.5  # of the way from chance to all right, on labelled images left out; below it no label is believed
 USUAL = 0.9  # share of labelled images left out that lie as near to a class as an image must to be believed
+LEAST_FOREIGN = 20  # images, from which classifiers learn what is of no class
 RIDGE = 0.1  # of the mean variance of features, added to each: images are few
 LEAST_VARIANCE = 1e-12
 UNKNOWN = -1
@@ -100,9 +101,9 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
     Probabilities are the geometric mean of all classifiers', at the temperature that is best for images held out. An
     image of none of the classes may have a sure label too. It shows in features: if it lies further from the nearest
     class than labelled images left out do, it is not believed (Lee et al. 2018, "A Simple Unified Framework for
-    Detecting Out-of-Distribution Samples and Adversarial Attacks"). Those that are not sure either the second round's
-    classifiers learn as a class of their own, and tell the others by it. For digits that works, where a VAE's evidence
-    hardly does (docs/what_helps.md).
+    Detecting Out-of-Distribution Samples and Adversarial Attacks"). Images that are far and not sure are a class of
+    their own for the second round, by which it recognises others and no longer asks for distance. For digits that
+    works, where a VAE's evidence hardly does (docs/what_helps.md).
 
     Args:
         trial: of the labelled images.
@@ -115,7 +116,9 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
     for round_ in range(ROUNDS if trial.usable and trial.classes > 1 else 0):
         models = {fold: trial.train(policy, fold, more, steps=STEPS) for fold in trial.usable}
         left_out = {fold: trial.part(fold, held_out=True) for fold in models}
-        outputs = torch.cat([finite_logits(models[fold], some) for fold, (some, _) in left_out.items()])  # [N, K]
+        outputs = torch.cat(
+            [finite_logits(models[fold], some) for fold, (some, _) in left_out.items()]
+        )  # [N, K or K+1]
         answers = torch.cat([labels for _, labels in left_out.values()])  # [N]
         weight = weights(answers)
         if round_ == 0:  # later classifiers have labels from the others, who have seen the images left out
@@ -133,10 +136,12 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
         classes = _evened(torch.where(believed, likeliest, UNKNOWN), sure)
         if not bool((classes != UNKNOWN).any()):
             break
-        foreign = far & (sure < SURE)
-        taught = torch.where(foreign, trial.classes, classes)
+        taught, foreign = classes.clone(), (far & (sure < SURE)).nonzero()[:, 0]
+        if len(foreign) >= LEAST_FOREIGN:  # the next classifiers tell them, and need no distance
+            most = int((classes != UNKNOWN).sum())  # of all classes together
+            taught[foreign[:: 1 + len(foreign) // most]] = trial.classes
+            far = torch.zeros_like(far)
         more = small[taught != UNKNOWN], taught[taught != UNKNOWN]
-        far &= ~foreign.any()  # classifiers that are taught them know others of the kind
     return PseudoLabels(classes, sure, right)
 
 
