@@ -27,7 +27,7 @@ Made by `python -m tests.benchmarks.ideas`; raw results are in [results](results
 """
 
 
-BY_HAND = "## What tells kinds of data apart\n"
+BY_HAND = "## Predictions\n"  # the first of the sections that are written by hand
 READING = """## Reading
 
 - Moves come first: slanting and bending digits is worth more than anything drawn from a VAE, alone and beside
@@ -86,7 +86,7 @@ def gain(content: dict, name: str) -> float:
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Write the tables and what is read from them; the last section, written by hand, stays."""
+    """Write the tables and what is read from them; the sections after them, written by hand, stay."""
     _, by_hand, last = page.read_text().partition(BY_HAND) if page.exists() else ("", "", "")
     sections = [INTRODUCTION]
     for cell, title in TITLES.items():
