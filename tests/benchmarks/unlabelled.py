@@ -229,7 +229,7 @@ def page() -> str:
 
 
 def _foreign() -> str:
-    """What foreign images change, by arm."""
+    """Differences that foreign images make, by arm, as text."""
     paths = [RESULTS / f"{name}.json" for name in (MIXED, OWN)]
     if not all(path.exists() for path in paths):
         return "not run yet"
