@@ -116,9 +116,8 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
     for round_ in range(ROUNDS if trial.usable and trial.classes > 1 else 0):
         models = {fold: trial.train(policy, fold, more, steps=STEPS) for fold in trial.usable}
         left_out = {fold: trial.part(fold, held_out=True) for fold in models}
-        outputs = torch.cat(
-            [finite_logits(models[fold], some) for fold, (some, _) in left_out.items()]
-        )  # [N, K or K+1]
+        # [N, K], and K+1 where a class of foreign images was taught
+        outputs = torch.cat([finite_logits(models[fold], some) for fold, (some, _) in left_out.items()])
         answers = torch.cat([labels for _, labels in left_out.values()])  # [N]
         weight = weights(answers)
         if round_ == 0:  # later classifiers have labels from the others, who have seen the images left out
