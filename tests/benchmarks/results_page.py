@@ -8,6 +8,7 @@ from statistics import fmean, median, stdev
 
 from tabulate import tabulate
 
+from tests.benchmarks.unlabelled import gains
 from vae_augment.evaluation.intervals import Difference, paired_difference
 
 TITLES = {
@@ -56,10 +57,16 @@ Made by `python -m tests.benchmarks.usefulness`; the raw results are in [results
   rate, which is ten times its default because that is better here; DeepSMOTE is written from the paper.
 
 Banks are of the recipe that a cell names: a number that rises when `fit` comes to make another bank of the same data.
-What other images add, unlabelled ones or somebody else's, is in [images without labels](unlabelled.md); other kinds of
-data are in [kinds](kinds.md).
+Other kinds of data are in [kinds](kinds.md).
 """
 UNRECORDED = 7  # recipe of the rounds before it was written down
+
+OTHER_IMAGES = """## Images that the classifier has no labels of
+
+Balanced accuracy with unlabelled images, or with somebody else's bank that has seen others: *generated* serves labelled
+images and what the VAEs make of all, *ours* the unlabelled ones too, *pseudo* labelled and unlabelled ones without a
+VAE. More is in [images without labels](unlabelled.md).
+"""
 
 COST = """## Cost
 
@@ -185,6 +192,7 @@ def write_page(results: Path, page: Path) -> None:
         targets_section(contents),
         bounds_section(contents),
         cost_section(contents),
+        f"{OTHER_IMAGES}\n{gains()}\n",
         *(cell_section(n, c) for n, c in contents.items()),
     ]
     page.write_text("\n".join(sections))

@@ -3,9 +3,9 @@
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.unlabelled [--cell NAME ...] [--seeds N] [--threads N] [--table]
 
 Every seed draws other labelled and unlabelled images and starts all arms from the same weights, with the same batches
-and number of steps. "ours" shows the classifier labelled and generated images alone; "pseudo" shows it the unlabelled
-images to which classifiers find labels. Raw results go to docs/results/unlabelled/CELL.json, resumable;
-docs/unlabelled.md is made from them. Somebody else's bank is fitted once, on images that no seed draws.
+and number of steps. "ours" serves the labelled, generated and unlabelled images, "generated" all but the unlabelled,
+"pseudo" all but the generated. Raw results go to docs/results/unlabelled/CELL.json, resumable; docs/unlabelled.md is
+made from them, and a table of docs/results.md. Somebody else's bank is fitted once, on images that no seed draws.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from tabulate import tabulate
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
@@ -196,21 +197,29 @@ def _over(seeds: list[dict], one: str, other: str) -> str:
     return str(paired_difference(differences)) if differences else "-"
 
 
-def page() -> str:
-    """docs/unlabelled.md."""
-    from tabulate import tabulate
+def _done() -> dict[str, list[dict]]:
+    """The records of each cell that has been run."""
+    paths = {name: RESULTS / f"{name}.json" for name in CELLS}
+    return {name: list(json.loads(path.read_text())["seeds"].values()) for name, path in paths.items() if path.exists()}
 
-    rows, found, hidden = [], [], []
-    for name in CELLS:
-        path = RESULTS / f"{name}.json"
-        seeds = list(json.loads(path.read_text())["seeds"].values()) if path.exists() else []
-        if not seeds:
-            continue
+
+def gains() -> str:
+    """A table of what each arm reaches, a row for each cell."""
+    rows = []
+    for name, seeds in _done().items():
         figures = {arm: [seed[arm] for seed in seeds if arm in seed] for arm in ARMS}
         over = [_over(seeds, *pair) for pair in PAIRS]
         shown = [f"{fmean(values):.1f}" if values else "-" for values in figures.values()]
         recipes = ", ".join(sorted({str(seed["recipe"]) for seed in seeds}))
         rows.append([name, recipes, len(seeds), *shown, *over])
+    headers = ("cell", "recipe", "seeds", *ARMS, *(f"{one} over {other}" for one, other in PAIRS))
+    return tabulate(rows, headers, "github", disable_numparse=True)
+
+
+def page() -> str:
+    """docs/unlabelled.md."""
+    found, hidden = [], []
+    for name, seeds in _done().items():
         said = [seed["unlabelled"] for seed in seeds if "unlabelled" in seed]
         if said:
             adopted = fmean(sum(each["adopted"].values()) for each in said)
@@ -220,12 +229,10 @@ def page() -> str:
         if attacked is not None:
             areas = ("{:.2f} ({:.2f} to {:.2f})".format(*attacked[by]) for by in ("reconstruction", "generated"))
             hidden.append([name, attacked["images"], *areas, attacked["made_distance"], attacked["real_distance"]])
-    headers = ("cell", "recipe", "seeds", *ARMS, *(f"{one} over {other}" for one, other in PAIRS))
     of_found = ("cell", "images", "taken for a class", "labelled images left out: right", "mean probability of a label")
     of_hidden = ("cell", "images", "area by reconstruction", "area by generated images", "generated to nearest", "real")
-    listed = ((rows, headers), (found, of_found), (hidden, of_hidden))
-    tables = (tabulate(r, h, "github", disable_numparse=True) for r, h in listed)
-    return PAGE.format(steps=STEPS, table=next(tables), foreign=_foreign(), found=next(tables), hidden=next(tables))
+    tables = (tabulate(r, h, "github", disable_numparse=True) for r, h in ((found, of_found), (hidden, of_hidden)))
+    return PAGE.format(steps=STEPS, table=gains(), foreign=_foreign(), found=next(tables), hidden=next(tables))
 
 
 def _foreign() -> str:
