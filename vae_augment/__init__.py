@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["FitConfig", "VAEAugmentedDataset", "VAEBank", "evaluate", "export", "fit"]
+__all__ = ["FitConfig", "VAEAugmentedDataset", "VAEBank", "augment", "evaluate", "export", "fit"]
 
 if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
     from vae_augment.config import FitConfig
     from vae_augment.evaluation import evaluate
-    from vae_augment.exporting import export
+    from vae_augment.exporting import augment, export
     from vae_augment.fitting import fit
     from vae_augment.wrapper import VAEAugmentedDataset
 
@@ -22,6 +22,7 @@ _HOME = {
     "FitConfig": "config",
     "VAEAugmentedDataset": "wrapper",
     "VAEBank": "bank",
+    "augment": "exporting",
     "evaluate": "evaluation",
     "export": "exporting",
     "fit": "fitting",

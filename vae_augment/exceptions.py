@@ -61,12 +61,12 @@ def check_number(
     return number
 
 
-def check_whole(name: str, value: Any, low: int = 0) -> int:
-    """A whole number of at least `low`, within int64, as an int. Raises TypeError or ValueError as `check_number`."""
-    wanted = f"a whole number of at least {low}"
+def check_whole(name: str, value: Any, low: int = 0, high: int = 2**63 - 1) -> int:
+    """A whole number from `low` to `high` as an int. Raises TypeError or ValueError as `check_number`."""
+    wanted = f"a whole number of at least {low}{f' and at most {high:,}' if high < 2**63 - 1 else ''}"
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be {wanted}, got {reprlib.repr(value)}.")
-    if not low <= int(value) < 2**63:
+    if not low <= int(value) <= high:
         raise ValueError(f"{name} must be {wanted}, got {value}.")
     return int(value)
 

@@ -20,7 +20,7 @@ from vae_augment import VAEBank, exporting
 from vae_augment.exporting import BLOCK, WORTH_A_PROCESS, counts_per_class, export
 from vae_augment.files.folder_names import CLASSES, folder_names
 from vae_augment.files.folders import write_json
-from vae_augment.images.png import encode_pngs
+from vae_augment.images.encoding import encode_pngs
 
 
 def contents(folder):

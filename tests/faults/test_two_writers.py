@@ -74,7 +74,7 @@ def test_a_second_process_is_refused_and_the_firsts_images_are_complete(first, w
 def test_the_lock_of_a_process_that_was_killed_keeps_nobody_out_and_goes(first, option):
     os.kill(first.pid, signal.SIGKILL)
     first.join()
-    assert Path("made", LOCK).exists()
+    assert Path("made", LOCK.format("")).exists()
     assert run(f"{COMMAND} {option}")[0] == 0
     run(COMMAND.replace("made", "afresh"))
     assert contents("made") == contents("afresh")

@@ -11,7 +11,10 @@ import filelock
 import pytest
 
 from tests.commands import contents
-from vae_augment.files.folders import LOCK, filling
+from vae_augment.files import folders
+from vae_augment.files.folders import filling
+
+LOCK = folders.LOCK.format("")  # of a whole folder
 
 
 def fill(folder):

@@ -15,6 +15,7 @@ from vae_augment.seeding import derive
 
 REAL, JITTERED, GENERATED, UNLABELLED = 0, 1, 2, 3
 KINDS = torch.tensor([GENERATED, JITTERED, UNLABELLED, REAL])  # in the order of shares, and the rest
+DRAWN_TOGETHER = 4_096  # items whose random numbers are in memory at once
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's increment
 
 
@@ -79,6 +80,13 @@ def draw_batch(bank: VAEBank, indices: Sequence[int], shares: Tensor, *, seed: i
         noise = torch.special.ndtri(torch.from_numpy(inside)).float()  # [B, L]
     passed = (uniform[:, :1] >= shares.cumsum(1)).sum(1)  # [B], shares that end below an item's number
     return Draws(KINDS[passed], uniform[:, 1], noise, uniform[:, 2:])
+
+
+def drawn_kinds(bank: VAEBank, shares: Tensor, *, seed: int | None, epoch: int = 0) -> Tensor:
+    """Kinds of all N items of a dataset, int64 [N], as `draw_batch` draws them."""
+    blocks = torch.arange(len(shares)).split(DRAWN_TOGETHER)
+    drawn = (draw_batch(bank, block.tolist(), shares[block], seed=seed, epoch=epoch) for block in blocks)
+    return torch.cat([draws.kind for draws in drawn])
 
 
 def _hashed(indices: Sequence[int], width: int, key: int) -> np.ndarray[Any, Any]:

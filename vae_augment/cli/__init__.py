@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from vae_augment import __version__
+from vae_augment.cli.augment import augment
 from vae_augment.cli.decode import decode
 from vae_augment.cli.doctor import doctor
 from vae_augment.cli.encode import encode
@@ -86,7 +87,7 @@ def main() -> None:
     """Augment small image datasets with one VAE per class."""
 
 
-COMMANDS = (fit, generate, evaluate, reconstruct, encode, decode, morph, explore, report, info, doctor)
+COMMANDS = (fit, augment, generate, evaluate, reconstruct, encode, decode, morph, explore, report, info, doctor)
 for command in COMMANDS:
     main.add_command(command)
 for command in (main, *main.commands.values()):

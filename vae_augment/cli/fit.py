@@ -71,6 +71,7 @@ def fit(
     config = FitConfig(policy="none" if no_policy else policy, **chosen)
     from vae_augment.bank.metadata import summaries
     from vae_augment.data import SAMPLE_SOURCE, examine, open_data
+    from vae_augment.exporting import poor_precision
 
     if tensorboard is not None:
         check_folder("--tensorboard", tensorboard)
@@ -108,6 +109,8 @@ def fit(
     click.echo(f"\n{bank.policy.sentence} Why: {printable(bank.policy.origin)}.")
     click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
     then = ["vae-augment", "generate", str(out), "--out", f"{out.with_suffix('')}-generated", "--per-class", "500"]
+    if poor_precision(bank) is not None:
+        then = ["vae-augment", "augment", str(out), "--data", data, "--out", f"{out.with_suffix('')}-augmented"]
     click.echo(f"    {shlex.join(then)}\n")
     failed = [info for info in bank.class_infos if info.status == "failed"]
     for info in failed:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vae_augment.cli.augment import shard_of
 from vae_augment.cli.messages import counted
 
 
@@ -17,7 +18,11 @@ from vae_augment.cli.messages import counted
 @click.option("--count", type=click.IntRange(min=1), help="Images in all instead, split evenly.")
 @click.option("--method", help="exemplar, gaussian or prior. [default: the bank's policy]")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--format", type=click.Choice(("png", "webdataset")), default="png", show_default=True, help="Or tar files of PNGs."
+)
 @click.option("--workers", type=click.IntRange(min=0), help="Processes. [default: one per core for many images]")
+@click.option("--shard", callback=shard_of, metavar="i/N", help="Write part i of N alone, i from 0.")
 @click.option("--resume", is_flag=True, help="Continue an export that was ended; whole files are kept.")
 @click.option("--overwrite", is_flag=True, help="Remove an earlier export from OUT first, and nothing else.")
 @click.option("--device", default="cpu", show_default=True, help="PNGs take longer to encode than to draw.")

@@ -17,7 +17,7 @@ from vae_augment.cli.exit_codes import WORK_FAILED
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 1.0  # seconds that a command has to end by itself
 WORKERS_END = 0.3  # seconds that all its workers have to end
-RESUMED = ("fit", "generate", "evaluate")  # commands that have --resume
+RESUMED = ("fit", "augment", "generate", "evaluate")  # commands that have --resume
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import torchvision
@@ -11,6 +12,7 @@ from torchvision.datasets import DatasetFolder
 from torchvision.datasets.folder import default_loader
 
 from vae_augment.data.pixel_cache import UPRIGHT, orientation
+from vae_augment.data.readers.image_files import EncodedImages
 from vae_augment.exceptions import DataWarning, warn
 
 
@@ -32,6 +34,13 @@ def reads_files(folder: Any) -> bool:
         and len(folder) == len(folder.samples)
         and torchvision.get_image_backend() == "PIL"
     )
+
+
+def encoded(dataset: Any, index: int) -> Path | bytes | None:
+    """File that the image of an item is read from, or its bytes; None for a dataset that does more than read one."""
+    if isinstance(dataset, EncodedImages):
+        return dataset.encoded(index)
+    return Path(dataset.samples[index][0]) if reads_files(dataset) else None
 
 
 def told_as_turned(image: Image.Image, file: str) -> bool:

@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 from vae_augment.data.copies import copied, without
 from vae_augment.data.items import Sample, evenly, put_together, taken_apart
 from vae_augment.data.labels import Naming, agreeing, as_array, differing, namings
-from vae_augment.data.own_of_torchvision import is_torchvisions, reads_files, told_as_turned
+from vae_augment.data.own_of_torchvision import encoded, is_torchvisions, reads_files, told_as_turned
 from vae_augment.data.pixel_cache import Pixels
 from vae_augment.data.stand_ins import (
     NAMES,
@@ -248,6 +248,10 @@ class RawDataset:
         files = self._files()
         return f"item {index}" if files is None else str(files[index])
 
+    def file(self, index: int) -> Path | bytes | None:
+        """File that an item's image is read from, or its bytes; None where the dataset does more than read one."""
+        return encoded(self._plain, index)
+
     def names(self) -> list[str]:
         """Name of each item: of its file without the folder, or its number."""
         files = self._files()
@@ -256,18 +260,15 @@ class RawDataset:
     def _files(self) -> list[str | Path] | None:
         """File of each item, for a dataset with torchvision's `samples`."""
         samples = getattr(self.dataset, "samples", None)
-        if not isinstance(samples, list):
+        if not isinstance(samples, list) or len(samples) != len(self.dataset):  # some are repeated, or left out
             return None
-        if len(samples) != len(self.dataset):  # a dataset that repeats its files, or leaves some out
-            return None
-        files = [s[0] if isinstance(s, tuple) and s else s for s in samples]
+        files = [each[0] if isinstance(each, tuple) and each else each for each in samples]
         return files if all(isinstance(file, (str, Path)) for file in files) else None
 
     def update_digest(self, digest: Any) -> bool:
         """Add the bytes of an array in memory, or names, sizes and times of files; False if there are neither."""
-        data = getattr(self.dataset, "data", None)
-        if isinstance(self.dataset, TensorDataset):
-            data = self.dataset.tensors[0]
+        in_tensors = isinstance(self.dataset, TensorDataset)
+        data = self.dataset.tensors[0] if in_tensors else getattr(self.dataset, "data", None)
         if isinstance(data, Tensor):
             data = data.detach().cpu()
             data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()
@@ -280,8 +281,7 @@ class RawDataset:
             return False
         root = str(getattr(self.dataset, "root", ""))  # left out: a folder may be named by several paths
         for path in files:
-            stat = Path(path).stat()
-            name = str(path).removeprefix(root)
+            stat, name = Path(path).stat(), str(path).removeprefix(root)
             digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
         return True
 

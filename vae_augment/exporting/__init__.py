@@ -1,34 +1,41 @@
-"""A bank as files: PNG folders that torchvision's ImageFolder reads, latents and reconstructions."""
+"""A bank as files: generated images, latents and reconstructions; and augmented copies of a dataset's images."""
 
 from __future__ import annotations
 
-import os
+from abc import abstractmethod
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import accumulate
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.matching import check_bank
-from vae_augment.exporting.folder import Export, filled, image_name, whole_images
+from vae_augment.exceptions import PolicyWarning, warn
+from vae_augment.exporting.augmenting import augment
+from vae_augment.exporting.folder import ENDING, Export, filled, image_name, whole_images
+from vae_augment.exporting.parts import ALONE, Parts, Shard, check_workers, processes, write_all
+from vae_augment.exporting.tars import TAR, is_whole_tar, tar_names, written_tar
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly
-from vae_augment.images.png import check_png, encode_pngs
+from vae_augment.images.encoding import check_png, encode_pngs
 from vae_augment.model.devices import single_thread
 from vae_augment.model.samplers import check_method
-from vae_augment.processes import end_with, own_defaults
+from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed, generator
+
+__all__ = ["augment", "counts_per_class", "export"]
 
 PER_CLASS = 500  # by default
 MOST_IMAGES = 10**9  # per class, or in all
 BLOCK = 256  # images drawn from one random stream, so that any block can be made by itself
+BLOCKS_IN_A_TAR = 4
+POOR = 0.5  # precision of generated images
 WORTH_A_PROCESS = 8  # blocks: about 0.2 s of small images
 
 
@@ -43,6 +50,7 @@ def export(
     seed: int = 0,
     format: str = "png",
     workers: int | None = None,
+    shard: tuple[int, int] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     on_images: Callable[[int], object] = lambda count: None,
@@ -62,9 +70,12 @@ def export(
         count: instead, images in all, split evenly, the remainder to the first classes.
         method: the sampler; None: the policy's.
         seed: of the draws.
-        format: "png".
+        format: "png"; or "webdataset", tar files of PNGs of some classes in random order, as the webdataset library
+            reads them.
         workers: processes that draw, encode and write; 0: this one. None: one per core where there is work for all.
             With a bank on a GPU this process does it.
+        shard: (i, N) writes the i-th of N parts alone, i from 0 to N - 1. N such runs, at the same time or not, write
+            the whole into one folder, and a manifest each.
         resume: continue an export of the same bank, method and seed that was ended, or had fewer images. Whole files
             are kept. Where there is no export, begin one.
         overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
@@ -76,44 +87,44 @@ def export(
             that must be written is a link there; or an image that no export wrote is in the place of a new one.
     """
     check_bank("bank", bank)
-    if format != "png":
-        raise ValueError(f"format must be 'png', got {format!r}.")
+    if format not in ("png", TAR):
+        raise ValueError(f"format must be 'png' or {TAR!r}, got {format!r}.")
     check_seed(seed)
-    if workers is not None and not (isinstance(workers, Integral) and workers >= 0):
-        raise ValueError(f"workers must be a whole number of at least 0, got {workers!r}.")
+    check_workers(workers)
     counts = counts_per_class(len(bank.classes), per_class=per_class, count=count)
     check_png(bank.image_shape[0])
     method = bank.policy.method if method is None else method
     check_method(bank.stats.counts, method)
     if resume and overwrite:
         raise ValueError("give resume or overwrite, not both.")
-    names = folder_names(bank.classes)
-    folder = Path(out)
+    if (precision := poor_precision(bank)) is not None:
+        warn(
+            f"few of the bank's generated images look like real ones (precision {precision:.2f}, below {POOR}). "
+            "Jittered and moved copies of the images themselves do: vae-augment augment, or vae_augment.augment().",
+            PolicyWarning,
+        )
+    folder, run = Path(out), ALONE if shard is None else Shard(*shard)
+    parts = (_Tars if format == TAR else _Folders)(bank, counts, method, seed, folder, run)
     manifest = {
         "format": format,
         "bank_sha256": bank.sha256,
         "method": method,
         "seed": seed,
-        "images": sum(counts),
-        "classes": [
-            {"folder": name, "name": info.name, "label": info.label, "images": n}
-            for name, info, n in zip(names, bank.class_infos, counts, strict=True)
-        ],
+        "images": sum(parts.counts),
+        **parts.listed(),
     }
-    with filled(folder, manifest, resume=resume, overwrite=overwrite), single_thread():  # as in a worker
-        blocks = _Blocks(bank, [folder / name for name in names], counts, method, seed)
-        on_images(sum(counts) - blocks.images)
-        started, watch = _processes(workers, bank, len(blocks)), partial(_end_with, os.getpid())
-        for written in DataLoader(blocks, batch_size=None, num_workers=started, worker_init_fn=watch):
-            if isinstance(written, OSError):
-                raise written
-            on_images(written)
-    return Export(folder, dict(zip(bank.classes, counts, strict=True)))
+    with filled(folder, manifest, resume=resume, overwrite=overwrite, shard=run), single_thread():  # as in a worker
+        parts.look_for_whole_ones()
+        on_images(sum(parts.counts) - parts.missing)
+        started = processes(workers, len(parts), WORTH_A_PROCESS) if bank.device.type == "cpu" else 0
+        write_all(parts, started, on_images)
+    return Export(folder, dict(zip(bank.classes, parts.counts, strict=True)))
 
 
-def _end_with(parent: int, worker: int) -> None:
-    """End a worker with its parent: no worker of a killed export may write beside the one that resumes it."""
-    end_with(parent)
+def poor_precision(bank: VAEBank) -> float | None:
+    """Share of a bank's generated images that look like real ones, by its own figures, if it is below POOR."""
+    precision = bank.data.get("quality", {}).get("precision", 1.0)
+    return precision if precision < POOR else None
 
 
 def counts_per_class(classes: int, *, per_class: int | None, count: int | None) -> list[int]:
@@ -129,60 +140,145 @@ def counts_per_class(classes: int, *, per_class: int | None, count: int | None) 
     return [each + (row < rest) for row in range(classes)]
 
 
-def _processes(workers: int | None, bank: VAEBank, blocks: int) -> int:
-    """The number of processes to start, never more than there are blocks; 0 where this one is enough."""
-    if bank.device.type != "cpu":
-        return 0
-    if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(cores, blocks // WORTH_A_PROCESS)
-    workers = min(workers, blocks)
-    return workers if workers > 1 else 0
+class _Generated(Parts):
+    """Generated images, drawn in blocks of a class: an image is a function of the bank, its class and its number.
 
-
-class _Blocks(Dataset[int | OSError]):
-    """The images of an export, a block of a class at a time: reading an item makes and writes its images.
-
-    An item is the number of images written, or the OSError that prevented it: a DataLoader would turn an error that a
-    worker raises into the text of a traceback.
+    Args:
+        bank: draws the images.
+        counts: images of each class, of all runs together.
+        method: the sampler.
+        seed: of the draws.
+        folder: to write to.
+        shard: the parts that this run writes.
     """
 
     def __init__(
-        self, bank: VAEBank, folders: Sequence[Path], counts: Sequence[int], method: str | None, seed: int
+        self, bank: VAEBank, counts: Sequence[int], method: str, seed: int, folder: Path, shard: Shard
     ) -> None:
-        self._bank, self._folders, self._method, self._seed = bank, folders, method, seed
-        self._counts, held = counts, map(whole_images, folders)
-        self._whole = [{n for n in whole if n < count} for count, whole in zip(counts, held, strict=True)]
-        # for each class, the first number of each block that lacks images
-        self._firsts = [_unfinished(count, whole) for count, whole in zip(counts, self._whole, strict=True)]
-        self._ends = list(accumulate(map(len, self._firsts)))
-        self.images = sum(counts) - sum(map(len, self._whole))  # to be made
+        self._bank, self._counts, self._method, self._seed = bank, counts, method, seed
+        self._folder, self._shard = folder, shard
+        self._offsets = [0, *accumulate(-(-count // BLOCK) for count in counts)]  # blocks before those of each class
 
-    def __len__(self) -> int:
-        return self._ends[-1]
+    counts: list[int]  # images of each class that this run writes
+    missing: int  # those of them that are not there
 
-    def __getitem__(self, index: int) -> int | OSError:
-        row = bisect_right(self._ends, index)
-        first = self._firsts[row][index - self._ends[row]]  # the index counts from the end of the row
-        numbers = range(first, min(first + BLOCK, self._counts[row]))
-        missing = [number for number in numbers if number not in self._whole[row]]
-        folder = str(self._folders[row])
-        try:
-            images = self._draw(row, first)[[number - first for number in missing]]
-            for number, content in zip(missing, encode_pngs(images), strict=True):
-                write_quickly(folder, image_name(number), content)
-        except OSError as error:
-            return error
-        return len(missing)
+    @abstractmethod
+    def listed(self) -> dict[str, Any]:
+        """Entries of the manifest."""
 
-    def _draw(self, row: int, first: int) -> Tensor:
+    @abstractmethod
+    def look_for_whole_ones(self) -> None:
+        """Leave out what an earlier run has written."""
+
+    def _numbers(self, row: int, first: int) -> range:
+        """Numbers of a block's images."""
+        return range(first, min(first + BLOCK, self._counts[row]))
+
+    def _drawn(self, row: int, first: int) -> Tensor:
         """Images of one class, uint8 [BLOCK, C, H, W]: a whole block, because a shorter one would round differently."""
         label = self._bank.class_infos[row].label
         random = generator(self._seed, "generate", label, first)
         return self._bank.sample(torch.full((BLOCK,), label), method=self._method, generator=random).cpu()
 
+    def _classes(self) -> list[dict[str, Any]]:
+        infos = zip(self._bank.class_infos, self.counts, strict=True)
+        return [{"name": info.name, "label": info.label, "images": count} for info, count in infos]
 
-def _unfinished(count: int, whole: set[int]) -> Sequence[int]:
-    """The first number of each block of `count` images that are not all whole."""
-    firsts, there = range(0, count, BLOCK), Counter(number // BLOCK * BLOCK for number in whole)
-    return [first for first in firsts if there[first] < min(BLOCK, count - first)] if whole else firsts
+
+class _Folders(_Generated):
+    """Numbered images in class folders, a block at a time."""
+
+    def __init__(self, *options: Any) -> None:
+        super().__init__(*options)
+        i, runs = self._shard.number, self._shard.of
+        # for each class, the first number of each block of this run
+        self._firsts: list[Sequence[int]] = [
+            range((i - offset) % runs * BLOCK, count, runs * BLOCK)
+            for offset, count in zip(self._offsets, self._counts, strict=False)
+        ]
+        # all blocks are full but the last of a class
+        ends = [firsts[-1] + BLOCK if firsts else 0 for firsts in self._firsts]
+        self.counts = [
+            len(firsts) * BLOCK - max(0, end - count)
+            for firsts, end, count in zip(self._firsts, ends, self._counts, strict=True)
+        ]
+        self._inner = folder_names(self._bank.classes)
+        self._whole: list[set[int]] = [set() for _ in self._counts]
+
+    def listed(self) -> dict[str, Any]:
+        classes = [{"folder": inner, **entry} for inner, entry in zip(self._inner, self._classes(), strict=True)]
+        if self._shard.of > 1:  # numbers have gaps
+            for row, entry in enumerate(classes):
+                numbers = (number for first in self._firsts[row] for number in self._numbers(row, first))
+                entry["files"] = [image_name(number) for number in numbers]
+        return {"classes": classes}
+
+    def look_for_whole_ones(self) -> None:
+        for row, inner in enumerate(self._inner):
+            there = {number for number in whole_images(self._folder / inner) if self._is_ours(row, number)}
+            self._whole[row], in_block = there, Counter(number // BLOCK * BLOCK for number in there)
+            if there:
+                firsts = self._firsts[row]
+                self._firsts[row] = [n for n in firsts if in_block[n] < len(self._numbers(row, n))]
+        self.missing = sum(self.counts) - sum(map(len, self._whole))
+        self._ends = list(accumulate(map(len, self._firsts)))
+
+    def _is_ours(self, row: int, number: int) -> bool:
+        return number < self._counts[row] and self._shard.holds(self._offsets[row] + number // BLOCK)
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def write(self, index: int) -> int:
+        row = bisect_right(self._ends, index)
+        first = self._firsts[row][index - self._ends[row]]  # the index counts from the end of the row
+        missing = [number for number in self._numbers(row, first) if number not in self._whole[row]]
+        folder = str(self._folder / self._inner[row])
+        images = self._drawn(row, first)[[number - first for number in missing]]
+        for number, content in zip(missing, encode_pngs(images), strict=True):
+            write_quickly(folder, image_name(number), content)
+        return len(missing)
+
+
+class _Tars(_Generated):
+    """Images in tar files, each of some blocks of random classes, in random order."""
+
+    def __init__(self, *options: Any) -> None:
+        super().__init__(*options)
+        order = torch.randperm(self._offsets[-1], generator=generator(self._seed, "tars")).split(BLOCKS_IN_A_TAR)
+        self._parts = [blocks.tolist() for number, blocks in enumerate(order) if self._shard.holds(number)]
+        self._names = tar_names(len(order), self._shard)
+        self.counts = [0] * len(self._counts)
+        for row, first in (self._place(block) for blocks in self._parts for block in blocks):
+            self.counts[row] += len(self._numbers(row, first))
+
+    def _place(self, block: int) -> tuple[int, int]:
+        """Class position, and number of the first image, of a block."""
+        row = bisect_right(self._offsets, block) - 1
+        return row, (block - self._offsets[row]) * BLOCK
+
+    def listed(self) -> dict[str, Any]:
+        return {"files": self._names, "counts": list(self._counts), "classes": self._classes()}
+
+    def look_for_whole_ones(self) -> None:
+        left = [(n, p) for n, p in zip(self._names, self._parts, strict=True) if not is_whole_tar(self._folder / n)]
+        self._names, self._parts = [name for name, _ in left], [part for _, part in left]
+        self.missing = sum(len(self._numbers(*self._place(block))) for _, part in left for block in part)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def write(self, index: int) -> int:
+        blocks = [(block, *self._place(block)) for block in self._parts[index]]
+        images = [self._drawn(row, first)[: len(self._numbers(row, first))] for _, row, first in blocks]
+        members = [
+            (block, row, first + n) for block, row, first in blocks for n in range(len(self._numbers(row, first)))
+        ]
+        order = torch.randperm(len(members), generator=generator(self._seed, "tar", blocks[0][0]))
+        with written_tar(self._folder, self._names[index]) as add:
+            for place, content in zip(order.tolist(), encode_pngs(torch.cat(images)[order]), strict=True):
+                block, row, number = members[place]
+                info = self._bank.class_infos[row]
+                told = {"class": info.name, "label": info.label, "kind": "generated", "number": number}
+                add(block * BLOCK + number % BLOCK, ENDING, bytes(content), told)
+        return len(members)

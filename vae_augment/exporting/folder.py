@@ -1,6 +1,7 @@
-"""The folder of an export: images in class folders, and a manifest that lets an ended export resume.
+"""The folder of an export: images in class folders or tar files, and a manifest that lets an ended export resume.
 
-Images are numbered, or have names that the manifest lists.
+Images are numbered, or have names that the manifest lists. Several runs may write an export together, a shard each,
+with a manifest of its own.
 """
 
 from __future__ import annotations
@@ -13,17 +14,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_augment.files.folder_names import CLASSES, MANIFEST
+from vae_augment.exporting.parts import ALONE, Shard
+from vae_augment.files.folder_names import CLASSES
 from vae_augment.files.folders import Kind, check, filling, is_safe, read_json, remove, write_json
 from vae_augment.files.writing import sweep
+from vae_augment.images.encoding import is_whole
+from vae_augment.images.image_file import EXTENSIONS
 
-UNFINISHED = "unfinished.json"  # the manifest to be, while images are written
-EXPORT = Kind("export", (UNFINISHED, MANIFEST, CLASSES))
-SAME = ("format", "bank_sha256", "method", "seed")  # entries of a manifest that determine its images
+UNFINISHED, MANIFEST = "unfinished{}.json", "manifest{}.json"  # the first while images are written; {}: of a shard
+NOT_COMPARED = ("images", "classes", "files")  # entries of a manifest that may differ where an export is continued
 KNOWN = ("format", "bank_sha256", "method")  # entries of every manifest
 ENDING = ".png"
 IMAGE = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.png")
-PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def kind_of_export(shard: Shard = ALONE) -> Kind:
+    """What an export's folder holds beside its images: the manifest to be, the manifest, and names of classes."""
+    return Kind("export", (UNFINISHED.format(shard.name), MANIFEST.format(shard.name), CLASSES))
+
+
+EXPORT = kind_of_export()
 
 
 @dataclass(frozen=True)
@@ -45,69 +55,101 @@ class Export:
 
 @contextmanager
 def filled(
-    folder: Path, manifest: dict[str, Any], *, resume: bool | None = None, overwrite: bool = False
+    folder: Path,
+    manifest: dict[str, Any],
+    *,
+    resume: bool | None = None,
+    overwrite: bool = False,
+    shard: Shard = ALONE,
 ) -> Iterator[None]:
     """Prepare a folder for images, which are written inside the `with` block; write the manifest at its end.
 
     Args:
         folder: made if need be, with the folders of its classes; until the end it holds unfinished.json.
-        manifest: the content to be. Each entry of "classes" has the "name" of a class, its "folder", the number of its
-            "images", and their "files" where they are not numbered.
+        manifest: the content to be. Each entry of "classes" has the "name" of a class and the number of its "images";
+            its "folder", and their "files" where they are not numbered; unless "files" are those of the export.
         resume: continue an export of the same images; None: exports of this kind cannot be continued.
         overwrite: remove an earlier export first.
+        shard: the run, where several write an export together. Others may write into the folder at the same time.
 
     Raises:
-        FileExistsError: as `filling` and `check`; or an export to resume is of other images.
+        FileExistsError: as `filling` and `check`; or an export to resume, or another shard's, is of other images.
     """
-    with filling(folder):
-        _prepare(folder, manifest, resume, overwrite)
+    unfinished, whole, classes = (folder / name for name in kind_of_export(shard).own)
+    with filling(folder, shard.name):
+        _prepare(folder, manifest, resume, overwrite, shard)
         yield
-        for entry in manifest["classes"]:
-            sweep(folder / entry["folder"])  # partials of workers that were still running at the start
-        write_json(folder / CLASSES, {entry["folder"]: entry["name"] for entry in manifest["classes"]})
-        write_json(folder / MANIFEST, manifest)
-        (folder / UNFINISHED).unlink(missing_ok=True)
+        for inner in _files(manifest, ()):  # partials of workers that were still running at the start
+            sweep(folder / inner, None if inner else manifest.get("files", ()))
+        write_json(classes, {entry.get("folder", str(entry["label"])): entry["name"] for entry in manifest["classes"]})
+        write_json(whole, manifest)
+        unfinished.unlink(missing_ok=True)
 
 
-def _prepare(folder: Path, manifest: dict[str, Any], resume: bool | None, overwrite: bool) -> None:
+def _prepare(folder: Path, manifest: dict[str, Any], resume: bool | None, overwrite: bool, shard: Shard) -> None:
     """Check a folder, remove an earlier export from it if wanted, and make the class folders."""
-    earlier = read_json(folder / UNFINISHED, _checked) or read_json(folder / MANIFEST, _checked)
-    had, wanted = None if earlier is None else _files(earlier), _files(manifest)
+    kind = kind_of_export(shard)
+    unfinished, whole, _ = (folder / name for name in kind.own)
+    earlier = read_json(unfinished, _checked) or read_json(whole, _checked)
+    beside = _of_other_shards(folder, manifest, shard)
+    own = tuple(name for name in kind.own if name not in beside)
+    had, wanted = None if earlier is None else _files(earlier, kind.own), _files(manifest, own)
     for inner in wanted:
-        sweep(folder / inner, None if inner else EXPORT.own)
+        sweep(folder / inner, None if inner else kind.own)
     hint = ""
     if earlier is not None:
-        goes_on = resume is not None and set(SAME) <= set(earlier)
+        goes_on = resume is not None and set(_compared(manifest)) == set(_compared(earlier))
         hint = f" (or {'continue it: --resume' if goes_on else 'remove it first: --overwrite'})"
-    check(folder, EXPORT, had, wanted, replaces=bool(resume or overwrite), hint=hint)
+    check(folder, kind, had, wanted, replaces=bool(resume or overwrite), hint=hint, beside=beside)
     if earlier is not None and overwrite:
-        write_json(folder / UNFINISHED, earlier)  # still an export if this is ended
-        remove(folder, _files(earlier) | {"": (MANIFEST, CLASSES)})
+        write_json(unfinished, earlier)  # still an export if this is ended
+        remove(folder, _files(earlier, (whole.name, CLASSES)))
     elif earlier is not None:
         _check_same(folder, earlier, manifest)
-    if earlier != manifest or not (folder / MANIFEST).is_file():
-        write_json(folder / UNFINISHED, manifest)
+    if earlier != manifest or not whole.is_file():
+        write_json(unfinished, manifest)
     for entry in manifest["classes"]:
-        if entry["images"]:  # ImageFolder refuses an empty folder
+        if entry["images"] and "folder" in entry:  # ImageFolder refuses an empty folder
             (folder / entry["folder"]).mkdir(exist_ok=True)
+
+
+def _of_other_shards(folder: Path, manifest: dict[str, Any], shard: Shard) -> set[str]:
+    """Names in the folder that other shards of the same export have. Raises FileExistsError for other images."""
+    others = [Shard(number, shard.of) for number in range(shard.of) if number != shard.number]
+    found = {name for other in others for name in kind_of_export(other).own if name != CLASSES}
+    for name in sorted(found):
+        theirs = read_json(folder / name, _checked)
+        if theirs is not None:
+            _check_compared(folder, theirs, manifest)
+            found |= {CLASSES, *_files(theirs, ()), *theirs.get("files", ())}
+    return found
 
 
 def _checked(read: Any) -> dict[str, Any]:
     """A manifest that anybody may have written. Raises ValueError, TypeError or KeyError for anything else."""
+    if not isinstance(read, dict):
+        raise TypeError("no manifest")
+    names = [*read.get("files", ())]
     for entry in read["classes"]:
-        safe = is_safe(entry["folder"]) and type(entry["images"]) is int
-        if not (safe and all(isinstance(file, str) and file.endswith(ENDING) for file in entry.get("files", []))):
+        names += [entry["folder"]] if "folder" in entry else []
+        if type(entry["images"]) is not int:
             raise ValueError("an entry that no export writes")
+        if not all(isinstance(file, str) and file.lower().endswith(EXTENSIONS) for file in entry.get("files", [])):
+            raise ValueError("a file that no export writes")
+    if not all(map(is_safe, names)) or not all(name.endswith(".tar") for name in read.get("files", ())):
+        raise ValueError("a name that no export writes")
     if not set(KNOWN) <= set(read):
         raise ValueError("no manifest of an export")
     return dict(read)
 
 
-def _files(manifest: dict[str, Any]) -> dict[str, Container[str]]:
-    """The files of an export, as `check` takes them."""
-    files: dict[str, Container[str]] = {"": EXPORT.own}
+def _files(manifest: dict[str, Any], own: tuple[str, ...]) -> dict[str, Container[str]]:
+    """The files of an export, as `check` takes them, with its `own` ones."""
+    files: dict[str, Container[str]] = {"": frozenset((*own, *manifest.get("files", ())))}
     for entry in manifest["classes"]:
-        files[entry["folder"]] = frozenset(entry["files"]) if "files" in entry else _Numbered(entry["images"])
+        if "folder" in entry:
+            names = entry.get("files")
+            files[entry["folder"]] = _Numbered(entry["images"]) if names is None else frozenset(names)
     return files
 
 
@@ -133,20 +175,30 @@ def _number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def _compared(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Entries that determine an export's images."""
+    return {what: value for what, value in manifest.items() if what not in NOT_COMPARED}
+
+
 def _check_same(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any]) -> None:
     """Raise FileExistsError unless every image of the earlier export is one of this one's."""
-    for what in SAME:
-        if earlier.get(what) != manifest[what]:
-            raise FileExistsError(
-                f"{folder} holds images of {what} {earlier.get(what)!r}, not {manifest[what]!r}: to resume, give the "
-                "same bank and options; or name another folder, or --overwrite."
-            )
-    had, has = ({entry["folder"]: entry["images"] for entry in each["classes"]} for each in (earlier, manifest))
+    _check_compared(folder, earlier, manifest)
+    had, has = ({entry["name"]: entry["images"] for entry in each["classes"]} for each in (earlier, manifest))
     if any(has.get(name, 0) < images for name, images in had.items()):
         raise FileExistsError(
             f"{folder} is of {sum(had.values())} images, more than the {sum(has.values())} wanted: to resume, ask for "
             "as many or more; or name another folder, or --overwrite."
         )
+
+
+def _check_compared(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any]) -> None:
+    """Raise FileExistsError if exports differ in what determines their images."""
+    for what, wanted in _compared(manifest).items():
+        if earlier.get(what) != wanted:
+            raise FileExistsError(
+                f"{folder} holds images of {what} {earlier.get(what)!r}, not {wanted!r}: to resume, give the "
+                "same bank and options; or name another folder, or --overwrite."
+            )
 
 
 def whole_images(folder: Path) -> set[int]:
@@ -155,14 +207,6 @@ def whole_images(folder: Path) -> set[int]:
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             number = _number(entry.name)
-            if number is not None and entry.is_file(follow_symlinks=False) and _is_whole(entry.path):
+            if number is not None and entry.is_file(follow_symlinks=False) and is_whole(entry.path, ENDING):
                 found.add(number)
     return found
-
-
-def _is_whole(path: str) -> bool:
-    """Tell if a PNG has its end: after a power cut a file may lack its bytes."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - len(PNG_END)))
-        return file.read() == PNG_END

@@ -31,15 +31,26 @@ def check_item_names(names: Iterable[str]) -> None:
 
 
 def png_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
-    """File names for images of items in class folders: "photo.png" for "photo.jpg".
+    """File names for images of items in class folders: "photo.png" for "photo.jpg". See `file_stems`."""
+    return [stem + ENDING for stem in file_stems([without_ending(name) for name in names], labels)]
+
+
+def without_ending(name: str) -> str:
+    """The name of an item without the ending of an image's file."""
+    start, _, ending = name.rpartition(".")
+    return start if start and f".{ending}".lower() in EXTENSIONS else name
+
+
+def file_stems(names: Sequence[str], labels: Sequence[int]) -> list[str]:
+    """Names for files of items in class folders, without an ending.
 
     Characters that a folder's name cannot have are percent-encoded, separators too, so that no name leads out of its
     folder. Where a file system may take names of one class for the same, the second ends in "~2", and so on. The result
     is a function of names and labels alone.
 
     Example:
-        >>> png_names(["a.jpg", "a.png", "../b"], [0, 0, 0])
-        ['a.png', 'a~2.png', '%2E.%2Fb.png']
+        >>> file_stems(["a", "a", "../b"], [0, 0, 0])
+        ['a', 'a~2', '%2E.%2Fb']
 
     Args:
         names: of N items, in order, none empty.
@@ -49,8 +60,7 @@ def png_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
     last: dict[tuple[int, str], int] = {}  # the last number behind each name
     found = []
     for name, label in zip(names, labels, strict=True):
-        start, _, ending = name.rpartition(".")
-        stem = folder_name(start if start and f".{ending}".lower() in EXTENSIONS else name)
+        stem = folder_name(name)
         key = label, caseless(stem)
         chosen, number = stem, last.get(key, 1)
         while (label, caseless(chosen)) in taken:
@@ -58,5 +68,5 @@ def png_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
             chosen = f"{stem}~{number}"
         last[key] = number
         taken.add((label, caseless(chosen)))
-        found.append(chosen + ENDING)
+        found.append(chosen)
     return found

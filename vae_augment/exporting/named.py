@@ -13,7 +13,7 @@ from vae_augment.exporting.folder import Export, filled
 from vae_augment.exporting.item_names import png_names
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly
-from vae_augment.images.png import check_png, encode_pngs
+from vae_augment.images.encoding import check_png, encode_pngs
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +20,8 @@ from vae_augment.files.writing import PARTIAL, atomic_write, kept_if_filled
 
 logger = logging.getLogger(__name__)
 
-LOCK = ".vae-augment.lock"  # in a folder while it is filled; holds the number of the process that fills it
+LOCK = ".vae-augment{}.lock"  # in a folder while it, or a part, is filled; holds the number of the process that does
+LOCKS = re.compile(r"\.vae-augment(-[0-9]+-of-[0-9]+)?\.lock")
 PATIENCE = 0.2  # seconds: workers of a killed writer may hold its lock for a moment
 
 Files = Mapping[str, Container[str]]  # file names by subfolder; "" is the folder itself
@@ -35,14 +37,15 @@ class Kind:
 
 
 @contextmanager
-def filling(folder: Path) -> Iterator[None]:
-    """Lock a folder against other processes that would fill it.
+def filling(folder: Path, part: str = "") -> Iterator[None]:
+    """Lock a folder, or a part of what it is to hold, against other processes that would fill it.
 
     The lock ends with the process that holds it. There is none on a read-only folder, or where a file system has no
     locks.
 
     Args:
         folder: made if it does not exist; removed again if it is empty at the end.
+        part: ending of the names of a part's own files.
 
     Raises:
         FileExistsError: another process fills the folder; it is a file; or the lock file is a link.
@@ -50,7 +53,7 @@ def filling(folder: Path) -> Iterator[None]:
     if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
         raise FileExistsError(f"{folder} must be a folder, it is a file, or a link to none.")
     with kept_if_filled(folder):
-        path = folder / LOCK
+        path = folder / LOCK.format(part)
         _refuse_link(path, "file")
         before = _text(path)  # some versions of filelock empty the file that they fail to lock
         lock = FileLock(path)
@@ -80,7 +83,16 @@ def _text(path: Path) -> str:
     return ""
 
 
-def check(folder: Path, kind: Kind, earlier: Files | None, wanted: Files, *, replaces: bool, hint: str = "") -> None:
+def check(
+    folder: Path,
+    kind: Kind,
+    earlier: Files | None,
+    wanted: Files,
+    *,
+    replaces: bool,
+    hint: str = "",
+    beside: Container[str] = (),
+) -> None:
     """Raise FileExistsError if writing files into a folder would touch anything that is not ours.
 
     Args:
@@ -90,8 +102,9 @@ def check(folder: Path, kind: Kind, earlier: Files | None, wanted: Files, *, rep
         wanted: files that will be written.
         replaces: True if files of this kind may be replaced.
         hint: end of the message if they may not.
+        beside: names of other things of ours that may be in the folder.
     """
-    if _holds_something(folder, kind):
+    if _holds_something(folder, kind, beside):
         if not replaces:
             raise FileExistsError(f"{folder} is not empty: name another folder, or empty it first{hint}.")
         if earlier is None:
@@ -138,12 +151,14 @@ def is_safe(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & (UNSAFE_CHARACTERS - {"%"})
 
 
-def _holds_something(folder: Path, kind: Kind) -> bool:
-    """Say if a folder holds anything but a lock and half-written files of the kind's own."""
+def _holds_something(folder: Path, kind: Kind, beside: Container[str]) -> bool:
+    """Say if a folder holds anything but locks, half-written files of the kind's own, and what is beside them."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             begun = PARTIAL.fullmatch(entry.name)
-            if entry.name != LOCK and (begun is None or begun["name"] not in kind.own):
+            name = entry.name if begun is None else begun["name"]
+            ours = name in beside or (begun is not None and name in kind.own)
+            if not ours and not LOCKS.fullmatch(entry.name):
                 return True
     return False
 

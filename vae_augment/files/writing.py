@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import platformdirs
 
@@ -54,10 +54,17 @@ def write_quickly(folder: str, name: str, content: Any, *, synced: bool = False)
 
     For many small files that a synced manifest lists.
     """
+    with written_quickly(folder, name, synced=synced) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_quickly(folder: str, name: str, *, synced: bool = False) -> Iterator[BinaryIO]:
+    """Open a new file for its content, as `write_quickly` writes one."""
     partial = f"{folder}{os.sep}{_partial_name(name)}"
     try:
         with open(partial, "xb") as file:
-            file.write(content)
+            yield file
             if synced:
                 file.flush()
                 os.fsync(file.fileno())

@@ -14,20 +14,21 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.draws import REAL, draw_batch, shares_of
+from vae_augment.bank.draws import REAL, draw_batch, drawn_kinds, shares_of
 from vae_augment.bank.matching import rows_of, suited, warn_of_other_data
-from vae_augment.bank.notebook import card
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.bank.unlabelled_items import unlabelled_items
 from vae_augment.data import open_unlabelled
 from vae_augment.data.items import batched, holds_other_images, with_source
 from vae_augment.data.source import Source
+from vae_augment.data.untransformed import Untransformed
 from vae_augment.exceptions import DataWarning, PolicyWarning, check_type, check_whole, warn
 from vae_augment.images.conversion import common_range
 from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed
 from vae_augment.wrapper.bank_cache import find_bank
 from vae_augment.wrapper.class_options import ClassOptions, Numbers, one_or_each
+from vae_augment.wrapper.notebook import card_of
 from vae_augment.wrapper.sampling_strategy import Strategy, added_items, wanted_totals
 
 
@@ -248,6 +249,18 @@ class VAEAugmentedDataset(Dataset[Any]):
         other._shares = torch.zeros_like(self._shares)
         return other
 
+    def untransformed(self) -> VAEAugmentedDataset:
+        """The same items before the base's transforms: pairs of an image, as the base reads it, and its label."""
+        other = copy.copy(self)
+        other._source = Untransformed(self._source)
+        other._synthesis = self._synthesis.over(other._source)
+        return other
+
+    @own_defaults()
+    def sources(self) -> Tensor:
+        """int64 [N], the source of each item of a seeded dataset in this epoch, as `return_source` tells it."""
+        return drawn_kinds(self.bank, self._shares, seed=self.seed, epoch=int(self._epoch))
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._epoch.share_memory_()
@@ -269,21 +282,7 @@ class VAEAugmentedDataset(Dataset[Any]):
     @own_defaults()
     def _repr_html_(self) -> str:
         """A card for notebooks: of each class the number of items, and how many are synthetic on average."""
-        labels = self._source.labels[self._origin]
-        generates, jitters, others = self._shares.double().unbind(1)
-        others = torch.minimum(others, (1 - generates - jitters).clamp_min(0))  # the rest, for an added item
-        jitters = torch.minimum(jitters, 1 - generates - others)
-        rows, kinds = [], ("jittered", "newly generated", "unlabelled")[: 3 if self.p_unlabelled else 2]
-        for label, name in sorted(self._source.classes.items()):
-            own = labels == label
-            added = int((own & self.is_synthetic).sum())
-            means = (f"{kind[own].sum():.0f}" for kind in (jitters, generates, others)[: len(kinds)])
-            rows.append((name, int(own.sum()), added, *means))
-        seed = "torch's global generator" if self.seed is None else f"seed {self.seed}, epoch {int(self._epoch)}"
-        facts = [("randomness", seed), ("bank", repr(self.bank)), ("policy", self.bank.policy.origin)]
-        return card(
-            f"VAEAugmentedDataset of {len(self)} items", facts, ("class", "items", "of them added", *kinds), rows
-        )
+        return card_of(self, int(self._epoch))
 
     # ---- parts of a batch ----
 

@@ -29,7 +29,7 @@ from tests.benchmarks.speed.measured import data_folder, in_child, peak_megabyte
 from vae_augment import FitConfig, fit
 from vae_augment.exporting import BLOCK
 from vae_augment.files.writing import write_quickly
-from vae_augment.images.png import encode_pngs
+from vae_augment.images.encoding import encode_pngs
 from vae_augment.mnist_sample import MNISTSample
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "pythae_generate.py"
