@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import io
 import json
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,9 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import vae_augment
-from vae_augment import VAEBank, exporting
-from vae_augment.exporting import BLOCK, WORTH_A_PROCESS, counts_per_class, export
+from vae_augment import VAEBank
+from vae_augment.exceptions import PolicyWarning
+from vae_augment.exporting import BLOCK, WORTH_A_PROCESS, counts_per_class, export, parts
 from vae_augment.files.folder_names import CLASSES, folder_names
 from vae_augment.files.folders import write_json
 from vae_augment.images.encoding import encode_pngs
@@ -152,9 +154,56 @@ def test_images_do_not_depend_on_the_threads(bank, tmp_path, monkeypatch):
     [(None, 1, 0), (None, 2 * WORTH_A_PROCESS - 1, 0), (None, 2 * WORTH_A_PROCESS, 2), (None, 1000, 4), (0, 1000, 0),
      (1, 1000, 0), (2, 1, 0), (9, 1000, 9), (100_000, 3, 3)],
 )  # fmt: skip
-def test_processes_are_started_where_there_is_work_for_them(bank, monkeypatch, asked, blocks, started):
-    monkeypatch.setattr(exporting.os, "sched_getaffinity", lambda pid: range(4), raising=False)
-    assert exporting._processes(asked, bank, blocks) == started
+def test_processes_are_started_where_there_is_work_for_them(monkeypatch, asked, blocks, started):
+    monkeypatch.setattr(parts.os, "sched_getaffinity", lambda pid: range(4), raising=False)
+    assert parts.processes(asked, blocks, WORTH_A_PROCESS) == started
+
+
+def test_shards_are_together_the_whole(bank, tmp_path):
+    counts = {"per_class": 2 * BLOCK + 5}
+    export(bank, tmp_path / "whole", **counts)
+    for number in (1, 3, 0, 2):
+        export(bank, tmp_path / "parts", **counts, shard=(number, 4))
+    whole, together = contents(tmp_path / "whole"), contents(tmp_path / "parts")
+    del whole["manifest.json"]
+    shares = [json.loads(together.pop(f"manifest-{number}-of-4.json"))["images"] for number in range(4)]
+    assert together == whole
+    assert (sum(shares), min(shares)) == (3 * counts["per_class"], BLOCK + 5)
+    (tmp_path / "parts" / "across" / "000300.png").unlink()
+    for number in range(4):
+        export(bank, tmp_path / "parts", **counts, shard=(number, 4), resume=True)
+        assert (tmp_path / "parts" / "across" / "000300.png").exists() == (number > 0)  # block 1 is shard 1's
+
+
+def test_tar_files_hold_what_folders_do(bank, tmp_path):
+    counts = {"count": 2 * 3 * BLOCK - 4}
+    export(bank, tmp_path / "folders", **counts)
+    export(bank, tmp_path / "out", **counts, format="webdataset")
+    wanted = contents(tmp_path / "folders")
+    found = {}
+    for path in sorted(tmp_path.glob("out/*.tar")):
+        with tarfile.open(path) as tar:
+            members = {member.name: tar.extractfile(member).read() for member in tar}
+        for name, told in members.items():
+            if name.endswith(".json"):
+                known, key = json.loads(told), name[:-5]
+                assert int(members[f"{key}.cls"]) == known["label"]
+                found[f"{known['class']}/{known['number']:06d}.png"] = members[f"{key}.png"]
+    assert found == {name: content for name, content in wanted.items() if name.endswith(".png")}
+    for number in range(2):
+        export(bank, tmp_path / "parts", **counts, format="webdataset", shard=(number, 2))
+    tars, parts_of = (
+        {name: content for name, content in contents(tmp_path / folder).items() if name.endswith(".tar")}
+        for folder in ("out", "parts")
+    )
+    assert (len(tars), parts_of) == (2, tars)
+    with pytest.raises(FileExistsError, match="holds images of counts"):
+        export(bank, tmp_path / "out", count=7, format="webdataset", resume=True)
+
+
+def test_poor_images_are_told_of(bank, tmp_path):
+    with pytest.warns(PolicyWarning, match=r"precision 0.20, below 0.5.*vae-augment augment"):
+        export(bank.with_data(quality={"precision": 0.2}), tmp_path / "out", per_class=1)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -163,7 +212,7 @@ def test_a_full_disk_is_told_as_such(bank, tmp_path, monkeypatch, workers):
     def full(folder, name, content):
         raise OSError(errno.ENOSPC, "No space left on device", f"{folder}/{name}")
 
-    monkeypatch.setattr(exporting, "write_quickly", full)
+    monkeypatch.setattr("vae_augment.exporting.write_quickly", full)
     with pytest.raises(OSError, match=r"^\[Errno 28\] No space left on device: '.*000000.png'$") as caught:
         export(bank, tmp_path / "out", per_class=2, workers=workers)
     assert caught.value.errno == errno.ENOSPC
