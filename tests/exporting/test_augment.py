@@ -22,7 +22,7 @@ from tests.commands import contents, refused, run
 from tests.conftest import Shapes
 from vae_augment import VAEAugmentedDataset, augment
 from vae_augment.data import open_data
-from vae_augment.exporting.augmented_images import SERVED
+from vae_augment.exporting.augmented_images import MOST
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_more_for_some_classes(moving, shapes, tmp_path):
 
 
 def test_shards_are_together_the_whole(moving, tmp_path):
-    shapes = Shapes(per_class=2 * SERVED)
+    shapes = Shapes(per_class=2 * MOST)
     augment(shapes, moving, tmp_path / "whole", copies=2, real=True)
     for number in (2, 0, 1):
         done = augment(shapes, moving, tmp_path / "parts", copies=2, real=True, shard=(number, 3))
@@ -177,7 +177,7 @@ def test_shards_are_together_the_whole(moving, tmp_path):
 
 
 def test_a_shard_is_removed_alone(moving, tmp_path):
-    shapes = Shapes(per_class=2 * SERVED)
+    shapes = Shapes(per_class=2 * MOST)
     for number in (0, 1):
         augment(shapes, moving, tmp_path / "out", copies=1, shard=(number, 2))
     before = contents(tmp_path / "out")

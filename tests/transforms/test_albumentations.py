@@ -303,6 +303,39 @@ def test_copies_and_pickles_give_the_same(bank, image):
             assert np.array_equal(drawn(other, 5, image=image, label=1)["image"], expected)
 
 
+# ---- moves ----
+
+
+def test_moves_are_the_policys_a_named_one_or_none(moving, image):
+    made = {
+        moves: drawn(A.Compose([VAEJitter(moving, (0, 0), p=1, moves=moves)]), 0, image=image, label=1)["image"]
+        for moves in ("policy", "elastic", "affine", None)
+    }
+    assert np.array_equal(made["policy"], made["elastic"])
+    assert not np.array_equal(made["policy"], made["affine"])
+    assert np.array_equal(made[None], image)
+    with pytest.raises(ValueError, match=r"moves must be None or one of 'policy', 'none', .* got 'wild'"):
+        VAEJitter(moving, moves="wild")
+
+
+@pytest.mark.parametrize("beside", [{"mask": np.zeros((12, 12), np.uint8)}, {"keypoints": np.zeros((1, 2))}])
+def test_masks_and_key_points_are_refused_beside_an_image_that_is_moved(moving, image, beside):
+    options = {"keypoint_params": A.KeypointParams("xy")} if "keypoints" in beside else {}
+    with pytest.raises(ValueError, match=f"{next(iter(beside))} would stay where they are while the image is moved"):
+        A.Compose([VAEJitter(moving, p=1), A.HorizontalFlip(p=0)], **options)(image=image, label=1, **beside)
+    for moves in (None, "values"):
+        pipeline = A.Compose([VAEJitter(moving, p=1, moves=moves), A.HorizontalFlip(p=0)], **options)
+        pipeline(image=image, label=1, **beside)
+
+
+def test_a_moving_pipeline_goes_through_json_and_replay(moving, image):
+    transform = A.Compose([VAEJitter(moving, p=1, moves="affine")])
+    other = A.from_dict(json.loads(json.dumps(A.to_dict(transform))))
+    assert np.array_equal(*(drawn(each, 4, image=image, label=1)["image"] for each in (transform, other)))
+    saved = A.ReplayCompose([VAEJitter(moving, p=1)])(image=image, label=1)
+    assert np.array_equal(A.ReplayCompose.replay(saved["replay"], image=image, label=1)["image"], saved["image"])
+
+
 # ---- as data ----
 
 
@@ -374,7 +407,7 @@ def test_the_bytes_of_a_bank_are_made_once_and_not_pickled(bank):
 
 def test_it_says_what_it_is(bank):
     text = repr(VAEJitter(bank, scale_range=(0, 1), p=0.25))
-    assert text == f"VAEJitter({bank!r}, scale_range=(0.0, 1.0), label_key='label', p=0.25)"
+    assert text == f"VAEJitter({bank!r}, scale_range=(0.0, 1.0), label_key='label', p=0.25, moves='policy')"
     assert text in repr(A.Compose([VAEJitter(bank, scale_range=(0, 1), p=0.25)]))
 
 

@@ -11,7 +11,8 @@ from torchvision.transforms import v2
 
 from tests.conftest import CONFIG, Shapes
 from tests.recording import record
-from vae_augment import fit
+from vae_augment import VAEAugmentedDataset, fit
+from vae_augment.bank.draws import draw_batch
 from vae_augment.transforms.torchvision import RandomVAEJitter
 
 
@@ -38,7 +39,7 @@ class JointShapes(Dataset):
 
 @pytest.fixture(scope="module")
 def colour_bank():
-    return fit(ColourShapes(), config=CONFIG, progress=False)
+    return fit(ColourShapes(), config=CONFIG, progress=False).with_policy(moves="none")
 
 
 @pytest.fixture
@@ -337,6 +338,65 @@ def test_a_bank_must_be_one(tmp_path):
         RandomVAEJitter(tmp_path / "none.safetensors")
 
 
+# ---- moves ----
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("detail", [True, False])
+def test_an_image_is_the_wrappers_for_the_same_draws(moving, dtype, detail):
+    bank, shapes = moving.with_policy(keep_detail=detail), Shapes()
+    wrapper = VAEAugmentedDataset(shapes, bank, p_jitter=1.0, p_generate=0.0, seed=3)
+    wanted = torch.stack([v2.functional.pil_to_tensor(image) for image, _ in wrapper])
+    draws = draw_batch(bank, range(len(shapes)), torch.tensor([[0.0, 1.0, 0.0]]).expand(30, 3), seed=3)
+    rows = torch.tensor(shapes.targets)
+    params = {"rows": rows, "chosen": torch.ones(30, dtype=torch.bool), "noise": draws.noise, "uniform": draws.moves}
+    images = v2.functional.to_dtype(torch.from_numpy(shapes.data)[:, None], dtype, scale=True)
+    made = RandomVAEJitter(bank, p=1).transform(images, params)
+    assert not torch.equal(made, images)
+    made = v2.functional.to_dtype(made, torch.uint8, scale=True)
+    assert (made.int() - wanted.int()).abs().max() <= 1  # torchvision rounds down where the wrapper rounds
+    if dtype == torch.uint8:
+        assert torch.equal(made, wanted)
+
+
+def test_moves_are_the_policys_a_named_one_or_none(moving):
+    sample = batch_of(64)
+    made = {}
+    for moves in ("policy", "elastic", "affine", None):
+        torch.manual_seed(0)
+        made[moves] = RandomVAEJitter(moving, p=1, scale=0.0, moves=moves)(*sample)[0]
+    assert torch.equal(made["policy"], made["elastic"])
+    assert not torch.equal(made["policy"], made["affine"])
+    assert torch.equal(made[None], sample[0])
+    with pytest.raises(ValueError, match=r"moves must be None or one of 'policy', 'none', .* got 'wild'"):
+        RandomVAEJitter(moving, moves="wild")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        tv_tensors.Mask(torch.zeros(1, 12, 12)),
+        tv_tensors.BoundingBoxes(torch.zeros(1, 4), format="XYXY", canvas_size=(12, 12)),
+    ],
+)
+def test_boxes_and_masks_are_refused_beside_an_image_that_is_moved(moving, image, beside):
+    sample = {"image": image, "label": 0, "beside": beside}
+    with pytest.raises(ValueError, match=f"{type(beside).__name__} would stay where they are while the image is moved"):
+        RandomVAEJitter(moving, p=1)(sample)
+    for moves in (None, "values"):
+        assert RandomVAEJitter(moving, p=1, moves=moves)(sample)["beside"] is beside
+
+
+def test_labels_are_found_as_mixup_finds_them(bank):
+    images, labels = batch_of(4)
+    jitter = RandomVAEJitter(bank, p=1)
+    for sample in ({"x": images, "my_label": labels}, {"x": images, "a_label": 0, "Labels": labels}):
+        assert not torch.equal(jitter(sample)["x"], images)
+    assert not torch.equal(jitter(images, {"labels": labels})[0], images)
+    with pytest.raises(ValueError, match="RandomVAEJitter found no labels"):
+        jitter({"x": images, "y": labels})
+
+
 # ---- as an object ----
 
 
@@ -364,7 +424,7 @@ def test_copies_and_pickles_give_the_same_and_leave_other_devices_behind(bank):
 
 def test_it_says_what_it_is(bank):
     text = repr(RandomVAEJitter(bank, p=0.25))
-    assert text == f"RandomVAEJitter(p=0.25, scale=None, bank={bank!r})"
+    assert text == f"RandomVAEJitter(p=0.25, scale=None, moves='policy', bank={bank!r})"
 
 
 # ---- in a training loop ----

@@ -29,8 +29,10 @@ def jitter(
     *,
     scale: float | None = None,
     keep_detail: bool | None = None,
+    moves: Moves | None = None,
+    uniform: Tensor | None = None,
 ) -> Tensor:
-    """Jittered images of any size and number of channels.
+    """Jittered images of any size and number of channels, which are then moved if there are moves.
 
     Args:
         bank: on the device to compute on.
@@ -40,6 +42,8 @@ def jitter(
         noise: float32 [B, L], standard normal.
         scale: how far, in standard deviations of the class's spread; None: the policy's.
         keep_detail: as in `VAEBank.jitter`.
+        moves: the random moves of a policy; None: images are not moved.
+        uniform: float32 [B, M] in [0, 1), for the moves.
 
     Returns:
         [B, C, H, W], uint8, or float32 that is not clipped.
@@ -52,7 +56,7 @@ def jitter(
     keeps = keeps_detail(bank, (images.shape[2], images.shape[3]), keep_detail)
     if keeps:
         made = difference(made, bank.models.decode(z, rows), z_moved, z)
-    return finished(made, images, keeps=keeps)
+    return finished(made, images, keeps=keeps, moves=moves, uniform=uniform)
 
 
 def moved(bank: VAEBank, z: Tensor, rows: Tensor, noise: Tensor, scale: float | Tensor | None = None) -> Tensor:

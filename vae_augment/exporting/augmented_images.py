@@ -20,7 +20,7 @@ from vae_augment.images.encoding import ENDINGS, JPEG_QUALITY, as_array, encode,
 from vae_augment.images.image_file import EXTENSIONS, open_image
 from vae_augment.wrapper import VAEAugmentedDataset
 
-SERVED = 64  # images made together
+PIXELS, FEWEST, MOST = 2**22, 16, 512  # of images made together: large ones would take much memory
 KINDS = ("real", "jittered", "generated", "unlabelled", "original")  # the first as `return_source` numbers them
 ORIGINAL = -1  # in place of a copy's epoch
 
@@ -52,7 +52,9 @@ class AugmentedImages:
         self.kind = np.concatenate([*kinds, np.full(len(originals), KINDS.index("original"))])  # [M], places in KINDS
         self.item = plain._origin.numpy()[self._place]  # [M], in the dataset
         self.label = self.source.labels.numpy()[self.item]  # [M]
-        self._encoded(self.source.raw(0).image)
+        first = as_array(self.source.raw(0).image, self.source.value_range)
+        encode(first, form)
+        self.together = max(FEWEST, min(MOST, PIXELS // (first.shape[0] * first.shape[1])))  # images made at once
 
     def __len__(self) -> int:
         return len(self.item)
@@ -92,8 +94,8 @@ class AugmentedImages:
         for number in by_epoch.pop(ORIGINAL, []):
             yield number, self._original(number)
         for epoch, some in by_epoch.items():
-            for first in range(0, len(some), SERVED):
-                together = some[first : first + SERVED]
+            for first in range(0, len(some), self.together):
+                together = some[first : first + self.together]
                 served = self._epochs[epoch].__getitems__(self._place[together].tolist())
                 for number, (image, _) in zip(together, served, strict=True):
                     yield number, self._encoded(image)

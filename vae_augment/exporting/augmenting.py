@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.exceptions import check_type, check_whole
-from vae_augment.exporting.augmented_images import KINDS, ORIGINAL, SERVED, AugmentedImages
+from vae_augment.exporting.augmented_images import KINDS, ORIGINAL, AugmentedImages
 from vae_augment.exporting.folder import Export, filled
 from vae_augment.exporting.parts import ALONE, Parts, Shard, check_workers, processes, write_all
 from vae_augment.files.folder_names import folder_names
@@ -195,9 +195,9 @@ class _Folders(_Augmented):
     worth_a_process = 4
 
     def _split(self, shard: Shard, seed: int) -> list[list[int]]:
-        count = len(self._images)
-        firsts = [first for part, first in enumerate(range(0, count, SERVED)) if shard.holds(part)]
-        return [list(range(first, min(first + SERVED, count))) for first in firsts]
+        count, size = len(self._images), self._images.together
+        firsts = [first for part, first in enumerate(range(0, count, size)) if shard.holds(part)]
+        return [list(range(first, min(first + size, count))) for first in firsts]
 
     def listed(self) -> dict[str, Any]:
         classes = self._classes(listed=True)
@@ -263,8 +263,8 @@ class _Tars(_Augmented):
             written_quickly(str(self._folder), self._names[index]) as file,
             tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
         ):
-            for first in range(0, len(part), SERVED):
-                some = part[first : first + SERVED]
+            for first in range(0, len(part), self._images.together):
+                some = part[first : first + self._images.together]
                 made = dict(self._images.contents(some))
                 for number in some:
                     content = made[number].read_bytes() if isinstance(made[number], Path) else bytes(made[number])

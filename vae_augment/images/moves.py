@@ -82,6 +82,12 @@ class Moves:
         """Number of uniform draws for one image."""
         return len(self.places) + (2 * self.points**2 if self.elastic else 0)
 
+    @property
+    def displaces(self) -> bool:
+        """True if pixels come to other places; False if values change alone."""
+        amounts = (self.rotation, self.shear, self.scaling, self.shift, self.elastic, self.mirror, self.upside_down)
+        return any(amounts)
+
     def apply(
         self, images: Tensor, uniform: Tensor, *, difference: Tensor | None = None, outside: str = "border"
     ) -> Tensor:

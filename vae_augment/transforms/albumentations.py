@@ -21,13 +21,16 @@ from vae_augment.seeding import derive
 from vae_augment.transforms.jittering import (
     fitted,
     jittered,
+    mover_of,
     open_bank,
+    refuse_beside,
     require_probability,
     require_unit_range,
     rows_of,
 )
 from vae_augment.transforms.requirement import problem_with_albumentations
 
+PLACED = ("mask", "masks", "bboxes", "keypoints")
 INLINE_KEY = "safetensors"  # of a bank in a serialised pipeline: {INLINE_KEY: its file in base64}
 
 
@@ -45,7 +48,7 @@ from albumentations.core.transforms_interface import ImageOnlyTransform  # type:
 
 
 class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
-    """Jitter images in latent space, along the variation of their class, which their label tells.
+    """Jitter images in latent space, along the variation of their class, which their label tells; then move them.
 
     The label is passed with the image and not changed: `transform(image=image, label=3)`, or
     `transform(images=images, label=labels)` for a batch, which is jittered as a whole or not at all. Images keep dtype,
@@ -66,12 +69,15 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         scale_range: jitter in standard deviations of the class in latent space, drawn uniformly from (low, high);
             None: the scale of the bank's policy.
         label_key: keyword of the label, an int, or for `images` also int [N].
+        moves: random moves of the images that are jittered: "policy", those of the bank's policy; a name in
+            `vae_augment.images.moves.MOVES`; or None for none. Boxes, masks and key points are not moved along.
         p: probability that the call jitters, in [0, 1].
 
     Raises:
         ImportError: on import of this module, for another albumentations than 2.0.8 to below 2.1.
         TypeError: no bank, or images that are neither uint8 nor float.
-        ValueError: an option out of range, a label that is missing or not in the bank, or float images outside [0, 1].
+        ValueError: an option out of range, a label that is missing or not in the bank, float images outside [0, 1], or
+            boxes, masks or key points beside an image that is moved.
         FileNotFoundError: no bank at the path.
     """
 
@@ -81,6 +87,8 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         scale_range: tuple[float, float] | None = None,
         label_key: str = "label",
         p: float = 0.5,
+        *,
+        moves: str | None = "policy",
     ) -> None:
         require_probability(p)
         if scale_range is not None:
@@ -89,6 +97,8 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         super().__init__(p=p)
         self.bank = _from_inline(bank) if isinstance(bank, Mapping) else open_bank(bank)
         self.scale_range = scale_range
+        self.moves = moves
+        mover_of(self.bank, moves)
         self._path = os.fspath(bank) if isinstance(bank, (str, Path)) else None
         self._inline: dict[str, str] | None = None
 
@@ -115,7 +125,8 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
             )
         if not kwargs.keys().isdisjoint(("volume", "volumes")):
             raise ValueError("VAEJitter works on image and images, not on volumes.")
-        rows_of(self.bank, kwargs[self.label_key])  # raises even if this call does not jitter
+        rows_of(self.bank, kwargs[self.label_key])  # these raise even if this call does not jitter
+        refuse_beside(mover_of(self.bank, self.moves), (key for key in PLACED if kwargs.get(key) is not None))
         worker = get_worker_info()
         if self.seed is not None and worker is not None and worker.id != self._seeded_worker:
             self.py_random = random.Random(derive(self.seed, "worker", worker.id))
@@ -164,7 +175,9 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
         batch = batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)  # [N, C, H, W]
         generator = torch.Generator().manual_seed(params["noise_seed"])
         noise = torch.randn(len(rows), self.bank.latent_dim, generator=generator)
-        made = jittered(self.bank, batch, rows, fitted(self.bank, rows), noise, params["scale"])
+        mover = mover_of(self.bank, self.moves)
+        uniform = None if mover is None else torch.rand(len(rows), mover.width, generator=generator)
+        made = jittered(self.bank, batch, rows, fitted(self.bank, rows), noise, params["scale"], mover, uniform)
         made = made[:, 0] if images.ndim == 3 else made.permute(0, 2, 3, 1)
         return made.contiguous().numpy()
 
@@ -176,13 +189,15 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
             data = base64.b64encode(serialize(self.bank.content)).decode("ascii")
             self._inline = {INLINE_KEY: data}
         scale_range = None if self.scale_range is None else list(self.scale_range)
-        return {"bank": self._path or self._inline, "scale_range": scale_range, "label_key": self.label_key}
+        held = {"bank": self._path or self._inline, "scale_range": scale_range, "label_key": self.label_key}
+        return {**held, "moves": self.moves}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_inline": None}
 
     def __repr__(self) -> str:
-        return f"VAEJitter({self.bank!r}, scale_range={self.scale_range}, label_key={self.label_key!r}, p={self.p})"
+        options = f"scale_range={self.scale_range}, label_key={self.label_key!r}, p={self.p}, moves={self.moves!r}"
+        return f"VAEJitter({self.bank!r}, {options})"
 
 
 class TorchRandom(random.Random):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.jitter import jitter
+from vae_augment.images.moves import MOVES, Moves
 from vae_augment.images.tensors import to_uint8
 
 SLACK = 0.02  # resizing and half precision leave [0, 1] by less than this, normalising by far more
@@ -72,9 +74,38 @@ def fitted(bank: VAEBank, rows: Tensor) -> Tensor:
     return torch.tensor([infos[row].status != "failed" for row in rows.tolist()], dtype=torch.bool)
 
 
+def mover_of(bank: VAEBank, moves: str | None) -> Moves | None:
+    """Random moves by name, or those of the bank's policy for "policy"; None for none. Raises ValueError for others."""
+    if moves is None or moves == "policy":
+        return None if moves is None else bank.policy.mover
+    if moves not in MOVES:
+        known = ", ".join(map(repr, ("policy", *MOVES)))
+        raise ValueError(f"moves must be None or one of {known}, got {moves!r}.")
+    return MOVES[moves]
+
+
+def refuse_beside(moves: Moves | None, others: Iterable[str]) -> None:
+    """Raise ValueError for boxes, masks or key points beside an image that is moved: they would stay where they are."""
+    found = sorted(set(others))
+    if found and moves is not None and moves.displaces:
+        raise ValueError(
+            f"{' and '.join(found)} would stay where they are while the image is moved: give moves=None, or 'values', "
+            "which changes values alone."
+        )
+
+
 @torch.no_grad()
-def jittered(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise: Tensor, scale: float | None) -> Tensor:
-    """Jitter the chosen images in latent space.
+def jittered(
+    bank: VAEBank,
+    images: Tensor,
+    rows: Tensor,
+    chosen: Tensor,
+    noise: Tensor,
+    scale: float | None,
+    moves: Moves | None = None,
+    uniform: Tensor | None = None,
+) -> Tensor:
+    """Jitter the chosen images in latent space, and move them.
 
     Args:
         bank: the bank, on the images' device.
@@ -84,6 +115,8 @@ def jittered(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise:
         chosen: bool [B].
         noise: float32 [B, L], standard normal.
         scale: scale of the jitter; None: the policy's.
+        moves: random moves; None for none.
+        uniform: float32 [B, M] in [0, 1), for the moves.
 
     Returns:
         A new tensor of the images' shape and dtype.
@@ -96,6 +129,8 @@ def jittered(bank: VAEBank, images: Tensor, rows: Tensor, chosen: Tensor, noise:
         return made
     x = images[where] if images.dtype == torch.uint8 else images[where].float().clamp(0, 1)
     with torch.autocast(images.device.type, enabled=False):  # a training step may be within autocast
-        moved = jitter(bank, x, rows[chosen].to(images.device), noise[chosen], scale=scale)
+        drawn = None if uniform is None else uniform[chosen]
+        on_device = rows[chosen].to(images.device)
+        moved = jitter(bank, x, on_device, noise[chosen], scale=scale, moves=moves, uniform=drawn)
     made[where] = to_uint8(moved) if images.dtype == torch.uint8 else moved.clamp(0, 1).to(images.dtype)
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from torchvision.transforms.v2._utils import _parse_labels_getter
 from torchvision.transforms.v2.functional import is_pure_tensor
 
 from vae_augment.bank import VAEBank
@@ -23,21 +22,27 @@ from vae_augment.processes import own_defaults
 from vae_augment.transforms.jittering import (
     fitted,
     jittered,
+    mover_of,
     open_bank,
+    refuse_beside,
     require_probability,
     require_unit_range,
     rows_of,
 )
 
+PLACED = tuple(
+    getattr(tv_tensors, name) for name in ("BoundingBoxes", "Mask", "KeyPoints") if hasattr(tv_tensors, name)
+)
+
 
 class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
-    """Jitter images in latent space, along the variation of their class, which their label tells.
+    """Jitter images in latent space, along the variation of their class, which their label tells; then move them.
 
     Takes one image with its label, or a batch with its labels, in any nested structure, as v2.MixUp does. Use it in a
     joint transform or behind the DataLoader, where the bank follows the images to their device. Images keep type,
-    dtype, size and channels; labels, boxes, masks and anything else pass through. To an image larger than the bank's
-    only the difference is added, so its detail is kept. Images of a class whose fit failed stay as they are. All
-    randomness comes from torch's global generator.
+    dtype, size and channels; labels and anything else pass through. To an image larger than the bank's only the
+    difference is added, so its detail is kept. For the same draws an image is that of the wrapper. Images of a class
+    whose fit failed stay as they are. All randomness comes from torch's global generator.
 
     Example:
         >>> jitter = RandomVAEJitter("mnist.safetensors", p=0.5)
@@ -48,13 +53,15 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         bank: a `VAEBank` or the path of one.
         p: probability that an image is jittered, in [0, 1], drawn for each image of a batch.
         scale: jitter in standard deviations of the class in latent space; None: the scale of the bank's policy.
-        labels_getter: function that finds the label(s) in a sample, or "default": that of v2.MixUp, which here also
-            takes an int as the second item.
+        moves: random moves of the images that are jittered: "policy", those of the bank's policy; a name in
+            `vae_augment.images.moves.MOVES`; or None for none. Boxes, masks and key points are not moved along.
+        labels_getter: function that finds the label(s) in a sample, or "default": the second item if it is an int or a
+            tensor, or what a dict, which may be that item, holds under "labels" or else a key with "label" in it.
 
     Raises:
         TypeError: no bank, no image in the sample, or images that are neither uint8 nor float.
-        ValueError: an option out of range, labels that are not found or not in the bank, or float images outside
-            [0, 1].
+        ValueError: an option out of range, labels that are not found or not in the bank, float images outside [0, 1],
+            or boxes, masks or key points beside an image that is moved.
         FileNotFoundError: no bank at the path.
     """
 
@@ -66,6 +73,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         *,
         p: float = 0.5,
         scale: float | None = None,
+        moves: str | None = "policy",
         labels_getter: Callable[[Any], Any] | str = "default",
     ) -> None:
         super().__init__()
@@ -77,6 +85,8 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         self.bank = open_bank(bank)
         self.p = p
         self.scale = scale
+        self.moves = moves
+        mover_of(self.bank, moves)
         self._labels_getter = labels_getter
         self._bank_on: dict[torch.device, VAEBank] = {}
 
@@ -90,11 +100,15 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         rows = rows_of(self.bank, labels)
         leaves, spec = tree_flatten(sample)
         is_image = self._needs_transform_list([None if leaf is labels else leaf for leaf in leaves])
+        mover = mover_of(self.bank, self.moves)
+        refuse_beside(mover, (type(leaf).__name__ for leaf in leaves if isinstance(leaf, PLACED)))
         self._check([leaf for leaf, needed in zip(leaves, is_image, strict=True) if needed], len(rows))
         chosen = (torch.rand(len(rows)) < self.p) & fitted(self.bank, rows)
         if not bool(chosen.any()):
             return sample
         params = {"rows": rows, "chosen": chosen, "noise": torch.randn(len(rows), self.bank.latent_dim)}
+        if mover is not None:
+            params["uniform"] = torch.rand(len(rows), mover.width)
         leaves = [
             self.transform(leaf, params) if needed else leaf for leaf, needed in zip(leaves, is_image, strict=True)
         ]
@@ -102,7 +116,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
 
     @own_defaults()
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Jitter an image or batch, with `params` (rows, chosen, noise) drawn for the whole sample."""
+        """Jitter an image or batch, with `params` (rows, chosen, noise, uniform) drawn for the whole sample."""
         if isinstance(inpt, PIL.Image.Image):
             # Only images deeper than 8 bits need a range: the bank's, or one by their own values.
             value_range = self.bank.value_range or conversion.value_range_of([inpt])
@@ -112,7 +126,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         return made if is_pure_tensor(inpt) else tv_tensors.wrap(made, like=inpt)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}, scale={self.scale}, bank={self.bank!r}"
+        return f"p={self.p}, scale={self.scale}, moves={self.moves!r}, bank={self.bank!r}"
 
     def __getstate__(self) -> dict[str, Any]:
         """State without the banks on other devices: a worker or a copy moves its own."""
@@ -129,7 +143,7 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
             )
         if pair and isinstance(sample[1], (int, np.integer)):
             return sample[1]  # the label of a single image, which MixUp's getter does not know
-        return _parse_labels_getter("default")(sample)
+        return _labels_in(sample)
 
     def _check(self, images: list[Any], count: int) -> None:
         if not images:
@@ -147,7 +161,8 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
     def _jittered(self, images: Tensor, params: dict[str, Any]) -> Tensor:
         """Jitter the chosen ones of [C, H, W] or [B, C, H, W]."""
         batch = images if images.ndim == 4 else images[None]
-        made = jittered(self._bank_for(images.device), batch, **params, scale=self.scale)
+        mover = mover_of(self.bank, self.moves)
+        made = jittered(self._bank_for(images.device), batch, **params, scale=self.scale, moves=mover)
         return made if images.ndim == 4 else made[0]
 
     def _bank_for(self, device: torch.device) -> VAEBank:
@@ -156,3 +171,18 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         if device not in self._bank_on:
             self._bank_on[device] = self.bank.to(device)
         return self._bank_on[device]
+
+
+def _labels_in(sample: Any) -> Any:
+    """Labels of a sample of several images, as v2.MixUp finds them. Raises ValueError if there are none."""
+    held = sample[1] if isinstance(sample, (tuple, list)) else sample
+    if isinstance(held, Mapping):
+        keys = [key for key in held if isinstance(key, str) and "label" in key.lower()]
+        if keys:
+            return held[min(keys, key=lambda key: key.lower() != "labels")]
+    elif is_pure_tensor(held):
+        return held
+    raise ValueError(
+        "RandomVAEJitter found no labels: expected them as the second item of a tuple, or in a dict under 'labels'. "
+        "Give labels_getter=."
+    )
