@@ -114,6 +114,24 @@ def test_example_trains(name, example, options, examples_cache, tmp_path, record
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "example", "options", "message"),
+    [
+        ("keras", "with_keras.py", ["--epochs", "1"], "after 1 epochs: test accuracy"),
+        ("webdataset", "with_webdataset.py", ["--steps", "3"], "after 3 steps: loss"),
+    ],
+)
+def test_example_trains_on_files(name, example, options, message, tmp_path, record_property):
+    record(record_property, library=name, what=f"examples/{example}, on files that augment wrote")
+    if importlib.util.find_spec(name) is None:  # and not imported, since Keras looks for a backend then
+        pytest.skip(f"{name} is not installed")
+    command = [sys.executable, "-c", TINY_PRESET, str(EXAMPLES / example), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=110)
+    assert done.returncode == 0, done.stderr
+    assert message in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 # ---- timm ----
 
 
