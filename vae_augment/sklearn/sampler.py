@@ -1,0 +1,164 @@
+"""VAESampler: images of small classes resampled as arrays, in a pipeline of imbalanced-learn or by itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from torch.utils.data import Dataset
+
+from vae_augment.bank import VAEBank
+from vae_augment.config import FitConfig
+from vae_augment.fitting import fit
+from vae_augment.wrapper import VAEAugmentedDataset
+from vae_augment.wrapper.sampling_strategy import NAMES
+
+Array = np.ndarray[Any, Any]
+MADE_TOGETHER = 256  # images
+
+
+class VAESampler(BaseEstimator):  # type: ignore[misc]
+    """Over-sample classes of images with jittered, moved and newly generated ones, as imbalanced-learn's SMOTE does.
+
+    One VAE per class is fitted on the images that are given, which takes a minute on a thousand small ones. New images
+    are what `VAEAugmentedDataset(..., sampling_strategy=...)` adds.
+
+    Example:
+        >>> from imblearn.pipeline import make_pipeline
+        >>> from sklearn.svm import SVC
+        >>> model = make_pipeline(VAESampler(image_shape=(28, 28), random_state=0), SVC())
+        >>> model.fit(X, y)  # X [N, 784]
+
+    Args:
+        sampling_strategy: as in imbalanced-learn: "auto" or "not majority", "minority", "not minority", "all", a list
+            of classes, a ratio for two classes, a dict of class to its total number of images, or a function of y that
+            returns one.
+        random_state: an int, a NumPy RandomState, or None: of the fit and of the draws.
+        image_shape: (H, W) or (H, W, C) of the images in flat X [N, D]; None: X is [N, H, W] or [N, H, W, C].
+        config: of the fit; None: `FitConfig()`, which chooses for itself.
+
+    Attributes:
+        classes_: the sorted classes of y.
+        bank_: the `VAEBank` that new images were made with; None where no class needs any.
+    """
+
+    def __init__(
+        self,
+        sampling_strategy: str | float | Sequence[Any] | Mapping[Any, int] | Callable[[Array], Any] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        config: FitConfig | None = None,
+    ) -> None:
+        self.sampling_strategy = sampling_strategy
+        self.random_state = random_state
+        self.image_shape = image_shape
+        self.config = config
+
+    def fit(self, X: Any, y: Any) -> VAESampler:
+        """Fit a bank on the images and return the sampler. `fit_resample` does it too."""
+        self.fit_resample(X, y)
+        return self
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """X and y with new images and their classes behind them, of the same types and dtypes.
+
+        Args:
+            X: images, uint8 or other real numbers [N, H, W], [N, H, W, C], or [N, D] of `image_shape`; data frames too.
+            y: their classes [N], numbers or names.
+
+        Raises:
+            ValueError: arrays of other shapes or lengths, values that are not finite, one class alone, or an unknown
+                sampling_strategy.
+            TypeError: a sparse matrix, or values that are no real numbers.
+        """
+        images, labels = self._checked(X, y)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y must have two classes or more, got {self.classes_.tolist()}.")
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        dataset = _Images(images, codes, [str(value) for value in self.classes_.tolist()])
+        self.bank_: VAEBank | None = None
+        strategy = self._strategy(labels)
+        new, added = images[:0], codes[:0]
+        if _lacks_images(strategy, codes):
+            self.bank_ = fit(dataset, config=self.config or FitConfig(), seed=seed, progress=False)
+            wrapper = VAEAugmentedDataset(dataset, self.bank_, sampling_strategy=strategy, seed=seed)
+            places = [*range(len(images), len(wrapper))]
+            parts = (places[first : first + MADE_TOGETHER] for first in range(0, len(places), MADE_TOGETHER))
+            items = [item for part in parts for item in wrapper.__getitems__(part)]
+            if items:
+                new, added = np.stack([image for image, _ in items]), np.array([code for _, code in items])
+        more = np.concatenate([images, new]).reshape(len(images) + len(new), *np.shape(X)[1:])
+        return _like(more, X), _like(np.concatenate([labels, self.classes_[added]]), y)
+
+    def _checked(self, X: Any, y: Any) -> tuple[Array, Array]:
+        """Images [N, H, W] or [N, H, W, C], and labels [N]."""
+        if hasattr(X, "toarray"):
+            raise TypeError("X must be a dense array of images, got a sparse matrix.")
+        images, labels = np.asarray(X), np.asarray(y)
+        if self.image_shape is not None and images.ndim == 2:
+            if math.prod(self.image_shape) != images.shape[1]:
+                raise ValueError(
+                    f"image_shape {self.image_shape} has {math.prod(self.image_shape)} values, X has {images.shape[1]}."
+                )
+            images = images.reshape(len(images), *self.image_shape)
+        if images.ndim not in (3, 4) or not len(images):
+            raise ValueError(
+                f"X must be images [N, H, W] or [N, H, W, C], or [N, D] with image_shape=(H, W), got "
+                f"{list(images.shape)}."
+            )
+        if labels.shape != images.shape[:1]:
+            raise ValueError(f"y must hold a class for each of {len(images)} images, got {list(labels.shape)}.")
+        return images, labels
+
+    def _strategy(self, labels: Array) -> Any:
+        """The sampling strategy in terms of positions in `classes_`."""
+        strategy, code_of = self.sampling_strategy, {value: code for code, value in enumerate(self.classes_.tolist())}
+        if callable(strategy):
+            strategy = strategy(labels)
+        if isinstance(strategy, Mapping):
+            return {_code(value, code_of): total for value, total in strategy.items()}
+        if isinstance(strategy, (Sequence, np.ndarray)) and not isinstance(strategy, str):
+            return [_code(value, code_of) for value in strategy]
+        if isinstance(strategy, str) and strategy not in NAMES:
+            raise ValueError(f"sampling_strategy must be one of {', '.join(map(repr, NAMES))}, got {strategy!r}.")
+        return strategy
+
+
+class _Images(Dataset[tuple[Array, int]]):
+    """Arrays as a torchvision-style dataset."""
+
+    def __init__(self, images: Array, codes: Array, classes: list[str]) -> None:
+        self.data, self.targets, self.classes = images, codes.tolist(), classes
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Array, int]:
+        return self.data[index], self.targets[index]
+
+
+def _code(value: Any, code_of: Mapping[Any, int]) -> int:
+    if value not in code_of:
+        raise ValueError(f"sampling_strategy names class {value!r}, which y lacks; it has {list(code_of)}.")
+    return code_of[value]
+
+
+def _lacks_images(strategy: Any, codes: Array) -> bool:
+    """False if all classes have as many images as a strategy by name, or a dict, wants."""
+    have = np.bincount(codes)
+    if isinstance(strategy, Mapping):
+        return any(total != have[code] for code, total in strategy.items())
+    return not isinstance(strategy, str) or len(set(have.tolist())) > 1
+
+
+def _like(values: Array, given: Any) -> Any:
+    """An array as the data frame or series that was given, if it was one."""
+    if hasattr(given, "columns"):
+        return type(given)(values, columns=given.columns).astype(given.dtypes.to_dict())
+    return type(given)(values, name=given.name).astype(given.dtype) if hasattr(given, "iloc") else values
