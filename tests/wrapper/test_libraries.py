@@ -208,16 +208,13 @@ def lightning_trains(lightning, dataset, epochs, workers=2, callbacks=()):
 @FORK_AND_SPAWN
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
 def test_lightning_trains_on_a_seeded_dataset_in_persistent_workers(bank, start_method, record_property):
-    what = "Trainer.fit, persistent workers; a callback may call set_epoch"
+    what = "Trainer.fit, persistent workers; vae_augment.lightning.SetEpoch"
     lightning = library("lightning", what, record_property, start_methods=(start_method,))
+    from vae_augment.lightning import SetEpoch
+
     ds = VAEAugmentedDataset(Shapes(transform=pil_to_tensor), bank, **SEEDED)
-
-    class Epochs(lightning.Callback):
-        def on_train_epoch_start(self, trainer, module):
-            trainer.train_dataloader.dataset.set_epoch(trainer.current_epoch)
-
     base = next(iter(DataLoader(Shapes(transform=pil_to_tensor), 8)))
-    seen = lightning_trains(lightning, ds, epochs=3, workers=WORKERS[start_method], callbacks=[Epochs()])
+    seen = lightning_trains(lightning, ds, epochs=3, workers=WORKERS[start_method], callbacks=[SetEpoch()])
     assert kinds([seen[0][0]]) == kinds([base])
     assert [in_batches(batches) for batches in seen] == [in_dataset(ds, epoch) for epoch in range(3)]
 
