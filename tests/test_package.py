@@ -64,7 +64,7 @@ def loaded_of(names, after):
 
 def test_the_public_names_are_exactly_these():
     assert sorted(vae_augment.__all__) == [
-        *("FitConfig", "VAEAugmentedDataset", "VAEBank"),
+        *("FitConfig", "VAEAugmentedDataset", "VAEAugmentedIterable", "VAEBank"),
         *("augment", "evaluate", "export", "fit"),
     ]
 

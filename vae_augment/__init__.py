@@ -8,7 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["FitConfig", "VAEAugmentedDataset", "VAEBank", "augment", "evaluate", "export", "fit"]
+__all__ = [
+    "FitConfig",
+    "VAEAugmentedDataset",
+    "VAEAugmentedIterable",
+    "VAEBank",
+    "augment",
+    "evaluate",
+    "export",
+    "fit",
+]
 
 if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
@@ -16,11 +25,12 @@ if TYPE_CHECKING:
     from vae_augment.evaluation import evaluate
     from vae_augment.exporting import augment, export
     from vae_augment.fitting import fit
-    from vae_augment.wrapper import VAEAugmentedDataset
+    from vae_augment.wrapper import VAEAugmentedDataset, VAEAugmentedIterable
 
 _HOME = {
     "FitConfig": "config",
     "VAEAugmentedDataset": "wrapper",
+    "VAEAugmentedIterable": "wrapper",
     "VAEBank": "bank",
     "augment": "exporting",
     "evaluate": "evaluation",

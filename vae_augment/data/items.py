@@ -18,8 +18,8 @@ from vae_augment.config import MIN_SIDE
 from vae_augment.images.conversion import IMAGES
 
 # The first of these keys that a dict has holds its image or label.
-IMAGE_KEYS = ("image", "img", "pixel_values", "images")
-LABEL_KEYS = ("label", "labels", "target", "targets", "fine_label", "class")
+IMAGE_KEYS = ("image", "img", "pixel_values", "images", "jpg", "jpeg", "png", "webp")  # the last are webdataset's
+LABEL_KEYS = ("label", "labels", "target", "targets", "fine_label", "class", "cls")
 
 
 class ItemError(TypeError):

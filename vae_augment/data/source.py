@@ -45,10 +45,10 @@ class Source:
     """
 
     def __init__(self, dataset: Dataset[Any], labels: Sequence[int | str] | Tensor | None = None) -> None:
-        if isinstance(dataset, IterableDataset):
+        if isinstance(dataset, IterableDataset) and type(dataset).__getitem__ is Dataset.__getitem__:
             raise TypeError(
                 f"dataset must have len() and indices, got the IterableDataset {type(dataset).__name__}. "
-                "Collect its items into a list-like dataset first."
+                "Collect its items into a list-like dataset first, or wrap it by VAEAugmentedIterable."
             )
         if isinstance(dataset, (str, Path)):
             raise TypeError(

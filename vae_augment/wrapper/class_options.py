@@ -65,8 +65,8 @@ class ClassOptions:
                 rest = 1 - (generates or 0.0) - (jitters or 0.0)
                 others = max(0.0, min(policy.p_unlabelled, there / (there + own), rest))
             most = 1 - others
-            p_generate = _share(policy.p_generate, most, jitters or 0.0) if generates is None else generates
-            p_jitter = _share(policy.p_jitter, most, p_generate) if jitters is None else jitters
+            p_generate = share_of_policy(policy.p_generate, most, jitters or 0.0) if generates is None else generates
+            p_jitter = share_of_policy(policy.p_jitter, most, p_generate) if jitters is None else jitters
             found[name] = p_generate, p_jitter, others
         if lacking := [name for label, name in self._source.classes.items() if self._asked_in_vain(label, unlabelled)]:
             warn(f"no unlabelled image was taken for {listed(lacking)}: p_unlabelled is 0 there", DataWarning)
@@ -96,7 +96,7 @@ class ClassOptions:
         }
 
 
-def _share(of_policy: float, most: float, taken: float) -> float:
+def share_of_policy(of_policy: float, most: float, taken: float) -> float:
     """The policy's share of what is not unlabelled, at most the rest."""
     return max(0.0, min(most * of_policy, most - taken))
 
