@@ -95,6 +95,19 @@ def test_probabilities_and_scale(moving):
     assert all(image.tobytes() == wanted.tobytes() for (image, *_), (wanted, *_) in zip(still, Stream(), strict=True))
 
 
+def test_large_images_are_read_ahead_by_few(moving):
+    read = []
+
+    def photographs():
+        for number in range(60):
+            read.append(number)
+            yield np.full((640, 480), 9, np.uint8), 0
+
+    served = iter(VAEAugmentedIterable(photographs(), moving, seed=0))
+    assert next(served)[0].shape == (640, 480)
+    assert len(read) < 30
+
+
 def test_labels_may_be_names(moving):
     named = [(image, Shapes.classes[label]) for image, label in Shapes()]
     numbered = VAEAugmentedIterable(list(Shapes()), moving, seed=0)
@@ -196,5 +209,7 @@ def test_wrong_items_and_banks(moving, tmp_path):
     for label, message in ((7, "no class for the label 7"), ("round", "no class for the label 'round'")):
         with pytest.raises(ValueError, match=message):
             list(VAEAugmentedIterable([(Shapes()[0][0], label)], moving))
+    with pytest.raises(TypeError, match="an image must be a PIL image, numpy array or tensor, got bytes: decode it"):
+        list(VAEAugmentedIterable([(b"", 0)], moving))
     with pytest.raises(TypeError, match="dataset items must be"):
         list(VAEAugmentedIterable([3], moving))

@@ -95,6 +95,15 @@ class Synthesis:
                 for item, sample, image in zip(items.tolist(), samples, images, strict=True)
             ]
 
+    def known(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes [B, L] and reconstructions [B, C*h*w] of items, NaN where they are not known."""
+        return self._codes.get(items), self._reconstructions.get(items)
+
+    def learn(self, items: Tensor, codes: Tensor, reconstructions: Tensor) -> None:
+        """Take codes and reconstructions of items as known."""
+        self._codes.put(items, codes)
+        self._reconstructions.put(items, reconstructions)
+
     def _forget(self, items: Tensor) -> None:
         """Take items as those of the classes that they have now."""
         self.rows[items] = torch.tensor([self.bank.row_of[label] for label in self.source.labels[items].tolist()])

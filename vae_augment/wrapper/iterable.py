@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from vae_augment.bank import VAEBank
-from vae_augment.bank.draws import REAL, draw_batch, shares_of
+from vae_augment.bank.draws import JITTERED, REAL, draw_batch, shares_of
+from vae_augment.bank.item_cache import MOST_BYTES
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.items import Sample, put_together, taken_apart, with_source
 from vae_augment.data.source import Source
 from vae_augment.exceptions import check_number, check_type, check_whole
-from vae_augment.images.conversion import Range, to_tensor
+from vae_augment.images.conversion import IMAGES, Range, size_of, to_tensor
 from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed
 from vae_augment.wrapper.class_options import share_of_policy
 
-BUFFER = 64  # items that are read ahead, so that synthetic ones are made together
+BUFFER, BUFFER_PIXELS = 128, 2**23  # items that are read ahead, so that synthetic ones are made together
 KEY = "__key__"  # webdataset's name of an item
+Mark = tuple[int, bytes]  # class position and hash of an image
 OF_A_WORKER = 2**40  # items without a key that each worker may serve
 
 
@@ -33,7 +37,7 @@ class VAEAugmentedIterable(IterableDataset[Any]):
 
     For an IterableDataset, a webdataset pipeline or a streamed dataset of Hugging Face. An item keeps its label, and
     its image its type, mode, dtype, range and size; transforms follow behind. Which worker reads what is left to the
-    stream. Items are read ahead by 64.
+    stream. Up to 128 items are read ahead, fewer of large images.
 
     Example:
         >>> stream = wds.WebDataset(tars).decode("pil").to_tuple("jpg", "cls")
@@ -100,6 +104,7 @@ class VAEAugmentedIterable(IterableDataset[Any]):
         self.seed, self.return_source = seed, return_source
         self._shares = torch.tensor([self.p_generate, self.p_jitter, 0.0])
         self._epoch = torch.zeros(1, dtype=torch.long).share_memory_()  # persistent workers see it change
+        self._known = _Known()
 
     def __len__(self) -> int:
         return len(self.iterable)  # type: ignore[arg-type]
@@ -107,8 +112,7 @@ class VAEAugmentedIterable(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         place = 0 if worker is None else worker.id * OF_A_WORKER
-        items = iter(self.iterable)
-        while buffer := list(islice(items, BUFFER)):
+        for buffer in _buffers(self.iterable):
             yield from self._served(buffer, place)
             place += len(buffer)
 
@@ -129,19 +133,22 @@ class VAEAugmentedIterable(IterableDataset[Any]):
         )
 
     @own_defaults()
-    def _served(self, items: list[Any], place: int) -> list[Any]:
+    def _served(self, samples: list[Sample], place: int) -> list[Any]:
         """Items of a buffer, the first of which is at a place in the stream."""
-        samples = [taken_apart(item) for item in items]
         rows = torch.tensor([self._row(sample.target) for sample in samples])  # [B]
-        numbers = [_number(item, place + n) for n, item in enumerate(items)]
+        numbers = [_number(sample.whole, place + n) for n, sample in enumerate(samples)]
         shares = shares_of(self.bank, rows, self._shares)
         draws = draw_batch(self.bank, numbers, shares, seed=self.seed, epoch=int(self._epoch))
         made = (draws.kind != REAL).nonzero()[:, 0]
-        served = list(items)
+        served = [sample.whole for sample in samples]
         if len(made):
             buffer = _Buffer(samples, self.bank.value_range)
             synthesis = Synthesis(self.bank, cast(Source, buffer), rows)
+            jittered = (draws.kind == JITTERED).nonzero()[:, 0]
+            marks = [(int(rows[n]), _mark(samples[n].image)) for n in jittered.tolist()] if self.scale else []
+            self._known.recall(synthesis, jittered, marks)
             synthetic = synthesis.items(made, draws.pick(made), scale=self.scale)
+            self._known.keep(synthesis, jittered, marks)
             for n, item in zip(made.tolist(), synthetic, strict=True):
                 served[n] = item
         if self.return_source:
@@ -157,10 +164,27 @@ class VAEAugmentedIterable(IterableDataset[Any]):
         return known
 
 
+def _buffers(items: Iterable[Any]) -> Iterator[list[Sample]]:
+    """Items taken apart, as many at a time as make a buffer."""
+    buffer: list[Sample] = []
+    pixels = 0
+    for item in items:
+        buffer.append(taken_apart(item))
+        if not isinstance(image := buffer[-1].image, IMAGES):
+            kind = type(image).__name__
+            raise TypeError(f"an image must be a PIL image, numpy array or tensor, got {kind}: decode it before.")
+        pixels += math.prod(size_of(image))
+        if len(buffer) == BUFFER or pixels >= BUFFER_PIXELS:
+            yield buffer
+            buffer, pixels = [], 0
+    if buffer:
+        yield buffer
+
+
 class _Buffer:
     """The items of a buffer as `Synthesis` reads a dataset's."""
 
-    stable, in_memory = False, True  # nothing is kept of an item
+    stable = in_memory = True
 
     def __init__(self, samples: list[Sample], value_range: Range | None) -> None:
         self._samples, self.value_range = samples, value_range
@@ -179,6 +203,42 @@ class _Buffer:
 
     def finish(self, index: int, sample: Sample, image: Any) -> Any:
         return put_together(sample.whole, image, sample.target)
+
+
+class _Known:
+    """Codes and reconstructions of images that came before, by class and pixels; each worker has its own."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[Mark, tuple[Tensor, Tensor]] = OrderedDict()  # the last used at the end
+
+    def recall(self, synthesis: Synthesis, items: Tensor, marks: list[Mark]) -> None:
+        """Tell a synthesis what is known of its items."""
+        found = [n for n, mark in enumerate(marks) if mark in self._held]
+        if found:
+            codes, reconstructions = zip(*(self._held[marks[n]] for n in found), strict=True)
+            synthesis.learn(items[found], torch.stack(codes), torch.stack(reconstructions))
+
+    def keep(self, synthesis: Synthesis, items: Tensor, marks: list[Mark]) -> None:
+        """Keep what a synthesis knows of its items; leave out what was not used for longest."""
+        codes, reconstructions = synthesis.known(items)
+        for mark, code, reconstruction in zip(marks, codes, reconstructions, strict=False):
+            if mark not in self._held:
+                self._held[mark] = code.clone(), reconstruction.clone()
+            self._held.move_to_end(mark)
+        most = MOST_BYTES // (codes.shape[1] * 4 + reconstructions.shape[1] * 2)
+        while len(self._held) > most:
+            self._held.popitem(last=False)
+
+    def __reduce__(self) -> tuple[type[_Known], tuple[()]]:
+        return _Known, ()
+
+
+def _mark(image: Any) -> bytes:
+    """Hash of an image's pixels, mode and size."""
+    array = np.asarray(image)
+    digest = hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16)
+    digest.update(f"{getattr(image, 'mode', '')}{array.shape}{array.dtype}".encode())
+    return digest.digest()
 
 
 def _number(item: Any, place: int) -> int:
