@@ -199,7 +199,7 @@ def test_a_folder_in_the_place_of_the_bank_that_a_fit_would_name_is_told_before_
         ("fit --data bars --image-size 500", "'--image-size': 500 is not in the range 8<=x<=128"),
         ("fit --data bars --sharing all", "'--sharing': 'all' is not one of 'warm-start', 'none'"),
         ("fit --data bars --seed one", "'--seed': 'one' is not a valid integer"),
-        ("fit --data bars --steps 5", "No such option '--steps'"),
+        ("fit --data bars --stepz 5", "No such option '--stepz'"),
         ("generate --out new", "Missing argument 'BANK'"),
         ("generate bars.safetensors --out new --count 0", "'--count': 0 is not in the range x>=1"),
         ("evaluate --data bars --seeds 0", "'--seeds': 0 is not in the range x>=1"),

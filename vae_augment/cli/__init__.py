@@ -13,6 +13,7 @@ import click
 
 from vae_augment import __version__
 from vae_augment.cli.augment import augment
+from vae_augment.cli.changing import merge, subset
 from vae_augment.cli.decode import decode
 from vae_augment.cli.doctor import doctor
 from vae_augment.cli.encode import encode
@@ -87,7 +88,10 @@ def main() -> None:
     """Augment small image datasets with one VAE per class."""
 
 
-COMMANDS = (fit, augment, generate, evaluate, reconstruct, encode, decode, morph, explore, report, info, doctor)
+COMMANDS = (
+    *(fit, augment, generate, evaluate, reconstruct, encode, decode, morph, explore, report, info, merge, subset),
+    doctor,
+)
 for command in COMMANDS:
     main.add_command(command)
 for command in (main, *main.commands.values()):

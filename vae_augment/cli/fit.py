@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vae_augment.cli.changing import classes_of
 from vae_augment.cli.check import report, without_problems
+from vae_augment.cli.config_options import config_options
 from vae_augment.cli.data_options import UNLABELLED, data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
 from vae_augment.cli.info import class_table
 from vae_augment.cli.paths import check_apart, check_file, check_folder, check_not_data
-from vae_augment.config import CHOICES, RANGES, FitConfig
+from vae_augment.config import FitConfig
 from vae_augment.printable import printable, shortened
 
 if TYPE_CHECKING:
@@ -28,20 +30,9 @@ if TYPE_CHECKING:
 @click.option("--unlabelled", metavar="NAME|PATH", help=UNLABELLED)
 @click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Use at most this many images of each class.")
-@click.option("--preset", type=click.Choice(CHOICES["preset"]), default="default", show_default=True)
-@click.option("--latent-dim", type=click.IntRange(*RANGES["latent_dim"]), help="Latent dimensions of each VAE.")
-@click.option(
-    "--image-size", type=click.IntRange(*RANGES["image_size"]), help="Longer side in pixels of the bank's images."
-)
-@click.option("--sharing", type=click.Choice(CHOICES["sharing"]), default="warm-start", show_default=True)
-@click.option(
-    "--policy",
-    type=click.Choice(CHOICES["policy"]),
-    default="auto",
-    show_default=True,
-    help="How to augment: tried on the data itself, or as for a kind of data; none: only where the wrapper is told to.",
-)
-@click.option("--share", is_flag=True, help="Make a bank for others, and measure how well it hides its images.")
+@config_options
+@click.option("--classes", metavar="A,B,...", help="Fit these alone, by name or label.")
+@click.option("--start", type=click.Path(path_type=Path), help="A bank to extend: classes join or replace its own.")
 @click.option("--no-policy", is_flag=True, help="The same as --policy none.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -57,6 +48,8 @@ def fit(
     unlabelled: str | None,
     out: Path | None,
     per_class: int | None,
+    classes: str | None,
+    start: Path | None,
     policy: str,
     no_policy: bool,
     device: str,
@@ -69,6 +62,7 @@ def fit(
     """Fit one VAE per class; write a bank and its contact sheet."""
     started = time.perf_counter()
     config = FitConfig(policy="none" if no_policy else policy, **chosen)
+    from vae_augment.bank import VAEBank
     from vae_augment.bank.metadata import summaries
     from vae_augment.data import SAMPLE_SOURCE, examine, open_data
     from vae_augment.exporting import poor_precision
@@ -99,7 +93,10 @@ def fit(
     if on_error == "skip":
         opened, left_out = without_problems(opened, config)
         more = None if more is None else without_problems(more, config)[0]
-    bank = _fit_and_write(opened, more, left_out, out, per_class, config, device, seed, resume, tensorboard)
+    begun = None if start is None else VAEBank.load(start)
+    bank = _fit_and_write(
+        opened, more, left_out, out, per_class, config, device, seed, resume, tensorboard, classes, begun
+    )
     click.echo(class_table(bank))
     if opened.source == SAMPLE_SOURCE:
         click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
@@ -145,6 +142,8 @@ def _fit_and_write(
     seed: int,
     resume: bool,
     tensorboard: Path | None,
+    classes: str | None,
+    start: VAEBank | None,
 ) -> VAEBank:
     from vae_augment.bank.shown_images import COLUMNS
     from vae_augment.data import open_unlabelled, subsample
@@ -152,7 +151,7 @@ def _fit_and_write(
     from vae_augment.data.source import Source
     from vae_augment.files.writing import atomic_write, sweep
     from vae_augment.fitting import fit as fit_bank
-    from vae_augment.fitting import fit_key
+    from vae_augment.fitting import fit_key, wanted_labels
     from vae_augment.fitting.checkpoint import discard
     from vae_augment.report.contact_sheet import contact_sheet_png
     from vae_augment.report.reproduction import named
@@ -162,12 +161,14 @@ def _fit_and_write(
     sweep(out.parent, [out.name, sheet.name])
     source, unlabelled = Source(dataset), None if more is None else more.dataset
     others = open_unlabelled(unlabelled, source, seed)
-    key = fit_key(source, config, seed=seed, unlabelled=others)
+    wanted = None if classes is None else wanted_labels(source, classes_of(classes, source.class_to_idx))
+    key = fit_key(source, config, wanted, start, seed=seed, unlabelled=others)
     bank = _finished(out, key) if resume else None
     if bank is None:
         if not resume:
             discard(unfinished)
         options: dict[str, Any] = {"device": device, "checkpoint": unfinished, "tensorboard": tensorboard}
+        options |= {"start": start, "classes": wanted}
         bank = fit_bank(dataset, config=config, unlabelled=unlabelled, seed=seed, **options)
         name = written(opened.name)
         known = {"skipped": left_out, "per_class": per_class, "ending": opened.ending}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +17,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("bank", type=click.Path(path_type=Path))
-def info(bank: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
+def info(bank: Path, as_json: bool) -> None:
     """Say what a bank holds and how its fit went."""
     from vae_augment.bank import VAEBank
     from vae_augment.bank.metadata import summaries
     from vae_augment.report.reproduction import reproduction
 
     loaded = VAEBank.load(bank)
+    if as_json:
+        click.echo(json.dumps(_as_json(bank, loaded), indent=2, ensure_ascii=False))
+        return
     channels, height, width = loaded.image_shape
     data, policy, config = loaded.data, loaded.policy, loaded.config
     click.echo(f"bank      {printable(str(bank))}, {bank.stat().st_size:,} bytes, sha256 {loaded.sha256}")
@@ -42,6 +48,20 @@ def info(bank: Path) -> None:
     click.echo(class_table(loaded))
     if "quality" in data:
         click.echo(f"\n{_quality(data['quality'])}")
+
+
+def _as_json(path: Path, bank: VAEBank) -> dict[str, Any]:
+    return {
+        "path": printable(str(path)),
+        "bytes": path.stat().st_size,
+        "sha256": bank.sha256,
+        "image_shape": list(bank.image_shape),
+        "latent_dim": bank.latent_dim,
+        "config": bank.config.to_dict(),
+        "policy": bank.policy.to_dict(),
+        "data": bank.data,
+        "classes": [asdict(info) for info in bank.class_infos],
+    }
 
 
 def _quality(figures: dict[str, Any]) -> str:

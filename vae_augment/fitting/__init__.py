@@ -111,7 +111,7 @@ def fit(
     if start is not None:
         source.value_range = common_range(source.value_range, start.value_range)
     others = open_unlabelled(unlabelled, source, seed)
-    wanted = _wanted(source, classes)
+    wanted = wanted_labels(source, classes)
     if start is None:
         resolved = config.resolve(len(source) + (0 if others is None else len(others)))
         vae = VAE(common_shape(source, config), resolved.latent_dim or 0, resolved.width or 0)
@@ -188,12 +188,12 @@ def fit_key(
     begun = "" if start is None else start.sha256
     options = repr(sorted(config.to_dict().items()))
     names = repr(sorted(source.classes.items()))
-    labels = repr(wanted or _wanted(source, None))
+    labels = repr(wanted or wanted_labels(source, None))
     others = () if unlabelled is None else (unlabelled.fingerprint,)
     return f"{derive(seed, RECIPE, source.fingerprint(), names, labels, options, begun, *others):016x}"
 
 
-def _wanted(source: Source, classes: Sequence[str | int] | None) -> list[int]:
+def wanted_labels(source: Source, classes: Sequence[str | int] | None) -> list[int]:
     """The labels to fit, in order."""
     if classes is None:
         return sorted(source.classes)

@@ -30,13 +30,12 @@ def reproduction(bank: VAEBank) -> str:
         words += ["--unlabelled", unlabelled]
     if bank.data.get("per_class") is not None:
         words += ["--per-class", str(bank.data["per_class"])]
-    for option in ("preset", "latent_dim", "image_size", "sharing"):
-        if option in changed:
-            words += [f"--{option.replace('_', '-')}", str(changed[option])]
+    for option, value in changed.items():
+        follows = option == "exemplars" and bank.config.share
+        if not (isinstance(value, bool) or value == "custom" or follows):
+            words += [f"--{option.replace('_', '-')}", str(value)]
     if bank.config.share:
         words.append("--share")
-    if bank.config.policy != "auto":
-        words += ["--policy", bank.config.policy]
     words += ["--seed", str(bank.data.get("seed", 0))]
     if bank.data.get("skipped"):
         words += ["--on-error", "skip"]

@@ -1,0 +1,76 @@
+"""Options of a fit on the command line, one for each field of `FitConfig`, with its limits; and --config."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vae_augment.config import CHOICES, RANGES, FitConfig
+
+Command = TypeVar("Command", bound=Callable[..., object])
+HELP = {
+    "preset": "How long, and how large a model.",
+    "latent_dim": "Latent dimensions of each VAE.",
+    "image_size": "Longer side in pixels of the bank's images.",
+    "sharing": "Whether classes start from a VAE of all.",
+    "invariances": "Random moves of the images that VAEs are trained on.",
+    "steps": "Optimizer steps behind each class's VAE.",
+    "policy": "How to augment: tried on the data, or as for a kind of data; none: only where the wrapper is told to.",
+    "width": "Channels of the finest convolution, a multiple of 8.",
+    "batch_size": "Images per step of fine-tuning.",
+    "learning_rate": "Peak rate of Adam in fine-tuning.",
+    "exemplars": "Codes of training images kept per class.",
+    "share": "Make a bank for others, and measure how well it hides its images.",
+}
+NAMES = tuple(field.name for field in fields(FitConfig))
+
+
+def config_options(command: Command) -> Command:
+    """Add --config and an option for each field of `FitConfig`, which the command gets by its name."""
+    for field in reversed(fields(FitConfig)):
+        command = _option(field.name, field.default)(command)
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_read,
+        metavar="FILE.toml",
+        help="File of these options, such as steps = 500; those of the command line go before.",
+    )(command)
+
+
+def _option(name: str, default: Any) -> Callable[[Command], Command]:
+    flag, text = f"--{name.replace('_', '-')}", HELP[name]
+    if name in CHOICES:
+        choices = [choice for choice in CHOICES[name] if choice != "custom"]  # which is a function
+        return click.option(flag, type=click.Choice(choices), default=default, show_default=True, help=text)
+    if name in RANGES:
+        kind = click.IntRange(*RANGES[name])
+        return click.option(flag, type=kind, default=default, show_default=default is not None, help=text)
+    if isinstance(default, bool):
+        return click.option(flag, is_flag=True, help=text)
+    return click.option(flag, type=float, default=default, show_default=True, help=text)
+
+
+def _read(context: click.Context, option: click.Parameter, path: Path | None) -> None:
+    """Take a file's values as the command's defaults."""
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise click.BadParameter(f"there is no file {path}.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"{path} is no TOML file: {error}.") from None
+    names = {name.replace("-", "_"): value for name, value in values.items()}
+    known = {param.name for param in context.command.params} - {"help", "config", "version"}
+    unknown = sorted(set(names) - known)
+    if unknown:
+        raise click.BadParameter(f"{path} names {unknown[0]!r}, which is no option: {', '.join(sorted(known))}.")
+    context.default_map = {**(context.default_map or {}), **names}
