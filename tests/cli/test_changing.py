@@ -101,7 +101,9 @@ def test_a_bank_is_extended_by_some_classes(here):
     assert [info.images for info in made.class_infos] == [10, 10, 6]
     resumed = run("fit --data photos --start two.safetensors --classes slanted --out made.safetensors --resume")
     assert resumed[0] == 0
-    assert "class 'round' has no images" in refused("fit --data photos --start two.safetensors --classes round --out m.safetensors")
+    assert "class 'round' has no images" in refused(
+        "fit --data photos --start two.safetensors --classes round --out m.safetensors"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vae_augment.cli.check import without_problems
+from vae_augment.cli.counting import counting
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
@@ -66,8 +67,6 @@ def augment(
     epoch, of as many as there are copies. OUT/manifest.json says of each file what it was made of.
     """
     check_folder("--out", out)
-    from tqdm import tqdm
-
     from vae_augment.bank import VAEBank
     from vae_augment.data import open_data
     from vae_augment.exporting import augment as write
@@ -78,6 +77,6 @@ def augment(
         raise ValueError(f"--out: {out} lies in the data, {data}. Name another folder.")
     if on_error == "skip":
         opened = without_problems(opened, loaded.config)[0]
-    with tqdm(unit="image", disable=None) as bar:
+    with counting() as bar:
         done = write(opened.dataset, loaded, out, on_start=bar.reset, on_images=bar.update, **options)
     click.echo(f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}.")

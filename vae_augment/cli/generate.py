@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from vae_augment.cli.augment import shard_of
+from vae_augment.cli.counting import counting
 from vae_augment.cli.messages import counted
 
 
@@ -29,8 +30,6 @@ from vae_augment.cli.messages import counted
 def generate(
     bank: Path,
     out: Path,
-    per_class: int | None,
-    count: int | None,
     device: str,
     **options: Any,
 ) -> None:
@@ -38,14 +37,11 @@ def generate(
 
     OUT/manifest.json says how many there are of each class, and how they were drawn.
     """
-    from tqdm import tqdm
-
     from vae_augment.bank import VAEBank
-    from vae_augment.exporting import counts_per_class, export
+    from vae_augment.exporting import export
     from vae_augment.model.devices import choose_device
 
     loaded = VAEBank.load(bank, device=choose_device(device))
-    total = sum(counts_per_class(len(loaded.classes), per_class=per_class, count=count))
-    with tqdm(total=total, unit="image", disable=None) as bar:
-        done = export(loaded, out, per_class=per_class, count=count, on_images=bar.update, **options)
+    with counting() as bar:
+        done = export(loaded, out, on_start=bar.reset, on_images=bar.update, **options)
     click.echo(f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}.")

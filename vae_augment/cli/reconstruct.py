@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
+from vae_augment.cli.counting import counting
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
 from vae_augment.printable import shortened
@@ -28,14 +29,13 @@ def reconstruct(bank: Path, out: Path, overwrite: bool, **data: Any) -> None:
     the bank's size, and PSNR is of that RMSE.
     """
     check_folder("--out", out)
-    from tqdm import tqdm
-
     from vae_augment.bank import VAEBank
     from vae_augment.exporting.codec import reconstruct_to_folder
 
     loaded = VAEBank.load(bank)
     source = open_bank_data(loaded, **data)[1]
-    with tqdm(total=len(source), unit="image", disable=None) as bar:
+    with counting() as bar:
+        bar.reset(len(source))
         done = reconstruct_to_folder(loaded, source, out, overwrite=overwrite, on_images=bar.update)
     click.echo(_table(done))
     images, classes = counted(done.whole.images, "image"), counted(len(done.classes), "class")

@@ -53,6 +53,7 @@ def export(
     shard: tuple[int, int] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    on_start: Callable[[int], object] = lambda count: None,
     on_images: Callable[[int], object] = lambda count: None,
 ) -> Export:
     """Generate images into OUT/<class>/<number>.png, with classes.json and manifest.json beside the class folders.
@@ -79,6 +80,7 @@ def export(
         resume: continue an export of the same bank, method and seed that was ended, or had fewer images. Whole files
             are kept. Where there is no export, begin one.
         overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
+        on_start: called with the number of images that this run will have written, before it writes one.
         on_images: called with the number of images just written, or found there.
 
     Raises:
@@ -114,6 +116,7 @@ def export(
         **parts.listed(),
     }
     with filled(folder, manifest, resume=resume, overwrite=overwrite, shard=run), single_thread():  # as in a worker
+        on_start(sum(parts.counts))
         parts.look_for_whole_ones()
         on_images(sum(parts.counts) - parts.missing)
         started = processes(workers, len(parts), WORTH_A_PROCESS) if bank.device.type == "cpu" else 0
