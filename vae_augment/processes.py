@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import time
@@ -67,6 +68,10 @@ def end_with(parent: int) -> None:
 
 
 def _wait_and_end(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.01)
+    creator = multiprocessing.parent_process()
+    if os.getppid() == parent or creator is None:
+        while os.getppid() == parent:
+            time.sleep(0.01)
+    else:  # a fork server is the parent of this process, and another one made it
+        creator.join()
     os._exit(1)

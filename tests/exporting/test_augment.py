@@ -265,9 +265,10 @@ def test_a_killed_export_is_resumed_to_the_same_bytes(moving, tmp_path):
     started = time.monotonic()
     subprocess.run([*command, "--out", "whole", "--real"], cwd=tmp_path, check=True, capture_output=True)
     took, whole = time.monotonic() - started, contents(tmp_path / "whole")
-    for instant in range(6):
+    trials = int(os.environ.get("FAULT_TRIALS", "2"))
+    for instant in range(trials):
         process = subprocess.Popen([*command, "--out", "out", "--real", "--workers", "2"], cwd=tmp_path, stderr=-3)
-        time.sleep(took * (0.35 + 0.1 * instant))
+        time.sleep(took * (0.4 + 0.5 * instant / trials))
         process.send_signal(signal.SIGKILL)
         process.wait()
         resumed = subprocess.run([*command, "--out", "out", "--real", "--resume"], cwd=tmp_path, capture_output=True)
@@ -342,3 +343,85 @@ def test_sources_tell_what_return_source_does(moving, shapes):
     for epoch in (0, 3):
         wrapper.set_epoch(epoch)
         assert wrapper.sources().tolist() == [source for _, _, source in wrapper]
+
+
+@pytest.mark.filterwarnings("ignore:item 137 has label")
+def test_an_item_whose_label_is_not_that_of_the_list_is_refused(moving, tmp_path):
+    class Disputed(Shapes):
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return image, 2 if index == 137 else label
+
+    with pytest.raises(
+        ValueError, match="item 137 is of class 'slanted' when it is read, and of 'down' in the dataset"
+    ):
+        augment(Disputed(per_class=100), moving, tmp_path / "out", copies=1)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_named(moving, photos, tmp_path, workers):
+    path = photos / "slanted" / "29.jpg"
+    dataset = open_data(photos).dataset
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"cannot read .*29.jpg.* of class 'slanted': its header is damaged"):
+        augment(dataset, moving, tmp_path / "out", copies=4, workers=workers)
+
+
+def test_data_is_not_written_over(moving, photos):
+    before = contents(photos)
+    with pytest.raises(ValueError, match="out must be another folder than that of the data"):
+        augment(open_data(photos).dataset, moving, photos, overwrite=True)
+    assert contents(photos) == before
+
+
+def test_folders_meet_their_own_classes_by_name(moving, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    moving.save("bank.safetensors")
+    assert run("augment bank.safetensors --data photos --out whole --copies 1")[0] == 0
+    shutil.rmtree(photos / "across")
+    moving.subset(["down", "slanted"]).save("two.safetensors")
+    for bank in ("bank", "two"):
+        code, _, err = run(f"augment {bank}.safetensors --data photos --out {bank} --copies 1 -q")
+        assert (code, err) == (0, "")
+        assert {path.name for path in Path(bank).iterdir() if path.is_dir()} == {"down", "slanted"}
+
+
+@pytest.mark.slow
+def test_shards_at_the_same_time(moving, tmp_path):
+    moving.save(tmp_path / "bank.safetensors")
+    for number, (image, label) in enumerate(Shapes(per_class=300)):
+        path = tmp_path / "photos" / Shapes.classes[label] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    command = [sys.executable, "-m", "vae_augment", "augment", "bank.safetensors", "--data", "photos", "--copies", "3"]
+    subprocess.run([*command, "--out", "whole"], cwd=tmp_path, check=True, capture_output=True)
+    for again in ([], ["--overwrite"]):
+        runs = [
+            subprocess.Popen([*command, "--out", "parts", "--shard", f"{n}/3", *again], cwd=tmp_path, stderr=-1)
+            for n in range(3)
+        ]
+        assert [each.communicate()[1].decode().count("error") for each in runs] == [0, 0, 0]
+        assert [each.returncode for each in runs] == [0, 0, 0]
+        whole, parts = contents(tmp_path / "whole"), contents(tmp_path / "parts")
+        assert {name: parts[name] for name in parts if "manifest" not in name} == {
+            name: whole[name] for name in whole if "manifest" not in name
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_any_start_method_writes_the_same(moving, photos, tmp_path, method):
+    moving.save(tmp_path / "bank.safetensors")
+    code = (
+        "import multiprocessing, sys\n"
+        "from vae_augment import augment\nfrom vae_augment.data import open_data\n"
+        "if __name__ == '__main__':\n"
+        f"    multiprocessing.set_start_method({method!r})\n"
+        "    augment(open_data('photos').dataset, 'bank.safetensors', 'out', copies=24, workers=2)\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    augment(open_data(photos).dataset, moving, tmp_path / "whole", copies=24)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")

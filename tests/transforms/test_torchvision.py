@@ -496,3 +496,13 @@ def test_the_bank_follows_the_images_to_their_device(bank):
     moved = transform._bank_for(out.device)
     assert transform._bank_for(out.device) is moved
     assert pickle.loads(pickle.dumps(transform))._bank_on == {}
+
+
+def test_a_policy_that_leaves_the_vae_out_moves_alone(moving):
+    without = moving.with_policy(vae=False)
+    sample, made = batch_of(8), []
+    for options in ({"scale": 0.0}, {}, {"scale": 0.8}):
+        torch.manual_seed(0)
+        made.append(RandomVAEJitter(without, p=1, **options)(*sample)[0])
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])

@@ -213,3 +213,19 @@ def test_wrong_items_and_banks(moving, tmp_path):
         list(VAEAugmentedIterable([(b"", 0)], moving))
     with pytest.raises(TypeError, match="dataset items must be"):
         list(VAEAugmentedIterable([3], moving))
+
+
+@pytest.mark.parametrize("values", [(0.0, 255.0), (-2.0, 2.0)])
+def test_floats_that_are_not_as_the_banks_data_are_refused(moving, values):
+    image = np.full((12, 12), values[0], np.float32)
+    image[0] = values[1]
+    with pytest.raises(ValueError, match="must have values from 0 to 1, as the bank's data has"):
+        list(VAEAugmentedIterable([(image, 0)] * 30, moving, seed=0))
+    assert len(list(VAEAugmentedIterable([(np.full((12, 12), 0.5, np.float32), 0)] * 30, moving, seed=0))) == 30
+
+
+@pytest.mark.parametrize("label", [1, np.int64(1), torch.tensor(1), np.array([1]), 1.0, "down"])
+def test_labels_of_many_kinds(moving, label):
+    stream = [(Shapes()[10][0], label)] * 20
+    wanted = [image.tobytes() for image, _ in VAEAugmentedIterable([(Shapes()[10][0], 1)] * 20, moving, seed=0)]
+    assert [image.tobytes() for image, _ in VAEAugmentedIterable(stream, moving, seed=0)] == wanted

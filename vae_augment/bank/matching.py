@@ -91,6 +91,14 @@ def namings(bank: VAEBank) -> list[dict[str, int]]:
     return found
 
 
+def names_in(bank: VAEBank, source: Source) -> list[str] | None:
+    """The bank's class name of each item of a source that `number_by_name` numbered; None where names are others."""
+    names = {info.label: info.name for info in bank.class_infos}
+    if not source.has_names or any(names[label] != name for label, name in source.classes.items()):
+        return None
+    return [names[label] for label in source.labels.tolist()]
+
+
 def warn_of_other_names(bank: VAEBank, source: Source, whose: str) -> None:
     """Warn if a label has another name in the bank; `whose` names the dataset in the message."""
     for info in bank.class_infos if source.has_names else ():

@@ -27,8 +27,8 @@ class Policy:
         keep_detail: add the decoded difference to the image, instead of replacing it by the decoded one.
         method: the sampler of generated images.
         moves: a name in `vae_augment.images.moves.MOVES`: random moves of an image after it is jittered or generated.
-        vae: False if items of p_jitter are moved and not jittered. Jitter that is asked for (`bank.jitter`, a
-            transform, the wrapper's `p_jitter`) has the scale none the less.
+        vae: False if items of p_jitter are moved and not jittered. Jitter that is asked for (`bank.jitter`, the
+            wrapper's `p_jitter`, a transform's `scale`) has the scale none the less.
         p_unlabelled: share of the items that are unlabelled images taken for their class, where these are at hand; the
             probabilities above are those of the other items.
         origin: a sentence that says where the values come from.

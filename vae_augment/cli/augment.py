@@ -68,6 +68,7 @@ def augment(
     """
     check_folder("--out", out)
     from vae_augment.bank import VAEBank
+    from vae_augment.bank.matching import names_in, source_for
     from vae_augment.data import open_data
     from vae_augment.exporting import augment as write
 
@@ -77,6 +78,7 @@ def augment(
         raise ValueError(f"--out: {out} lies in the data, {data}. Name another folder.")
     if on_error == "skip":
         opened = without_problems(opened, loaded.config)[0]
+    options["labels"] = names_in(loaded, source_for(loaded, opened.dataset, resize=True))
     with counting() as bar:
         done = write(opened.dataset, loaded, out, on_start=bar.reset, on_images=bar.update, **options)
     click.echo(f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}.")

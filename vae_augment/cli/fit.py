@@ -161,6 +161,11 @@ def _fit_and_write(
     sweep(out.parent, [out.name, sheet.name])
     source, unlabelled = Source(dataset), None if more is None else more.dataset
     others = open_unlabelled(unlabelled, source, seed)
+    labels = None
+    if start is not None and source.has_names:  # numbers mean nothing in another folder
+        labels = [source.classes[label] for label in source.labels.tolist()]
+        source = Source(dataset, labels)
+        source.number_as(start.class_to_idx)
     wanted = None if classes is None else wanted_labels(source, classes_of(classes, source.class_to_idx))
     key = fit_key(source, config, wanted, start, seed=seed, unlabelled=others)
     bank = _finished(out, key) if resume else None
@@ -168,7 +173,8 @@ def _fit_and_write(
         if not resume:
             discard(unfinished)
         options: dict[str, Any] = {"device": device, "checkpoint": unfinished, "tensorboard": tensorboard}
-        options |= {"start": start, "classes": wanted}
+        names = None if wanted is None else [source.classes[label] for label in wanted]
+        options |= {"start": start, "classes": names, "labels": labels}
         bank = fit_bank(dataset, config=config, unlabelled=unlabelled, seed=seed, **options)
         name = written(opened.name)
         known = {"skipped": left_out, "per_class": per_class, "ending": opened.ending}

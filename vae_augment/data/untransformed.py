@@ -26,7 +26,9 @@ class Untransformed(Source):
         return image, int(self.labels[index])
 
     def items(self, indices: list[int]) -> list[Any]:
-        return [(self.raw(index).image, int(self.labels[index])) for index in indices]
+        samples = [self.raw(index) for index in indices]
+        self.relabel(indices, [sample.target for sample in samples])
+        return [(sample.image, int(self.labels[index])) for index, sample in zip(indices, samples, strict=True)]
 
     def file(self, index: int) -> Path | bytes | None:
         """File that the image of item `index` is read from, or its bytes; None where there is more to it."""

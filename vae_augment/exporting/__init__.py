@@ -77,8 +77,8 @@ def export(
             With a bank on a GPU this process does it.
         shard: (i, N) writes the i-th of N parts alone, i from 0 to N - 1. N such runs, at the same time or not, write
             the whole into one folder, and a manifest each.
-        resume: continue an export of the same bank, method and seed that was ended, or had fewer images. Whole files
-            are kept. Where there is no export, begin one.
+        resume: continue an export of the same bank, method and seed that was ended, or had fewer images, but in tar
+            files. Whole files are kept. Where there is no export, begin one.
         overwrite: remove an earlier export first, whatever it was of; files that are not an export's are left.
         on_start: called with the number of images that this run will have written, before it writes one.
         on_images: called with the number of images just written, or found there.
@@ -194,10 +194,9 @@ class _Folders(_Generated):
     def __init__(self, *options: Any) -> None:
         super().__init__(*options)
         i, runs = self._shard.number, self._shard.of
-        # for each class, the first number of each block of this run
+        # for each class, the first number of each block of this run, whatever the counts are
         self._firsts: list[Sequence[int]] = [
-            range((i - offset) % runs * BLOCK, count, runs * BLOCK)
-            for offset, count in zip(self._offsets, self._counts, strict=False)
+            range((i - row) % runs * BLOCK, count, runs * BLOCK) for row, count in enumerate(self._counts)
         ]
         # all blocks are full but the last of a class
         ends = [firsts[-1] + BLOCK if firsts else 0 for firsts in self._firsts]
@@ -227,7 +226,7 @@ class _Folders(_Generated):
         self._ends = list(accumulate(map(len, self._firsts)))
 
     def _is_ours(self, row: int, number: int) -> bool:
-        return number < self._counts[row] and self._shard.holds(self._offsets[row] + number // BLOCK)
+        return number < self._counts[row] and self._shard.holds(row + number // BLOCK)
 
     def __len__(self) -> int:
         return self._ends[-1]

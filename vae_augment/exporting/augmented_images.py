@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -16,6 +17,7 @@ from PIL import Image
 from vae_augment.data.pixel_cache import UPRIGHT, orientation
 from vae_augment.data.untransformed import Untransformed
 from vae_augment.exporting.item_names import file_stems, item_names, without_ending
+from vae_augment.images.conversion import size_of
 from vae_augment.images.encoding import ENDINGS, JPEG_QUALITY, as_array, encode, resized
 from vae_augment.images.image_file import EXTENSIONS, open_image
 from vae_augment.wrapper import VAEAugmentedDataset
@@ -41,20 +43,21 @@ class AugmentedImages:
     def __init__(
         self, wrapper: VAEAugmentedDataset, copies: int, real: bool, form: str, sides: tuple[int, int] | None
     ) -> None:
-        plain = wrapper.untransformed()
+        self._plain = plain = wrapper.untransformed()
+        self._current: tuple[int, VAEAugmentedDataset] | None = None
         self.source: Untransformed = plain._source  # type: ignore[assignment]
         self.form, self.sides = form, sides
-        self._epochs = [_at_epoch(plain, epoch) for epoch in range(copies)]  # so that workers can be in different ones
         originals = np.arange(len(self.source)) if real else np.arange(0)
         self._place = np.concatenate([*[np.arange(len(plain))] * copies, originals])  # [M], in the wrapper
         self.epoch = np.repeat([*range(copies), ORIGINAL], [*[len(plain)] * copies, len(originals)])  # [M]
-        kinds = [epoch.sources().numpy() for epoch in self._epochs]
+        kinds = [self._at_epoch(epoch).sources().numpy() for epoch in range(copies)]
         self.kind = np.concatenate([*kinds, np.full(len(originals), KINDS.index("original"))])  # [M], places in KINDS
         self.item = plain._origin.numpy()[self._place]  # [M], in the dataset
         self.label = self.source.labels.numpy()[self.item]  # [M]
         first = as_array(self.source.raw(0).image, self.source.value_range)
         encode(first, form)
-        self.together = max(FEWEST, min(MOST, PIXELS // (first.shape[0] * first.shape[1])))  # images made at once
+        self.together = max(FEWEST, min(MOST, PIXELS // (first.shape[0] * first.shape[1])))  # images in a part
+        self._run = FEWEST  # images made at once, fewer where they are large
 
     def __len__(self) -> int:
         return len(self.item)
@@ -94,11 +97,33 @@ class AugmentedImages:
         for number in by_epoch.pop(ORIGINAL, []):
             yield number, self._original(number)
         for epoch, some in by_epoch.items():
-            for first in range(0, len(some), self.together):
-                together = some[first : first + self.together]
-                served = self._epochs[epoch].__getitems__(self._place[together].tolist())
-                for number, (image, _) in zip(together, served, strict=True):
+            while some:
+                together, some = some[: self._run], some[self._run :]
+                served = self._at_epoch(epoch).__getitems__(self._place[together].tolist())
+                for number, (image, label) in zip(together, served, strict=True):
+                    self._check_label(number, label)
                     yield number, self._encoded(image)
+                largest = max(math.prod(size_of(image)) for image, _ in served)
+                self._run = max(1, min(2 * self._run, MOST, PIXELS // largest))
+
+    def _at_epoch(self, epoch: int) -> VAEAugmentedDataset:
+        """The wrapper in an epoch. Each process has its own, since processes can be in different ones."""
+        if self._current is None or self._current[0] != epoch:
+            self._current = epoch, copy.copy(self._plain)
+            self._current[1].set_epoch(epoch)
+        return self._current[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_current": None}
+
+    def _check_label(self, number: int, label: int) -> None:
+        """Raise ValueError for an item that has another label when it is read than in the dataset's list."""
+        if label != self.label[number]:
+            names, where = self.source.classes, self.source.whereabouts(int(self.item[number]))
+            raise ValueError(
+                f"{where} is of class {names[label]!r} when it is read, and of {names[int(self.label[number])]!r} in "
+                "the dataset's list of labels: correct the list."
+            )
 
     def _own_file(self, number: int) -> Path | None:
         """File of an item itself; None for copies, for other sizes, and where there is no file."""
@@ -122,9 +147,3 @@ class AugmentedImages:
     def _encoded(self, image: Any) -> Any:
         array = as_array(image, self.source.value_range)
         return encode(array if self.sides is None else resized(array, self.sides), self.form)
-
-
-def _at_epoch(wrapper: VAEAugmentedDataset, epoch: int) -> VAEAugmentedDataset:
-    other = copy.copy(wrapper)
-    other.set_epoch(epoch)
-    return other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
+from vae_augment.data.untransformed import Untransformed
 from vae_augment.exceptions import check_type, check_whole
 from vae_augment.exporting.augmented_images import KINDS, ORIGINAL, AugmentedImages
 from vae_augment.exporting.folder import Export, filled
@@ -32,7 +34,6 @@ TAR = "webdataset"
 FORMATS = (*ENDINGS, TAR)
 MOST_COPIES, LARGEST_SIDE = 10_000, 16_000
 IN_A_TAR = 1_000
-COMPARED = ("p_generate", "p_jitter", "p_unlabelled", "scale", "sampling_strategy")  # where an export is continued
 TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -83,7 +84,7 @@ def augment(
         on_start: called with the number of images that this run will have written, before it writes one.
         on_images: called with the number of images just written, or found there.
         options: others of the wrapper: labels, unlabelled, p_generate, p_jitter, p_unlabelled, scale and
-            sampling_strategy.
+            sampling_strategy, which evens out the copies and not the originals.
 
     Raises:
         ValueError: an option out of range, or images that the format cannot hold.
@@ -103,17 +104,18 @@ def augment(
         bank = VAEBank.load(bank)
     wrapper = VAEAugmentedDataset(dataset, bank, seed=seed, **options)
     images = AugmentedImages(wrapper, copies, real, "png" if format == TAR else format, sides)
+    _check_apart(images.source, Path(out))
     folder, parts = Path(out), (_Tars if format == TAR else _Folders)(images, Path(out), run, seed)
     manifest = {
         "format": format,
         "bank_sha256": (wrapper.bank if bank is None else bank).sha256,
         "method": "augment",
-        "seed": seed,
-        "copies": copies,
+        "seed": int(seed),
+        "copies": int(copies),
         "real": real,
         "size": None if sides is None else list(sides),
         "data": images.source.fingerprint(),
-        "options": repr({name: value for name, value in options.items() if name in COMPARED and value is not None}),
+        "options": _digest(wrapper),
         **parts.listed(),
     }
     counts = {entry["name"]: entry["images"] for entry in manifest["classes"]}
@@ -123,6 +125,25 @@ def augment(
         on_images(sum(counts.values()) - parts.missing)
         write_all(parts, processes(workers, len(parts), parts.worth_a_process), on_images)
     return Export(folder, counts)
+
+
+def _digest(wrapper: VAEAugmentedDataset) -> str:
+    """Hash of what a wrapper's options say of each item."""
+    digest = hashlib.blake2b(digest_size=16)
+    for table in (wrapper._shares, wrapper._origin, wrapper._scales):
+        digest.update(table.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _check_apart(source: Untransformed, folder: Path) -> None:
+    """Raise ValueError if files of the dataset lie in the folder."""
+    inside = os.path.join(os.path.abspath(folder), "")
+    for item in range(len(source)):
+        file = source.file(item)
+        if not isinstance(file, Path):
+            return
+        if os.path.abspath(file).startswith(inside):
+            raise ValueError(f"out must be another folder than that of the data, got {folder}, which holds {file}.")
 
 
 def _sides(size: Any) -> tuple[int, int] | None:

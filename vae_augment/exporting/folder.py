@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Container, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from vae_augment.images.image_file import EXTENSIONS
 
 UNFINISHED, MANIFEST = "unfinished{}.json", "manifest{}.json"  # the first while images are written; {}: of a shard
 NOT_COMPARED = ("images", "classes", "files")  # entries of a manifest that may differ where an export is continued
+SHARDS_PATIENCE = 120.0  # seconds, until another shard has begun or ended
 KNOWN = ("format", "bank_sha256", "method")  # entries of every manifest
 ENDING = ".png"
 IMAGE = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.png")
@@ -77,13 +78,28 @@ def filled(
     """
     unfinished, whole, classes = (folder / name for name in kind_of_export(shard).own)
     with filling(folder, shard.name):
-        _prepare(folder, manifest, resume, overwrite, shard)
+        with _alone(folder, shard):
+            _prepare(folder, manifest, resume, overwrite, shard)
         yield
-        for inner in _files(manifest, ()):  # partials of workers that were still running at the start
-            sweep(folder / inner, None if inner else manifest.get("files", ()))
-        write_json(classes, {entry.get("folder", str(entry["label"])): entry["name"] for entry in manifest["classes"]})
-        write_json(whole, manifest)
-        unfinished.unlink(missing_ok=True)
+        with _alone(folder, shard):
+            for inner, names in _files(manifest, ()).items():  # partials of workers that still ran at the start
+                sweep(folder / inner, _swept(inner, names, shard))
+            named = {entry.get("folder", str(entry["label"])): entry["name"] for entry in manifest["classes"]}
+            write_json(classes, named)
+            write_json(whole, manifest)
+            unfinished.unlink(missing_ok=True)
+
+
+def _alone(folder: Path, shard: Shard) -> AbstractContextManager[None]:
+    """Keep other shards from beginning or ending at the same moment."""
+    return nullcontext() if shard == ALONE else filling(folder, patience=SHARDS_PATIENCE)
+
+
+def _swept(inner: str, names: Container[str], shard: Shard) -> Collection[str] | None:
+    """Names whose partials are swept: any in a class folder, but where other shards write too the shard's own."""
+    if inner and shard == ALONE:
+        return None
+    return names if isinstance(names, frozenset) else ()
 
 
 def _prepare(folder: Path, manifest: dict[str, Any], resume: bool | None, overwrite: bool, shard: Shard) -> None:
@@ -94,8 +110,8 @@ def _prepare(folder: Path, manifest: dict[str, Any], resume: bool | None, overwr
     beside = _of_other_shards(folder, manifest, shard)
     own = tuple(name for name in kind.own if name not in beside)
     had, wanted = None if earlier is None else _files(earlier, kind.own), _files(manifest, own)
-    for inner in wanted:
-        sweep(folder / inner, None if inner else kind.own)
+    for inner, names in wanted.items():
+        sweep(folder / inner, _swept(inner, names, shard) if inner else kind.own)
     hint = ""
     if earlier is not None:
         goes_on = resume is not None and set(_compared(manifest)) == set(_compared(earlier))
@@ -103,7 +119,8 @@ def _prepare(folder: Path, manifest: dict[str, Any], resume: bool | None, overwr
     check(folder, kind, had, wanted, replaces=bool(resume or overwrite), hint=hint, beside=beside)
     if earlier is not None and overwrite:
         write_json(unfinished, earlier)  # still an export if this is ended
-        remove(folder, _files(earlier, (whole.name, CLASSES)))
+        left = (whole.name, *(name for name in (CLASSES,) if name not in beside))
+        remove(folder, _files(earlier, left), folders=shard == ALONE)
     elif earlier is not None:
         _check_same(folder, earlier, manifest)
     if earlier != manifest or not whole.is_file():
@@ -120,7 +137,9 @@ def _of_other_shards(folder: Path, manifest: dict[str, Any], shard: Shard) -> se
     for name in sorted(found):
         theirs = read_json(folder / name, _checked)
         if theirs is not None:
-            _check_compared(folder, theirs, manifest)
+            _check_compared(
+                folder, theirs, manifest, "give all shards the same bank and options; or name another folder."
+            )
             found |= {CLASSES, *_files(theirs, ()), *theirs.get("files", ())}
     return found
 
@@ -191,14 +210,16 @@ def _check_same(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any])
         )
 
 
-def _check_compared(folder: Path, earlier: dict[str, Any], manifest: dict[str, Any]) -> None:
+def _check_compared(
+    folder: Path,
+    earlier: dict[str, Any],
+    manifest: dict[str, Any],
+    hint: str = "to resume, give the same bank and options; or name another folder, or --overwrite.",
+) -> None:
     """Raise FileExistsError if exports differ in what determines their images."""
     for what, wanted in _compared(manifest).items():
         if earlier.get(what) != wanted:
-            raise FileExistsError(
-                f"{folder} holds images of {what} {earlier.get(what)!r}, not {wanted!r}: to resume, give the "
-                "same bank and options; or name another folder, or --overwrite."
-            )
+            raise FileExistsError(f"{folder} holds images of {what} {earlier.get(what)!r}, not {wanted!r}: {hint}")
 
 
 def whole_images(folder: Path) -> set[int]:

@@ -38,10 +38,10 @@ class Shard:
 ALONE = Shard()
 
 
-class Parts(Dataset[int | OSError]):
+class Parts(Dataset[int | Exception]):
     """The parts of an export: reading one makes and writes its images.
 
-    An item is the number of images written, or the OSError that prevented it: a DataLoader would turn an error that a
+    An item is the number of images written, or the error that prevented it: a DataLoader would turn an error that a
     worker raises into the text of a traceback.
     """
 
@@ -52,18 +52,20 @@ class Parts(Dataset[int | OSError]):
     def write(self, index: int) -> int:
         """Make and write the images of a part; their number."""
 
-    def __getitem__(self, index: int) -> int | OSError:
+    def __getitem__(self, index: int) -> int | Exception:
         try:
             return self.write(index)
         except OSError as error:
             return error
+        except (TypeError, ValueError) as error:  # of an image that cannot be used
+            return (TypeError if isinstance(error, TypeError) else ValueError)(str(error))
 
 
 def write_all(parts: Parts, workers: int, on_images: Callable[[int], object]) -> None:
     """Write all parts, in this process or in several; call `on_images` with the number of images of each."""
     watch = partial(_end_with, os.getpid())
     for written in DataLoader(parts, batch_size=None, num_workers=workers, worker_init_fn=watch):
-        if isinstance(written, OSError):
+        if isinstance(written, Exception):
             raise written
         on_images(written)
 

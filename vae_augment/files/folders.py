@@ -37,7 +37,7 @@ class Kind:
 
 
 @contextmanager
-def filling(folder: Path, part: str = "") -> Iterator[None]:
+def filling(folder: Path, part: str = "", *, patience: float = PATIENCE) -> Iterator[None]:
     """Lock a folder, or a part of what it is to hold, against other processes that would fill it.
 
     The lock ends with the process that holds it. There is none on a read-only folder, or where a file system has no
@@ -46,6 +46,7 @@ def filling(folder: Path, part: str = "") -> Iterator[None]:
     Args:
         folder: made if it does not exist; removed again if it is empty at the end.
         part: ending of the names of a part's own files.
+        patience: seconds to wait for another process.
 
     Raises:
         FileExistsError: another process fills the folder; it is a file; or the lock file is a link.
@@ -59,7 +60,7 @@ def filling(folder: Path, part: str = "") -> Iterator[None]:
         lock = FileLock(path)
         try:
             with warnings.catch_warnings(action="ignore"):  # that flock is missing: filelock then makes a marker file
-                lock.acquire(timeout=PATIENCE)
+                lock.acquire(timeout=patience)
             if _text(path) in ("", before):  # not in a marker, which already says who made it
                 path.write_text(str(os.getpid()))
         except Timeout:
@@ -117,8 +118,8 @@ def check(
         _refuse_others(folder / inner, kind, names, (earlier or {}).get(inner, ()))
 
 
-def remove(folder: Path, files: Files) -> None:
-    """Remove files from a folder, their half-written ones too, and subfolders that are then empty."""
+def remove(folder: Path, files: Files, *, folders: bool = True) -> None:
+    """Remove files from a folder, their half-written ones too, and, if wanted, subfolders that are then empty."""
     for inner, names in files.items():
         place = folder / inner
         if (inner and place.is_symlink()) or not place.is_dir():
@@ -127,7 +128,7 @@ def remove(folder: Path, files: Files) -> None:
             begun = PARTIAL.fullmatch(path.name)
             if (begun["name"] if begun else path.name) in names and path.is_file() and not path.is_symlink():
                 path.unlink()
-        if inner:
+        if inner and folders:
             with suppress(OSError):  # something else is in it
                 place.rmdir()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import ConcatDataset, Subset
 
-from vae_augment.wrapper import VAEAugmentedDataset
+from vae_augment.wrapper import VAEAugmentedDataset, VAEAugmentedIterable
 
 
 def _callback() -> Any:
@@ -29,9 +29,9 @@ else:
 
 
 class SetEpoch(Base):
-    """Tell each `VAEAugmentedDataset` of the training loaders the Trainer's epoch, as epochs begin.
+    """Tell the wrapped datasets and streams of the training loaders the Trainer's epoch, as epochs begin.
 
-    Only a dataset with a seed needs it. After a resume in the middle of training, batches that worker processes have
+    Only one with a seed needs it. After a resume in the middle of training, batches that worker processes have
     fetched before the first epoch begins are those of epoch 0.
 
     Example:
@@ -43,9 +43,9 @@ class SetEpoch(Base):
             dataset.set_epoch(trainer.current_epoch)
 
 
-def _wrapped(loaders: Any) -> Iterator[VAEAugmentedDataset]:
+def _wrapped(loaders: Any) -> Iterator[VAEAugmentedDataset | VAEAugmentedIterable]:
     """The wrapped datasets of a loader, or of several in lists, dicts or a CombinedLoader; in a Subset too."""
-    if isinstance(loaders, VAEAugmentedDataset):
+    if isinstance(loaders, (VAEAugmentedDataset, VAEAugmentedIterable)):
         yield loaders
     elif isinstance(loaders, Mapping):
         yield from _wrapped(list(loaders.values()))

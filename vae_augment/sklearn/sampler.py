@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
@@ -15,7 +16,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
 from vae_augment.fitting import fit
 from vae_augment.wrapper import VAEAugmentedDataset
-from vae_augment.wrapper.sampling_strategy import NAMES
+from vae_augment.wrapper.sampling_strategy import added_items, wanted_totals
 
 Array = np.ndarray[Any, Any]
 MADE_TOGETHER = 256  # images
@@ -83,16 +84,15 @@ class VAESampler(BaseEstimator):  # type: ignore[misc]
         seed = int(check_random_state(self.random_state).randint(2**31))
         dataset = _Images(images, codes, [str(value) for value in self.classes_.tolist()])
         self.bank_: VAEBank | None = None
-        strategy = self._strategy(labels)
+        totals = wanted_totals(self._strategy(labels), torch.from_numpy(codes), dict(enumerate(dataset.classes)))
         new, added = images[:0], codes[:0]
-        if _lacks_images(strategy, codes):
+        if len(added_items(totals, torch.from_numpy(codes))):
             self.bank_ = fit(dataset, config=self.config or FitConfig(), seed=seed, progress=False)
-            wrapper = VAEAugmentedDataset(dataset, self.bank_, sampling_strategy=strategy, seed=seed)
+            wrapper = VAEAugmentedDataset(dataset, self.bank_, sampling_strategy=totals, seed=seed)
             places = [*range(len(images), len(wrapper))]
             parts = (places[first : first + MADE_TOGETHER] for first in range(0, len(places), MADE_TOGETHER))
             items = [item for part in parts for item in wrapper.__getitems__(part)]
-            if items:
-                new, added = np.stack([image for image, _ in items]), np.array([code for _, code in items])
+            new, added = np.stack([image for image, _ in items]), np.array([code for _, code in items])
         more = np.concatenate([images, new]).reshape(len(images) + len(new), *np.shape(X)[1:])
         return _like(more, X), _like(np.concatenate([labels, self.classes_[added]]), y)
 
@@ -123,10 +123,8 @@ class VAESampler(BaseEstimator):  # type: ignore[misc]
             strategy = strategy(labels)
         if isinstance(strategy, Mapping):
             return {_code(value, code_of): total for value, total in strategy.items()}
-        if isinstance(strategy, (Sequence, np.ndarray)) and not isinstance(strategy, str):
+        if isinstance(strategy, (Sequence, Set, np.ndarray)) and not isinstance(strategy, str):
             return [_code(value, code_of) for value in strategy]
-        if isinstance(strategy, str) and strategy not in NAMES:
-            raise ValueError(f"sampling_strategy must be one of {', '.join(map(repr, NAMES))}, got {strategy!r}.")
         return strategy
 
 
@@ -147,14 +145,6 @@ def _code(value: Any, code_of: Mapping[Any, int]) -> int:
     if value not in code_of:
         raise ValueError(f"sampling_strategy names class {value!r}, which y lacks; it has {list(code_of)}.")
     return code_of[value]
-
-
-def _lacks_images(strategy: Any, codes: Array) -> bool:
-    """False if all classes have as many images as a strategy by name, or a dict, wants."""
-    have = np.bincount(codes)
-    if isinstance(strategy, Mapping):
-        return any(total != have[code] for code, total in strategy.items())
-    return not isinstance(strategy, str) or len(set(have.tolist())) > 1
 
 
 def _like(values: Array, given: Any) -> Any:

@@ -27,6 +27,7 @@ from vae_augment.transforms.jittering import (
     require_probability,
     require_unit_range,
     rows_of,
+    scale_of,
 )
 from vae_augment.transforms.requirement import problem_with_albumentations
 
@@ -67,7 +68,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
     Args:
         bank: a `VAEBank`, the path of one, or its form in a serialised pipeline.
         scale_range: jitter in standard deviations of the class in latent space, drawn uniformly from (low, high);
-            None: the scale of the bank's policy.
+            None: the policy's, 0 for the policy's moves where it leaves the VAE out.
         label_key: keyword of the label, an int, or for `images` also int [N].
         moves: random moves of the images that are jittered: "policy", those of the bank's policy; a name in
             `vae_augment.images.moves.MOVES`; or None for none. Boxes, masks and key points are not moved along.
@@ -135,7 +136,7 @@ class VAEJitter(ImageOnlyTransform):  # type: ignore[misc]
 
     def get_params(self) -> dict[str, Any]:
         """Scale and a seed for the noise: plain numbers, which ReplayCompose can keep."""
-        scale = self.bank.policy.scale
+        scale = scale_of(self.bank, self.moves, None)
         if self.scale_range is not None:
             low, high = self.scale_range
             scale = low + (high - low) * self.py_random.random()

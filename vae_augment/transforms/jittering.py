@@ -84,6 +84,13 @@ def mover_of(bank: VAEBank, moves: str | None) -> Moves | None:
     return MOVES[moves]
 
 
+def scale_of(bank: VAEBank, moves: str | None, scale: float | None) -> float:
+    """Scale of the jitter as told; else that of items that the policy serves moved, or the policy's own."""
+    if scale is not None:
+        return scale
+    return bank.policy.served_scale if moves == "policy" and bank.policy.mover else bank.policy.scale
+
+
 def refuse_beside(moves: Moves | None, others: Iterable[str]) -> None:
     """Raise ValueError for boxes, masks or key points beside an image that is moved: they would stay where they are."""
     found = sorted(set(others))

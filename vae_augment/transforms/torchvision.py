@@ -28,6 +28,7 @@ from vae_augment.transforms.jittering import (
     require_probability,
     require_unit_range,
     rows_of,
+    scale_of,
 )
 
 PLACED = tuple(
@@ -52,7 +53,8 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
     Args:
         bank: a `VAEBank` or the path of one.
         p: probability that an image is jittered, in [0, 1], drawn for each image of a batch.
-        scale: jitter in standard deviations of the class in latent space; None: the scale of the bank's policy.
+        scale: jitter in standard deviations of the class in latent space; None: the policy's, 0 for the policy's moves
+            where it leaves the VAE out.
         moves: random moves of the images that are jittered: "policy", those of the bank's policy; a name in
             `vae_augment.images.moves.MOVES`; or None for none. Boxes, masks and key points are not moved along.
         labels_getter: function that finds the label(s) in a sample, or "default": the second item if it is an int or a
@@ -162,7 +164,8 @@ class RandomVAEJitter(v2.Transform):  # type: ignore[misc]
         """Jitter the chosen ones of [C, H, W] or [B, C, H, W]."""
         batch = images if images.ndim == 4 else images[None]
         mover = mover_of(self.bank, self.moves)
-        made = jittered(self._bank_for(images.device), batch, **params, scale=self.scale, moves=mover)
+        scale = scale_of(self.bank, self.moves, self.scale)
+        made = jittered(self._bank_for(images.device), batch, **params, scale=scale, moves=mover)
         return made if images.ndim == 4 else made[0]
 
     def _bank_for(self, device: torch.device) -> VAEBank:

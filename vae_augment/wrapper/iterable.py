@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -19,9 +18,11 @@ from vae_augment.bank.draws import JITTERED, REAL, draw_batch, shares_of
 from vae_augment.bank.item_cache import MOST_BYTES
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.items import Sample, put_together, taken_apart, with_source
+from vae_augment.data.labels import plain
 from vae_augment.data.source import Source
 from vae_augment.exceptions import check_number, check_type, check_whole
-from vae_augment.images.conversion import IMAGES, Range, size_of, to_tensor
+from vae_augment.files.untrusted_json import brief
+from vae_augment.images.conversion import IMAGES, Range, as_tensor, extremes, needs_range, size_of, to_tensor
 from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed
 from vae_augment.wrapper.class_options import share_of_policy
@@ -29,6 +30,7 @@ from vae_augment.wrapper.class_options import share_of_policy
 BUFFER, BUFFER_PIXELS = 128, 2**23  # items that are read ahead, so that synthetic ones are made together
 KEY = "__key__"  # webdataset's name of an item
 Mark = tuple[int, bytes]  # class position and hash of an image
+SLACK = 0.02  # of the range of values: half precision leaves it by less, normalising by far more
 OF_A_WORKER = 2**40  # items without a key that each worker may serve
 
 
@@ -37,7 +39,7 @@ class VAEAugmentedIterable(IterableDataset[Any]):
 
     For an IterableDataset, a webdataset pipeline or a streamed dataset of Hugging Face. An item keeps its label, and
     its image its type, mode, dtype, range and size; transforms follow behind. Which worker reads what is left to the
-    stream. Up to 128 items are read ahead, fewer of large images.
+    stream. Up to 128 items are read ahead, fewer of large images, so no two may share memory.
 
     Example:
         >>> stream = wds.WebDataset(tars).decode("pil").to_tuple("jpg", "cls")
@@ -95,7 +97,9 @@ class VAEAugmentedIterable(IterableDataset[Any]):
             check_number("scale", scale, "a finite number of at least 0", low=0.0)
         if (p_generate or 0.0) + (p_jitter or 0.0) > 1:
             raise ValueError(f"p_generate + p_jitter must be at most 1, got {p_generate} + {p_jitter}.")
-        self.iterable, self.bank = iterable, bank
+        self.iterable, self.bank = iterable, bank if bank.device.type == "cpu" else bank.to("cpu")
+        self._row_of: dict[str | int, int] = dict(bank.row_of.items())
+        self._row_of |= {name: bank.row_of[label] for name, label in bank.class_to_idx.items()}
         policy = bank.policy
         self.p_generate = share_of_policy(policy.p_generate, 1.0, p_jitter or 0.0) if p_generate is None else p_generate
         self.p_jitter = share_of_policy(policy.p_jitter, 1.0, self.p_generate) if p_jitter is None else p_jitter
@@ -143,6 +147,8 @@ class VAEAugmentedIterable(IterableDataset[Any]):
         served = [sample.whole for sample in samples]
         if len(made):
             buffer = _Buffer(samples, self.bank.value_range)
+            for n in made.tolist():
+                self._check_range(samples[n].image)
             synthesis = Synthesis(self.bank, cast(Source, buffer), rows)
             jittered = (draws.kind == JITTERED).nonzero()[:, 0]
             marks = [(int(rows[n]), _mark(samples[n].image)) for n in jittered.tolist()] if self.scale else []
@@ -155,12 +161,27 @@ class VAEAugmentedIterable(IterableDataset[Any]):
             return [with_source(item, kind) for item, kind in zip(served, draws.kind.tolist(), strict=True)]
         return served
 
+    def _check_range(self, image: Any) -> None:
+        """Raise ValueError for an image with values outside of the range of the bank's data."""
+        if needs_range(image):
+            low, high = self.bank.value_range or (0.0, 1.0)
+            least, most = extremes(image)
+            slack = SLACK * (high - low)
+            if not (least >= low - slack and most <= high + slack):  # true for NaN too
+                raise ValueError(
+                    f"images of the stream must have values from {low:g} to {high:g}, as the bank's data has, got "
+                    f"{least:g} to {most:g}. Wrap the stream before images are scaled or normalised."
+                )
+
     def _row(self, label: Any) -> int:
         """The bank's class position of a label."""
-        known = self.bank.row_of.get(self.bank.class_to_idx.get(label, -1) if isinstance(label, str) else int(label))
+        label = plain(label)
+        if isinstance(label, float) and label.is_integer():
+            label = int(label)
+        known = self._row_of.get(label) if isinstance(label, (str, int)) else None
         if known is None:
-            has = self.bank.classes if isinstance(label, str) else sorted(self.bank.row_of)
-            raise ValueError(f"the bank has no class for the label {label!r} of an item; it has {list(has)[:20]}.")
+            has = list(self.bank.classes if isinstance(label, str) else self.bank.row_of)[:20]
+            raise ValueError(f"the bank has no class for the label {brief(label)} of an item; it has {has}.")
         return known
 
 
@@ -235,9 +256,9 @@ class _Known:
 
 def _mark(image: Any) -> bytes:
     """Hash of an image's pixels, mode and size."""
-    array = np.asarray(image)
-    digest = hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16)
-    digest.update(f"{getattr(image, 'mode', '')}{array.shape}{array.dtype}".encode())
+    pixels = as_tensor(image).detach().contiguous()
+    digest = hashlib.blake2b(pixels.cpu().view(torch.uint8).numpy().data, digest_size=16)
+    digest.update(f"{tuple(pixels.shape)}{pixels.dtype}".encode())
     return digest.digest()
 
 
