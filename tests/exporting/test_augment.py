@@ -390,7 +390,7 @@ def test_folders_meet_their_own_classes_by_name(moving, photos, tmp_path, monkey
 @pytest.mark.slow
 def test_shards_at_the_same_time(moving, tmp_path):
     moving.save(tmp_path / "bank.safetensors")
-    for number, (image, label) in enumerate(Shapes(per_class=300)):
+    for number, (image, label) in enumerate(Shapes(per_class=200)):
         path = tmp_path / "photos" / Shapes.classes[label] / f"{number:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
@@ -398,11 +398,11 @@ def test_shards_at_the_same_time(moving, tmp_path):
     subprocess.run([*command, "--out", "whole"], cwd=tmp_path, check=True, capture_output=True)
     for again in ([], ["--overwrite"]):
         runs = [
-            subprocess.Popen([*command, "--out", "parts", "--shard", f"{n}/3", *again], cwd=tmp_path, stderr=-1)
-            for n in range(3)
+            subprocess.Popen([*command, "--out", "parts", "--shard", f"{n}/2", *again], cwd=tmp_path, stderr=-1)
+            for n in range(2)
         ]
-        assert [each.communicate()[1].decode().count("error") for each in runs] == [0, 0, 0]
-        assert [each.returncode for each in runs] == [0, 0, 0]
+        assert [each.communicate()[1].decode().count("error") for each in runs] == [0, 0]
+        assert [each.returncode for each in runs] == [0, 0]
         whole, parts = contents(tmp_path / "whole"), contents(tmp_path / "parts")
         assert {name: parts[name] for name in parts if "manifest" not in name} == {
             name: whole[name] for name in whole if "manifest" not in name
