@@ -14,7 +14,7 @@ EVERY = 30.0  # seconds
 
 
 class Counter(Protocol):
-    """What counts images; a tqdm bar is one."""
+    """A count of images as they are written; a tqdm bar is one."""
 
     def reset(self, total: int) -> object:
         """Tell how many images there will be."""

@@ -82,7 +82,7 @@ class AugmentedImages:
         return ENDINGS[self.form] if file is None else file.suffix.lower()
 
     def told(self, number: int) -> dict[str, Any]:
-        """What an image was made of, and how."""
+        """Class, item and kind of an image, and the epoch of a copy."""
         item, epoch = int(self.item[number]), int(self.epoch[number])
         name, label = self.source.classes[int(self.label[number])], int(self.label[number])
         of_copy = {} if epoch == ORIGINAL else {"copy": epoch}

@@ -1,4 +1,4 @@
-"""What the wrapper serves as files, for those who do not train with PyTorch's Dataset."""
+"""The wrapper's images as files, for those who do not train with PyTorch's Dataset."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ IMAGE = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.png")
 
 
 def kind_of_export(shard: Shard = ALONE) -> Kind:
-    """What an export's folder holds beside its images: the manifest to be, the manifest, and names of classes."""
+    """Files of an export beside its images: the manifest to be, the manifest, and the names of classes."""
     return Kind("export", (UNFINISHED.format(shard.name), MANIFEST.format(shard.name), CLASSES))
 
 
