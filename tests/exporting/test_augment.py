@@ -31,14 +31,18 @@ def moving(bank):
     return bank.with_policy(p_generate=0.3, p_jitter=0.4, scale=0.8, keep_detail=True, moves="elastic")
 
 
+def save_shapes(root, per_class=10, ending="png"):
+    for number, (image, label) in enumerate(Shapes(per_class=per_class)):
+        path = root / Shapes.classes[label] / f"{number:02d}.{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+
+
 @pytest.fixture
 def photos(tmp_path):
     """The shapes in class folders, and beside them one in colour and one of another size."""
     root = tmp_path / "photos"
-    for number, (image, label) in enumerate(Shapes()):
-        path = root / Shapes.classes[label] / f"{number:02d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+    save_shapes(root, ending="jpg")
     Image.new("L", (20, 16), 90).save(root / "down" / "00.png")
     return root
 
@@ -257,10 +261,7 @@ def test_what_was_cut_short_is_made_again(moving, shapes, tmp_path):
 @pytest.mark.slow
 def test_a_killed_export_is_resumed_to_the_same_bytes(moving, tmp_path):
     moving.save(tmp_path / "bank.safetensors")
-    for number, (image, label) in enumerate(Shapes(per_class=100)):
-        path = tmp_path / "photos" / Shapes.classes[label] / f"{number:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+    save_shapes(tmp_path / "photos", per_class=100)
     command = [sys.executable, "-m", "vae_augment", "augment", "bank.safetensors", "--data", "photos", "--copies", "8"]
     started = time.monotonic()
     subprocess.run([*command, "--out", "whole", "--real"], cwd=tmp_path, check=True, capture_output=True)
@@ -390,10 +391,7 @@ def test_folders_meet_their_own_classes_by_name(moving, photos, tmp_path, monkey
 @pytest.mark.slow
 def test_shards_at_the_same_time(moving, tmp_path):
     moving.save(tmp_path / "bank.safetensors")
-    for number, (image, label) in enumerate(Shapes(per_class=200)):
-        path = tmp_path / "photos" / Shapes.classes[label] / f"{number:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+    save_shapes(tmp_path / "photos", per_class=200)
     command = [sys.executable, "-m", "vae_augment", "augment", "bank.safetensors", "--data", "photos", "--copies", "3"]
     augment(open_data(tmp_path / "photos").dataset, moving, tmp_path / "whole", copies=3)
     for again in ([], ["--overwrite"]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,13 +17,12 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank.matching import check_bank
 from vae_augment.exceptions import PolicyWarning, warn
 from vae_augment.exporting.augmenting import augment
-from vae_augment.exporting.folder import ENDING, Export, filled, image_name, whole_images
-from vae_augment.exporting.parts import ALONE, Parts, Shard, check_workers, processes, write_all
+from vae_augment.exporting.folder import ENDING, Export, image_name, whole_images, write_export
+from vae_augment.exporting.parts import ALONE, Parts, Shard, check_workers
 from vae_augment.exporting.tars import TAR, is_whole_tar, tar_names, written_tar
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly
 from vae_augment.images.encoding import check_png, encode_pngs
-from vae_augment.model.devices import single_thread
 from vae_augment.model.samplers import check_method
 from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed, generator
@@ -107,21 +105,10 @@ def export(
         )
     folder, run = Path(out), ALONE if shard is None else Shard(*shard)
     parts = (_Tars if format == TAR else _Folders)(bank, counts, method, seed, folder, run)
-    manifest = {
-        "format": format,
-        "bank_sha256": bank.sha256,
-        "method": method,
-        "seed": seed,
-        "images": sum(parts.counts),
-        **parts.listed(),
-    }
-    with filled(folder, manifest, resume=resume, overwrite=overwrite, shard=run), single_thread():  # as in a worker
-        on_start(sum(parts.counts))
-        parts.look_for_whole_ones()
-        on_images(sum(parts.counts) - parts.missing)
-        started = processes(workers, len(parts), WORTH_A_PROCESS) if bank.device.type == "cpu" else 0
-        write_all(parts, started, on_images)
-    return Export(folder, dict(zip(bank.classes, parts.counts, strict=True)))
+    made_by = {"format": format, "bank_sha256": bank.sha256, "method": method, "seed": seed}
+    workers = workers if bank.device.type == "cpu" else 0
+    told = {"on_start": on_start, "on_images": on_images}
+    return write_export(parts, folder, made_by, workers=workers, resume=resume, overwrite=overwrite, shard=run, **told)
 
 
 def poor_precision(bank: VAEBank) -> float | None:
@@ -163,15 +150,8 @@ class _Generated(Parts):
         self._offsets = [0, *accumulate(-(-count // BLOCK) for count in counts)]  # blocks before those of each class
 
     counts: list[int]  # images of each class that this run writes
-    missing: int  # those of them that are not there
-
-    @abstractmethod
-    def listed(self) -> dict[str, Any]:
-        """Entries of the manifest."""
-
-    @abstractmethod
-    def look_for_whole_ones(self) -> None:
-        """Leave out what an earlier run has written."""
+    missing = 0  # those of them that are not there; set by `look_for_whole_ones`
+    worth_a_process = WORTH_A_PROCESS
 
     def _numbers(self, row: int, first: int) -> range:
         """Numbers of a block's images."""

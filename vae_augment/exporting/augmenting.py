@@ -20,12 +20,11 @@ from vae_augment.bank import VAEBank
 from vae_augment.data.untransformed import Untransformed
 from vae_augment.exceptions import check_type, check_whole
 from vae_augment.exporting.augmented_images import KINDS, ORIGINAL, AugmentedImages
-from vae_augment.exporting.folder import Export, filled
-from vae_augment.exporting.parts import ALONE, Parts, Shard, check_workers, processes, write_all
+from vae_augment.exporting.folder import Export, write_export
+from vae_augment.exporting.parts import ALONE, Parts, Shard, check_workers
 from vae_augment.files.folder_names import folder_names
 from vae_augment.files.writing import write_quickly, written_quickly
 from vae_augment.images.encoding import ENDINGS, is_whole
-from vae_augment.model.devices import single_thread
 from vae_augment.processes import own_defaults
 from vae_augment.seeding import check_seed, generator
 from vae_augment.wrapper import VAEAugmentedDataset
@@ -105,8 +104,8 @@ def augment(
     wrapper = VAEAugmentedDataset(dataset, bank, seed=seed, **options)
     images = AugmentedImages(wrapper, copies, real, "png" if format == TAR else format, sides)
     _check_apart(images.source, Path(out))
-    folder, parts = Path(out), (_Tars if format == TAR else _Folders)(images, Path(out), run, seed)
-    manifest = {
+    parts = (_Tars if format == TAR else _Folders)(images, Path(out), run, seed)
+    made_by = {
         "format": format,
         "bank_sha256": (wrapper.bank if bank is None else bank).sha256,
         "method": "augment",
@@ -116,15 +115,11 @@ def augment(
         "size": None if sides is None else list(sides),
         "data": images.source.fingerprint(),
         "options": _digest(wrapper),
-        **parts.listed(),
     }
-    counts = {entry["name"]: entry["images"] for entry in manifest["classes"]}
-    with filled(folder, manifest, resume=resume, overwrite=overwrite, shard=run), single_thread():  # as in a worker
-        on_start(sum(counts.values()))
-        parts.look_for_whole_ones()
-        on_images(sum(counts.values()) - parts.missing)
-        write_all(parts, processes(workers, len(parts), parts.worth_a_process), on_images)
-    return Export(folder, counts)
+    told = {"on_start": on_start, "on_images": on_images}
+    return write_export(
+        parts, Path(out), made_by, workers=workers, resume=resume, overwrite=overwrite, shard=run, **told
+    )
 
 
 def _digest(wrapper: VAEAugmentedDataset) -> str:
@@ -166,8 +161,6 @@ class _Augmented(Parts):
         seed: of the order.
     """
 
-    worth_a_process: int  # parts
-
     def __init__(self, images: AugmentedImages, folder: Path, shard: Shard, seed: int) -> None:
         self._images, self._folder = images, folder
         self._parts = self._split(shard, seed)  # numbers of images
@@ -176,17 +169,8 @@ class _Augmented(Parts):
     def _split(self, shard: Shard, seed: int) -> list[list[int]]:
         """Numbers of the images of each part."""
 
-    @abstractmethod
-    def listed(self) -> dict[str, Any]:
-        """Entries of the manifest."""
-
-    @abstractmethod
-    def look_for_whole_ones(self) -> None:
-        """Leave out what an earlier run has written."""
-
     @property
     def missing(self) -> int:
-        """Number of images to be written."""
         return sum(map(len, self._parts))
 
     def __len__(self) -> int:

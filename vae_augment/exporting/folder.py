@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_augment.exporting.parts import ALONE, Shard
+from vae_augment.exporting.parts import ALONE, Parts, Shard, processes, write_all
 from vae_augment.files.folder_names import CLASSES
 from vae_augment.files.folders import Kind, check, filling, is_safe, read_json, remove, write_json
 from vae_augment.files.writing import sweep
 from vae_augment.images.encoding import is_whole
 from vae_augment.images.image_file import EXTENSIONS
+from vae_augment.model.devices import single_thread
 
 UNFINISHED, MANIFEST = "unfinished{}.json", "manifest{}.json"  # the first while images are written; {}: of a shard
 NOT_COMPARED = ("images", "classes", "files")  # entries of a manifest that may differ where an export is continued
@@ -52,6 +53,34 @@ class Export:
     @property
     def total(self) -> int:
         return sum(self.counts.values())
+
+
+def write_export(
+    parts: Parts,
+    folder: Path,
+    made_by: dict[str, Any],
+    *,
+    workers: int | None,
+    resume: bool,
+    overwrite: bool,
+    shard: Shard,
+    on_start: Callable[[int], object],
+    on_images: Callable[[int], object],
+) -> Export:
+    """Write the parts of an export that are not there yet, and the manifest, of which `made_by` determines the images.
+
+    The other options are those of `export`.
+    """
+    listed = parts.listed()
+    counts = {entry["name"]: entry["images"] for entry in listed["classes"]}
+    total = sum(counts.values())
+    manifest = {**made_by, "images": total, **listed}
+    with filled(folder, manifest, resume=resume, overwrite=overwrite, shard=shard), single_thread():  # as in a worker
+        on_start(total)
+        parts.look_for_whole_ones()
+        on_images(total - parts.missing)
+        write_all(parts, processes(workers, len(parts), parts.worth_a_process), on_images)
+    return Export(folder, counts)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
+from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -45,8 +46,23 @@ class Parts(Dataset[int | Exception]):
     worker raises into the text of a traceback.
     """
 
+    worth_a_process: int  # parts
+
     @abstractmethod
     def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def missing(self) -> int:
+        """Number of images to be written."""
+
+    @abstractmethod
+    def listed(self) -> dict[str, Any]:
+        """Entries of the manifest: "classes", each with its "name" and "images", and "files" where they are tars."""
+
+    @abstractmethod
+    def look_for_whole_ones(self) -> None:
+        """Leave out images that an earlier run has written."""
 
     @abstractmethod
     def write(self, index: int) -> int:
