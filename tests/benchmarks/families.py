@@ -69,7 +69,7 @@ def run_cell(name: str, seed: int) -> None:
     trial = CrossValidation(FitData(train.images, train.targets, labels), seed=seed, device=CPU)
     for family in names:
         share = 0.0 if family == "none" else SHARE
-        trial.judge(family, Policy(0.0, share, scale=0.0, keep_detail=True, moves=family), trial.folds)
+        trial.judge({family: Policy(0.0, share, scale=0.0, keep_detail=True, moves=family)}, trial.folds)
         over = {other: [round(value, 4) for value in trial.over(family, other)] for other in record}
         moves, known = repr(MOVES[family]), before.get(family, {})
         tested = known["accuracy"] if known.get("moves") == moves else accuracy(cell, seed, family)

@@ -8,6 +8,7 @@ from vae_augment.fitting.classifier import (
     LEARNING_RATE,
     POOLED_RATE,
     PREDICT_BLOCK,
+    ClassifierJob,
     PooledCNN,
     SmallCNN,
     features,
@@ -15,6 +16,7 @@ from vae_augment.fitting.classifier import (
     new_classifier,
     predict,
     train_classifier,
+    train_classifiers,
 )
 
 CPU = torch.device("cpu")
@@ -208,6 +210,58 @@ def test_probabilities_of_one_class_train_as_its_label_does():
     hard = trained()
     soft = train_classifier(small(), ((x, nn.functional.one_hot(y, 3).float()) for x, y in batches()), steps=4)
     torch.testing.assert_close(weights(soft), weights(hard), rtol=0, atol=1e-5)
+
+
+# ---- several at once ----
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def jobs(count=5):
+    networks = (SmallCNN, PooledCNN)
+    models = [new_classifier(networks[seed % 2], (1, 12, 12), 3, seed, CPU) for seed in range(count)]
+    return [ClassifierJob(model, batches(seed), seed) for seed, model in enumerate(models)]
+
+
+def test_classifiers_that_are_trained_at_once_have_the_bits_of_those_trained_in_turn(threads):
+    threads(1)
+    wanted = [weights(train_classifier(*job[:2], steps=6, seed=job.seed)) for job in jobs()]
+    for count in (1, 2, 3, 8):
+        threads(count)
+        torch.manual_seed(7)
+        before = torch.get_rng_state()
+        found = train_classifiers(jobs(), steps=6)
+        assert torch.get_num_threads() == count
+        assert torch.equal(torch.get_rng_state(), before)
+        assert not any(model.training for model in found)
+        assert all(map(torch.equal, map(weights, found), wanted))
+    assert train_classifiers([], steps=6) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_one_that_fails_ends_the_others_and_its_error_is_raised(threads, error):
+    threads(2)
+    read = []
+
+    def failing():
+        yield from (batch for batch, _ in zip(batches(), range(3), strict=False))
+        raise error("no more")
+
+    def endless():
+        for batch in batches():
+            read.append(1)
+            yield batch
+
+    given = [ClassifierJob(small(), failing(), 0), *(ClassifierJob(small(), endless(), 0) for _ in range(3))]
+    with pytest.raises(error, match="no more"):
+        train_classifiers(given, steps=10**6)
+    assert len(read) < 10**4
+    assert torch.get_num_threads() == 2
 
 
 class Viewing(nn.Module):

@@ -63,7 +63,7 @@ def test_a_class_of_one_image_or_of_copies_is_trained_on_and_not_judged(short):
     given.images[-3:] = given.images[-1]
     found = trial(given)
     assert (found._fold[-4:] == -1).all()
-    found.judge("none", REAL, found.folds)
+    found.judge({"none": REAL}, found.folds)
     mean, error = found.over_chance(["none"])
     assert mean > 2 * error
 
@@ -72,7 +72,7 @@ def test_a_class_of_one_image_or_of_copies_is_trained_on_and_not_judged(short):
 def test_where_no_images_can_be_judged_nothing_is_shown(short, counts):
     found = trial(data(counts, labels=range(len(counts))))
     for name in ("real", "moved"):
-        found.judge(name, REAL, found.folds[:1])
+        found.judge({name: REAL}, found.folds[:1])
     assert found.over_chance(["real", "moved"]) == (0.0, math.inf)
     assert found.over("moved", "real")[0] == 0
     assert mean_and_error(torch.ones(1)) == (1.0, math.inf)
@@ -81,22 +81,23 @@ def test_where_no_images_can_be_judged_nothing_is_shown(short, counts):
 def test_a_fold_is_predicted_by_a_classifier_that_has_not_seen_it(monkeypatch):
     seen, scales = [], []
 
-    def train(model, batches, *, steps, seed):
-        images = torch.cat([images for images, _ in islice(batches, 5)])
-        scales.append((model.mean.item(), model.std.item()))
-        seen.append((type(model), sorted(set((images[:, 0, 0, 0] * 255).round().long().tolist()))))
-        return model
+    def train(jobs, *, steps):
+        for model, batches, _ in jobs:
+            images = torch.cat([images for images, _ in islice(batches, 5)])
+            scales.append((model.mean.item(), model.std.item()))
+            seen.append((type(model), sorted(set((images[:, 0, 0, 0] * 255).round().long().tolist()))))
+        return [job.model for job in jobs]
 
-    monkeypatch.setattr(cross_validation, "train_classifier", train)
+    monkeypatch.setattr(cross_validation, "train_classifiers", train)
     found = trial()
-    found.judge("real", REAL, found.folds)
+    found.judge({"real": REAL}, found.folds)
     assert [kind for kind, _ in seen] == [SmallCNN, PooledCNN, SmallCNN, PooledCNN, SmallCNN]
     for fold, (_, places) in enumerate(seen):
         assert places == (found._fold != fold).nonzero()[:, 0].tolist()
         others = found._images[found._fold != fold] / 255
         assert scales[fold] == pytest.approx((others.mean().item(), others.std().item()))
         assert (found._judge[found._fold == fold] == fold % 2).all()
-    found.judge("real", REAL, found.folds)
+    found.judge({"real": REAL}, found.folds)
     assert len(seen) == FOLDS  # what is known is not trained again
 
 
@@ -124,8 +125,8 @@ def test_it_finds_what_harms_is_a_function_of_its_seed_and_leaves_the_global_gen
     before = torch.get_rng_state()
     found, again = trial(), trial()
     for each in (found, again):
-        each.judge("none", REAL, each.folds)
-        each.judge("moved", MOVED, each.folds)
+        each.judge({"none": REAL}, each.folds)
+        each.judge({"moved": MOVED}, each.folds)
     assert torch.equal(torch.get_rng_state(), before)
     assert found.over("moved", "none") == again.over("moved", "none")
     assert found.over("none", "none") == (0.0, 0.0)
@@ -143,8 +144,8 @@ def test_shuffled_labels_are_no_better_than_chance(short):
     given = data((30, 30))
     shuffled = FitData(given.images, given.labels[torch.randperm(60, generator=gen())], given.names)
     found = trial(shuffled)
-    found.judge("real", REAL, found.folds)
-    found.judge("moved", MOVED, found.folds)
+    found.judge({"real": REAL}, found.folds)
+    found.judge({"moved": MOVED}, found.folds)
     mean, error = found.over_chance(["real", "moved"])
     assert mean < 2 * error
     assert mean + 2 * error < 0.5

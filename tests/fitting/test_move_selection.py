@@ -19,10 +19,11 @@ class Told:
         self.losses, self.error, self.chance = losses, error, chance
         self.judged = {}
 
-    def judge(self, name, policy, folds):
-        assert policy.moves == name
-        assert (policy.p_generate, policy.p_jitter) == (0.0, 0.0 if name == "none" else DEFAULT.p_jitter)
-        self.judged[name] = max(len(folds), self.judged.get(name, 0))
+    def judge(self, policies, folds):
+        for name, policy in policies.items():
+            assert policy.moves == name
+            assert (policy.p_generate, policy.p_jitter) == (0.0, 0.0 if name == "none" else DEFAULT.p_jitter)
+            self.judged[name] = max(len(folds), self.judged.get(name, 0))
 
     def over(self, name, other):
         return self.losses.get(name, 1.0) - self.losses.get(other, 1.0), self.error

@@ -63,9 +63,9 @@ def test_images_of_no_class_are_not_labelled(monkeypatch, rounds):
 def test_images_far_from_all_classes_teach_the_second_round_another_class(monkeypatch):
     taught = []
 
-    def spy(trial, policy, fold, more=None, **options):
+    def spy(trial, wanted, more=None, **options):
         taught.append(more)
-        return train(trial, policy, fold, more, **options)
+        return train(trial, wanted, more, **options)
 
     train = CrossValidation.train
     monkeypatch.setattr(pseudo, "ROUNDS", 2)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from vae_augment.exceptions import check_type
 from vae_augment.images.tensors import to_float
-from vae_augment.model.devices import flush_denormals
+from vae_augment.model.devices import flush_denormals, single_thread
 
 # A factory of classifiers: (image_shape, number of classes) to a module of float images [B, C, H, W] to logits [B, K].
 Factory = Callable[[tuple[int, int, int], int], nn.Module]
@@ -184,6 +187,55 @@ def train_classifier(
             schedule.step()
             on_step()
     return model.eval()
+
+
+class ClassifierJob(NamedTuple):
+    """A classifier to train.
+
+    Args:
+        model: as for `train_classifier`, and on the CPU without randomness of its own.
+        batches: endless.
+        seed: of the model's own randomness.
+    """
+
+    model: nn.Module
+    batches: Iterator[tuple[Tensor, Tensor]]
+    seed: int
+
+
+def train_classifiers(jobs: Sequence[ClassifierJob], *, steps: int) -> list[nn.Module]:
+    """Train classifiers that do not depend on each other: on a CPU each on one thread, as many at once as torch has.
+
+    One small network gains next to nothing by a second thread; and on one thread its weights do not depend on how many
+    there are.
+
+    Returns:
+        The models in eval mode, in the order of the jobs.
+    """
+    ended = threading.Event()
+
+    def train(job: ClassifierJob) -> nn.Module:
+        return train_classifier(job.model, job.batches, steps=steps, seed=job.seed, on_step=stop_if_ended)
+
+    def stop_if_ended() -> None:
+        if ended.is_set():
+            raise RuntimeError("another training has failed, or all were stopped.")
+
+    if any(next(job.model.parameters()).device.type != "cpu" for job in jobs):
+        return [train(job) for job in jobs]
+    at_once = min(torch.get_num_threads(), len(jobs))
+    with single_thread():
+        if at_once <= 1:
+            return [train(job) for job in jobs]
+        # Each training sets and restores the global generator, in any order.
+        with (
+            torch.random.fork_rng(devices=[]),
+            ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            try:
+                return list(pool.map(train, jobs))
+            finally:
+                ended.set()
 
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:

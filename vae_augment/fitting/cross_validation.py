@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 import numpy as np
 import torch
@@ -12,8 +13,16 @@ from torch import Tensor, nn
 
 from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
-from vae_augment.fitting.classifier import PooledCNN, SmallCNN, logits, new_classifier, train_classifier
+from vae_augment.fitting.classifier import (
+    ClassifierJob,
+    PooledCNN,
+    SmallCNN,
+    logits,
+    new_classifier,
+    train_classifiers,
+)
 from vae_augment.images.tensors import digests, resize, to_uint8
+from vae_augment.model.devices import single_thread
 from vae_augment.seeding import derive, draw_items, generator
 
 FOLDS = 5
@@ -55,13 +64,16 @@ class CrossValidation:
         self.steps = min(max(STEPS, epochs, CLASS_STEPS * self.classes), LONGEST)
         self.folds = range(FOLDS * STEPS // self.steps)
 
-    def judge(self, name: str, policy: Policy, folds: Iterable[int]) -> None:
-        """Predict the images of folds by classifiers that a policy's images of the other folds trained."""
-        found = self._logits.setdefault(name, torch.full((len(self._images), self.classes), torch.nan))
-        for fold in folds:
-            held_out = self._fold == fold
-            if fold in self.usable and bool(found[held_out].isnan().any()):
-                found[held_out] = finite_logits(self.train(policy, fold), self.part(fold, held_out=True)[0])
+    def judge(self, policies: dict[str, Policy], folds: Iterable[int]) -> None:
+        """Predict the images of folds by classifiers that each policy's images of the other folds trained."""
+        for name in policies:
+            self._logits.setdefault(name, torch.full((len(self._images), self.classes), torch.nan))
+        pairs = product(policies, [fold for fold in folds if fold in self.usable])
+        new = [(name, fold) for name, fold in pairs if bool(self._logits[name][self._fold == fold].isnan().any())]
+        models = self.train([(policies[name], fold) for name, fold in new])
+        with single_thread():  # the same bits on any number
+            for (name, fold), model in zip(new, models, strict=True):
+                self._logits[name][self._fold == fold] = finite_logits(model, self.part(fold, held_out=True)[0])
 
     @property
     def usable(self) -> list[int]:
@@ -74,24 +86,30 @@ class CrossValidation:
         return self._images[chosen], self._labels[chosen]
 
     def train(
-        self, policy: Policy, fold: int, more: tuple[Tensor, Tensor] | None = None, *, steps: int | None = None
-    ) -> nn.Module:
-        """Train a classifier on the images of all folds but one as a policy serves them: a network in `JUDGES`.
+        self,
+        wanted: Iterable[tuple[Policy, int]],
+        more: tuple[Tensor, Tensor] | None = None,
+        *,
+        steps: int | None = None,
+    ) -> list[nn.Module]:
+        """Train classifiers, each on the images of all folds but one as a policy serves them: networks in `JUDGES`.
 
         Args:
-            policy: its probability to jitter is that to move.
-            fold: of the images that are held out.
+            wanted: policies, whose probability to jitter is that to move, and folds of the images that are held out.
             more: other images and their labels, as `part` gives them, for half of each batch. K is the label of images
                 of none of the classes, which the network then tells too.
             steps: optimizer steps; None: as many as tell policies apart.
         """
+        jobs = [self._job(policy, fold, more) for policy, fold in wanted]
+        return train_classifiers(jobs, steps=steps or self.steps)
+
+    def _job(self, policy: Policy, fold: int, more: tuple[Tensor, Tensor] | None) -> ClassifierJob:
         classes = self.classes if more is None else max(self.classes, int(more[1].max()) + 1)
         images, labels = self.part(fold, held_out=False)
         seed, shape = derive(self._seed, "judge", fold), (images.shape[1], images.shape[2], images.shape[3])
         network = JUDGES[fold % len(JUDGES)]
         model = new_classifier(network, shape, classes, seed, self._device, scaled_to=images)
-        batches = moved_batches(images, labels, policy, BATCH, seed, more)
-        return train_classifier(model, batches, steps=steps or self.steps, seed=seed)
+        return ClassifierJob(model, moved_batches(images, labels, policy, BATCH, seed, more), seed)
 
     def over(self, name: str, other: str) -> tuple[float, float]:
         """Mean log-loss of a policy less another's, on the images that both have predicted, and its standard error."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, product
 from typing import NamedTuple
 
 import torch
@@ -17,8 +17,9 @@ from vae_augment.bank.policy import Policy
 from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.loading import FitData
 from vae_augment.data.source import Source
-from vae_augment.fitting.classifier import Factory, SmallCNN, logits, new_classifier, train_classifier
+from vae_augment.fitting.classifier import ClassifierJob, Factory, SmallCNN, logits, new_classifier, train_classifiers
 from vae_augment.fitting.cross_validation import BATCH, JUDGES, log_loss, mean_and_error, weights
+from vae_augment.model.devices import single_thread
 from vae_augment.seeding import derive, draw_items, generator
 
 HELD_OUT = 0.25  # of each class
@@ -79,37 +80,44 @@ def choose(
     answers = torch.searchsorted(labels, parts.held_out.labels)  # [N]
     weight = weights(answers)
 
-    def train(policy: Policy, network: Factory) -> nn.Module:
-        """A classifier."""
-        start, shape = derive(seed, "judge"), bank.image_shape
-        model = new_classifier(network, shape, len(labels), start, device, scaled_to=parts.train.images)
-        trial = VAEBank(replace(bank.content, policy=policy))
-        return train_classifier(model, _batches(trial, parts.train, seed), steps=steps, seed=seed)
+    def trained(policies: Iterable[Policy], networks: Sequence[Factory]) -> list[list[nn.Module]]:
+        """For each policy a classifier by each network."""
+        jobs, start = [], derive(seed, "judge")
+        for policy, network in product(policies, networks):
+            model = new_classifier(network, bank.image_shape, len(labels), start, device, scaled_to=parts.train.images)
+            trial = VAEBank(replace(bank.content, policy=policy))
+            jobs.append(ClassifierJob(model, _batches(trial, parts.train, seed), seed))
+        models = train_classifiers(jobs, steps=steps)
+        return [models[i : i + len(networks)] for i in range(0, len(models), len(networks))]
 
-    def losses_of(models: Iterable[nn.Module]) -> Tensor:
+    def losses_of(models: list[nn.Module]) -> Tensor:
         """Log-loss of each held-out image, averaged over classifiers: [N]."""
-        found = [log_loss(logits(model, parts.held_out.images), answers, weight) for model in models]
+        with single_thread():
+            found = [log_loss(logits(model, parts.held_out.images), answers, weight) for model in models]
         return torch.stack(found).mean(0)
 
-    moved = default.without_vae()
-    judge = train(moved, SmallCNN)
-    assert isinstance(judge, SmallCNN)
-    if default.off:
-        return default, judge
-    if len(answers) < LEAST_TRIED:
-        untried = instead or default
-        told = f"{'with' if untried.vae else 'without'} the VAE, untried on as few as {len(answers)} held-out images"
-        return replace(untried, origin=f"{untried.origin}; {told}"), judge
-    alone = losses_of([judge, *(train(moved, network) for network in JUDGES[1:])])
-    usual = replace(default, vae=True)
+    moved, usual = default.without_vae(), replace(default, vae=True)
+    if default.off or len(answers) < LEAST_TRIED:
+        [[judge]] = trained([moved], [SmallCNN])
+        assert isinstance(judge, SmallCNN)
+        untried = default if default.off else instead or default
+        if not default.off:
+            told = (
+                f"{'with' if untried.vae else 'without'} the VAE, untried on as few as {len(answers)} held-out images"
+            )
+            untried = replace(untried, origin=f"{untried.origin}; {told}")
+        return untried, judge
     candidates = {"jitter": usual}
     if instead is not None:
         candidates = {GENERATED_IMAGES: instead, "jitter": usual}
     elif len(answers) >= MANY_HELD_OUT:
         name = "jitter without detail" if usual.keep_detail else "jitter with detail"
         candidates[name] = replace(usual, keep_detail=not usual.keep_detail)
-    losses = {name: losses_of(train(policy, each) for each in JUDGES) for name, policy in candidates.items()}
-    return _decide(default, candidates, losses, alone, weight), judge
+    without, *others = trained([moved, *candidates.values()], JUDGES)
+    losses = {name: losses_of(models) for name, models in zip(candidates, others, strict=True)}
+    judge = without[JUDGES.index(SmallCNN)]
+    assert isinstance(judge, SmallCNN)
+    return _decide(default, candidates, losses, losses_of(without), weight), judge
 
 
 def _decide(

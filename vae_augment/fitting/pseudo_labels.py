@@ -114,7 +114,8 @@ def pseudo_labels(trial: CrossValidation, policy: Policy, images: Tensor) -> Pse
     classes, sure = torch.full((len(images),), UNKNOWN), torch.zeros(len(images))
     far = torch.zeros(len(images), dtype=torch.bool)  # from all classes, by classifiers of the labelled images alone
     for round_ in range(ROUNDS if trial.usable and trial.classes > 1 else 0):
-        models = {fold: trial.train(policy, fold, more, steps=STEPS) for fold in trial.usable}
+        trained = trial.train([(policy, fold) for fold in trial.usable], more, steps=STEPS)
+        models = dict(zip(trial.usable, trained, strict=True))
         left_out = {fold: trial.part(fold, held_out=True) for fold in models}
         # [N, K], and K+1 where a class of foreign images was taught
         outputs = torch.cat([finite_logits(models[fold], some) for fold, (some, _) in left_out.items()])
