@@ -13,7 +13,7 @@ ROOT = Path(vae_augment.__file__).parent
 # from wings above it; the package itself imports on first use, and only its version may be imported.
 LAYOUT = (ROOT.parent / "docs" / "design.md").read_text().split("## Layout")[1]
 WINGS = re.findall(r"^ {6}(\w+)/ ", LAYOUT, re.MULTILINE)
-GROUND = ["__init__", "__main__", "config", "exceptions", "printable", "processes", "seeding"]
+GROUND = ["__init__", "__main__", "config", "exceptions", "printable", "processes", "progress", "seeding"]
 APART = {"images", "data"}  # people's images, which do not know our VAE, nor it them
 LONGEST = 320  # lines of a file
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from tests.conftest import Shapes
-from vae_augment import FitConfig, evaluate
-from vae_augment.evaluation import progress, running
+from vae_augment import FitConfig, evaluate, progress
+from vae_augment.evaluation import running
 
 TINY = FitConfig(steps=2, width=8, latent_dim=2, batch_size=4)
 
@@ -89,7 +89,7 @@ def test_minutes_are_a_number_above_zero(minutes):
 
 
 def test_it_says_what_it_will_take_and_then_goes_on_saying_how_far_it_is(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "MINUTE", 0.05)
+    monkeypatch.setattr(progress, "EVERY", 0.05)
     train = running.train_classifier
     monkeypatch.setattr(running, "train_classifier", lambda *a, **o: time.sleep(0.1) or train(*a, **o))
     quick(progress=True)

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from vae_augment.cli.check import without_problems
-from vae_augment.cli.counting import counting
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
@@ -71,6 +70,7 @@ def augment(
     from vae_augment.bank.matching import names_in, source_for
     from vae_augment.data import open_data
     from vae_augment.exporting import augment as write
+    from vae_augment.progress import progress_bar
 
     loaded = VAEBank.load(bank)
     opened = open_data(data, root=root, timeout=download_timeout, on_error=on_error, max_pixels=max_pixels)
@@ -79,6 +79,6 @@ def augment(
     if on_error == "skip":
         opened = without_problems(opened, loaded.config)[0]
     options["labels"] = names_in(loaded, source_for(loaded, opened.dataset, resize=True))
-    with counting() as bar:
+    with progress_bar("image") as bar:
         done = write(opened.dataset, loaded, out, on_start=bar.reset, on_images=bar.update, **options)
     click.echo(f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}.")

@@ -21,14 +21,13 @@ from vae_augment.cli.paths import check_folder
 def decode(bank: Path, latents: Path, out: Path, other_bank: bool, overwrite: bool) -> None:
     """Write the images of a latent file to OUT/<class>/<name>.png."""
     check_folder("--out", out)
-    from tqdm import tqdm
-
     from vae_augment.bank import VAEBank
     from vae_augment.exporting.codec import decode_to_folder
     from vae_augment.exporting.latents import Latents
+    from vae_augment.progress import progress_bar
 
     loaded, read = VAEBank.load(bank), Latents.load(latents)
-    with tqdm(total=len(read), unit="image", disable=None) as bar:
+    with progress_bar("image", len(read)) as bar:
         done = decode_to_folder(loaded, read, out, other_bank=other_bank, overwrite=overwrite, on_images=bar.update)
     images, classes = counted(done.total, "image"), counted(sum(map(bool, done.counts.values())), "class")
     click.echo(f"{images} of {classes} written to {done.folder}.")

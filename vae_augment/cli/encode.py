@@ -33,18 +33,17 @@ def encode(bank: Path, out: Path, dtype: str, mean_only: bool, overwrite: bool, 
         raise FileExistsError(f"--out: {out} is there already: name another file, or replace it with --overwrite.")
     if out.exists() and out.resolve().is_relative_to(Path(data["data"]).resolve()):
         raise ValueError(f"--out: {out} may be part of the data, and would be replaced. Name another file.")
-    from tqdm import tqdm
-
     from vae_augment.bank import VAEBank
     from vae_augment.exporting.codec import encode_dataset
     from vae_augment.exporting.latents import check_ending
     from vae_augment.files.writing import sweep
+    from vae_augment.progress import progress_bar
 
     check_ending(out, "--out")
     loaded = VAEBank.load(bank)
     source = open_bank_data(loaded, **data)[1]
     sweep(out.parent, [out.name])
-    with tqdm(total=len(source), unit="image", disable=None) as bar:
+    with progress_bar("image", len(source)) as bar:
         latents = encode_dataset(loaded, source, mean_only=mean_only, on_images=bar.update)
     latents.save(out, dtype=dtype)
     count, size = len(latents), out.stat().st_size

@@ -56,14 +56,13 @@ def explore(
     was fitted on; nearest training images and KL divergences need it.
     """
     check_folder("--out", out)
-    from tqdm import tqdm
-
     from vae_augment.bank import VAEBank
     from vae_augment.data.loading import load_images
     from vae_augment.exploring.exploration import explore as run
     from vae_augment.exploring.exploration import planned
     from vae_augment.exploring.folder import check
     from vae_augment.files.folders import filling
+    from vae_augment.progress import progress_bar
 
     loaded = VAEBank.load(bank)
     parts = None if only is None else [part.strip() for part in only.split(",")]
@@ -74,7 +73,7 @@ def explore(
     images = None
     if data is not None:
         images = load_images(open_bank_data(loaded, data=data, seed=seed, **options)[1], loaded.image_shape)
-    with tqdm(total=len(plan.files(loaded)), unit="file", disable=None) as bar:
+    with progress_bar("file", len(plan.files(loaded))) as bar:
         chosen |= {"data": images, "seed": seed, "overwrite": overwrite}
         done = run(loaded, out, on_file=lambda name: bar.update(), **chosen)
     click.echo(f"{counted(len(done.files), 'file')} written to {done.folder}.")

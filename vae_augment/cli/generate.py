@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from vae_augment.cli.augment import shard_of
-from vae_augment.cli.counting import counting
 from vae_augment.cli.messages import counted
 
 
@@ -40,8 +39,9 @@ def generate(
     from vae_augment.bank import VAEBank
     from vae_augment.exporting import export
     from vae_augment.model.devices import choose_device
+    from vae_augment.progress import progress_bar
 
     loaded = VAEBank.load(bank, device=choose_device(device))
-    with counting() as bar:
+    with progress_bar("image") as bar:
         done = export(loaded, out, on_start=bar.reset, on_images=bar.update, **options)
     click.echo(f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}.")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
-from vae_augment.cli.counting import counting
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
 from vae_augment.printable import shortened
@@ -31,11 +30,11 @@ def reconstruct(bank: Path, out: Path, overwrite: bool, **data: Any) -> None:
     check_folder("--out", out)
     from vae_augment.bank import VAEBank
     from vae_augment.exporting.codec import reconstruct_to_folder
+    from vae_augment.progress import progress_bar
 
     loaded = VAEBank.load(bank)
     source = open_bank_data(loaded, **data)[1]
-    with counting() as bar:
-        bar.reset(len(source))
+    with progress_bar("image", len(source)) as bar:
         done = reconstruct_to_folder(loaded, source, out, overwrite=overwrite, on_images=bar.update)
     click.echo(_table(done))
     images, classes = counted(done.whole.images, "image"), counted(len(done.classes), "class")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from PIL import Image
 from torch.utils.data import Subset
-from tqdm import tqdm
 
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import common_shape
@@ -19,6 +18,7 @@ from vae_augment.data.readers.image_files import EncodedImages, ImageFiles
 from vae_augment.data.source import Source
 from vae_augment.images import conversion
 from vae_augment.images.labelled_images import LabelledImages
+from vae_augment.progress import progress_bar
 
 LISTED = 3  # sizes or modes of a class in the table
 
@@ -81,7 +81,7 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
     Args:
         opened: the dataset, as `open_data` returns it.
         config: options of the fit.
-        progress: show a progress bar, if standard error is a terminal.
+        progress: show how many images are examined.
     """
     dataset: Any = opened.dataset
     labels, names = _labels(dataset)
@@ -90,9 +90,7 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
     for problem in problems:
         if problem.name is not None:
             classes.setdefault(problem.name, ClassFound()).problems += 1
-    for index in tqdm(
-        range(len(dataset)), "examining", disable=None if progress and sys.stderr else True, file=sys.stderr
-    ):
+    for index in _counted(len(dataset), progress):
         name = names[labels[index]]
         found = classes[name]
         try:
@@ -119,6 +117,15 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
             f"Images turned upright as their EXIF says, which torchvision's ImageFolder does not do: {turned}."
         )
     return Examined(opened, tuple(good), classes, tuple(problems), tuple(notes), shape)
+
+
+def _counted(items: int, shown: bool) -> Iterator[int]:
+    """Numbers of items, with progress."""
+    with progress_bar("image", items, shown=shown) as bar:
+        bar.set_description("examining")
+        for index in range(items):
+            yield index
+            bar.update()
 
 
 def _labels(dataset: Any) -> tuple[list[int], dict[int, str]]:

@@ -1,13 +1,15 @@
-"""Progress of an evaluation: a forecast, then a bar on a terminal, and elsewhere a line a minute."""
+"""Progress of an evaluation: a forecast, then a bar on a terminal, and elsewhere a line every half minute."""
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
+from contextlib import ExitStack
 from types import TracebackType
 
 from tqdm import tqdm
+
+from vae_augment.progress import repeated, say
 
 MINUTE = 60.0  # seconds
 
@@ -23,19 +25,18 @@ class Progress:
         self._shown = shown and sys.stderr is not None
         bar = self._shown and sys.stderr.isatty()
         self._bar = tqdm(disable=not bar, unit="step", file=sys.stderr)
-        self._thread = threading.Thread(target=self._say_each_minute, daemon=True) if self._shown and not bar else None
-        self._ended = threading.Event()
+        self._in_lines, self._stack = self._shown and not bar, ExitStack()
         self._steps, self._done, self._doing, self._begun = 0, 0, "", time.monotonic()
 
     def __enter__(self) -> Progress:
-        if self._thread is not None:
-            self._thread.start()
+        if self._in_lines:
+            self._stack.enter_context(repeated(self._say_how_far))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
+        self._stack.close()
         self._bar.close()
 
     @property
@@ -54,7 +55,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line."""
         if self._shown and text:
-            tqdm.write(f"vae-augment: {text}", file=sys.stderr)
+            say(text)
 
     def doing(self, text: str) -> None:
         """Tell what begins now."""
@@ -66,10 +67,9 @@ class Progress:
         self._done += steps
         self._bar.update(steps)
 
-    def _say_each_minute(self) -> None:
-        while not self._ended.wait(MINUTE):
-            if self._doing:
-                self.say(f"{self._doing}, {self.minutes:.0f} minutes so far{self._left()}")
+    def _say_how_far(self) -> None:
+        if self._doing:
+            self.say(f"{self._doing}, {self.minutes:.1f} minutes so far{self._left()}")
 
     def _left(self) -> str:
         if not self._done:

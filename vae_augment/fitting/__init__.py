@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.content import without_figures
@@ -32,6 +30,7 @@ from vae_augment.images.conversion import common_range
 from vae_augment.model.devices import choose_device
 from vae_augment.model.vae import VAE
 from vae_augment.processes import own_defaults
+from vae_augment.progress import progress_bar
 from vae_augment.seeding import check_seed, derive
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def fit(
             and none of the images.
         device: any torch device; "auto" takes a CUDA device if there is one.
         seed: of everything random here.
-        progress: show a progress bar, if standard error is a terminal.
+        progress: show a progress bar on standard error, or a line every half minute where it is no terminal.
         checkpoint: a folder for finished parts: the warm start, classes, and every few seconds the state of a training.
             The same fit resumes from it after an interruption and gives the same bank, byte for byte.
             `vae_augment.fitting.checkpoint.discard` removes it once the bank is saved. None: nothing is kept.
@@ -130,7 +129,7 @@ def fit(
     logger.info("fitting %d of %d classes, %d images as %s, on %s", count, of, images, size, torch_device)
     key = fit_key(source, config, wanted, start, seed, others)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
-    with tqdm(disable=None if progress and sys.stderr else True, unit="step", file=sys.stderr) as bar:
+    with progress_bar("step", shown=progress) as bar:
         known = data.images if left_out is None else data.joined(left_out).images
         more, places = (None, None) if others is None else _sample(others, vae.image_shape, known)
         fitter = Fitter(vae, resolved, data, torch_device, seed, bar, kept, log, more)

@@ -64,7 +64,7 @@ def tried_moves(
     seed: int,
     device: torch.device,
     checkpoint: Checkpoint,
-    on_try: Callable[[list[str]], object],
+    on_try: Callable[[str], object],
 ) -> Policy:
     """The default policy with the moves that do best on folds of the images; as it is for very few images.
 
@@ -75,7 +75,7 @@ def tried_moves(
         seed: of folds, weights and draws.
         device: where to train.
         checkpoint: keeps the policy.
-        on_try: called with the names of families before they are tried.
+        on_try: called with words before families are tried.
     """
     if steps < LEAST_TRYING or len(data.names) < 2 or len(data.images) < LEAST_IMAGES:
         return replace(default, origin=f"{default.origin}; too few images, classes or steps to try it")
@@ -93,7 +93,7 @@ def choose_moves(
     trial: CrossValidation,
     default: Policy,
     families: tuple[str, ...],
-    on_try: Callable[[list[str]], object] = lambda _: None,
+    on_try: Callable[[str], object] = lambda _: None,
     apart: float = TOLD_APART,
 ) -> Policy:
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
@@ -109,13 +109,13 @@ def choose_moves(
         trial: on the dataset.
         default: the policy for the kind and number of images; its probability to jitter is that to move.
         families: names in `vae_augment.images.moves.MOVES` that are tried beside the default's and "none".
-        on_try: called with the names of families before they are tried.
+        on_try: called with words before families are tried.
         apart: standard errors by which another family is clearly better.
     """
     names = list(dict.fromkeys(("none", default.moves, *families)))
 
     def judge(names: list[str], folds: range) -> None:
-        on_try(names)
+        on_try(f"trying {len(names)} families of moves")
         shares = {name: 0.0 if name == "none" else default.p_jitter for name in names}
         policies = {n: replace(default, moves=n, p_generate=0.0, p_jitter=share) for n, share in shares.items()}
         trial.judge(policies, folds)

@@ -91,9 +91,7 @@ class Fitter:
         self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
         if choosing := self.config.policy == "auto" and start is None:
             asked = self.data, self._default, steps, self.seed, self.device, self.checkpoint
-            self._default = tried_moves(
-                *asked, lambda tried: self.bar.set_description(f"trying {len(tried)} kinds of moves")
-            )
+            self._default = tried_moves(*asked, self.bar.set_description)
         if self.unlabelled is not None:
             self._adopt(self.unlabelled)
         parts = split(self.data, self.seed) if choosing else None

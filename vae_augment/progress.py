@@ -1,0 +1,63 @@
+"""Progress of long work on standard error: a bar on a terminal, elsewhere a line every half minute."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+EVERY = 30.0  # seconds
+
+
+@contextmanager
+def progress_bar(unit: str, total: int | None = None, *, shown: bool = True) -> Iterator[tqdm[Any]]:
+    """Show how much of a piece of work is done.
+
+    Args:
+        unit: a noun for one step of the work, such as "image".
+        total: number of steps, where it is known; `reset(total)` tells it later.
+        shown: False to show nothing.
+
+    Yields:
+        A tqdm bar, to call `update` and `set_description` of. Where standard error is no terminal it draws nothing.
+    """
+    stream = sys.stderr if shown else None
+    if stream is None or stream.isatty():
+        with tqdm(total=total, unit=unit, file=stream, disable=stream is None) as bar:
+            yield bar
+        return
+    with tqdm(total=total, unit=unit, file=io.StringIO(), mininterval=EVERY) as bar, repeated(lambda: say(_line(bar))):
+        yield bar
+
+
+def say(text: str) -> None:
+    """Write a line on standard error, clear of bars."""
+    tqdm.write(f"vae-augment: {text}", file=sys.stderr)
+
+
+@contextmanager
+def repeated(work: Callable[[], object], seconds: float | None = None) -> Iterator[None]:
+    """Call a function every half minute, or every so many seconds, until the end: in a thread."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(EVERY if seconds is None else seconds):
+            work()
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _line(bar: tqdm[Any]) -> str:
+    """How far a bar is, in words."""
+    doing = bar.desc.removesuffix(": ") + ", " if bar.desc else ""
+    of = "" if bar.total is None else f" of {bar.total:,}"
+    return f"{doing}{bar.n:,}{of} {bar.unit}s after {bar.format_dict['elapsed']:.0f} s"
