@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -53,18 +52,6 @@ def test_wrong_changes_are_one_line(here, command, message):
     assert message in refused(command)
 
 
-# ---- info --json ----
-
-
-def test_info_as_json(here, bank):
-    code, out, _ = run("info bars.safetensors --json")
-    told = json.loads(out)
-    assert (code, told["sha256"], told["image_shape"], told["latent_dim"]) == (0, bank.sha256, [1, 12, 12], 4)
-    assert [each["name"] for each in told["classes"]] == list(bank.classes)
-    assert told["config"] == bank.config.to_dict()
-    assert told["policy"] == bank.policy.to_dict()
-
-
 # ---- the options of a fit ----
 
 
@@ -104,6 +91,32 @@ def test_a_bank_is_extended_by_some_classes(here):
     assert "class 'round' has no images" in refused(
         "fit --data photos --start two.safetensors --classes round --out m.safetensors"
     )
+
+
+def test_the_file_may_be_yaml_and_lists_stand_for_names_with_commas(here):
+    Path("options.yaml").write_text("# short\nsteps: 9\nlatent-dim: 4\npolicy: 'none'\nclasses: [down, 2]\nstart:\n")
+    Path("options.toml").write_text('steps = 9\nlatent_dim = 4\npolicy = "none"\nclasses = ["down", 2]\n')
+    for ending in ("yaml", "toml"):
+        assert run(f"fit --data photos --out {ending}.safetensors --config options.{ending}")[0] == 0
+    made = VAEBank.load("yaml.safetensors")
+    assert (made.classes, made.config.steps) == (("down", "slanted"), 9)
+    assert Path("yaml.safetensors").read_bytes() == Path("toml.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepz: 3", "options.yml names 'stepz', which is no option"),
+        ("steps: [3", "options.yml is no YAML file: while parsing a flow sequence"),
+        ("- steps", "options.yml must name options, such as steps: 500."),
+        ("3: steps", "options.yml must name options, such as steps: 500."),
+        ("!!python/object/apply:os.getcwd []", "options.yml is no YAML file: could not determine a constructor"),
+        ("steps: 0", "0 is not in the range 1<=x<=10000000"),
+    ],
+)
+def test_wrong_files_of_options_in_yaml_are_one_line(here, text, message):
+    Path("options.yml").write_text(text)
+    assert message in refused("fit --data photos --out made.safetensors --config options.yml")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from vae_augment.cli.messages import add_options, in_lines, shows_more
 from vae_augment.cli.morph import morph
 from vae_augment.cli.reconstruct import reconstruct
 from vae_augment.cli.report import report
+from vae_augment.cli.results import add_json
 from vae_augment.cli.stopping import how_to_resume, stopped_by_signals
 from vae_augment.printable import one_line
 
@@ -94,5 +95,6 @@ COMMANDS = (
 )
 for command in COMMANDS:
     main.add_command(command)
+    add_json(command)
 for command in (main, *main.commands.values()):
     add_options(command)

@@ -12,6 +12,7 @@ from vae_augment.cli.check import without_problems
 from vae_augment.cli.data_options import data_options
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
+from vae_augment.cli.results import show
 
 
 def shard_of(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -81,4 +82,5 @@ def augment(
     options["labels"] = names_in(loaded, source_for(loaded, opened.dataset, resize=True))
     with progress_bar("image") as bar:
         done = write(opened.dataset, loaded, out, on_start=bar.reset, on_images=bar.update, **options)
-    click.echo(f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}.")
+    written = f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}."
+    show(written, {"folder": done.folder, "images": done.total, "classes": done.counts})

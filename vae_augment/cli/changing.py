@@ -9,6 +9,7 @@ import click
 
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_apart, check_file
+from vae_augment.cli.results import show
 
 if TYPE_CHECKING:
     from vae_augment.bank import VAEBank
@@ -56,4 +57,4 @@ def _check(out: Path, *banks: Path) -> None:
 
 def _save(bank: VAEBank, out: Path) -> None:
     bank.save(out)
-    click.echo(f"{counted(len(bank.classes), 'class')} written to {out}.")
+    show(f"{counted(len(bank.classes), 'class')} written to {out}.", {"path": out, "classes": bank.classes})

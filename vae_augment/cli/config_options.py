@@ -40,7 +40,7 @@ def config_options(command: Command) -> Command:
         is_eager=True,
         expose_value=False,
         callback=_read,
-        metavar="FILE.toml",
+        metavar="FILE.toml|yaml",
         help="File of these options, such as steps = 500; those of the command line go before.",
     )(command)
 
@@ -58,17 +58,41 @@ def _option(name: str, default: Any) -> Callable[[Command], Command]:
     return click.option(flag, type=float, default=default, show_default=True, help=text)
 
 
+def _values(path: Path) -> dict[str, Any]:
+    """What a file holds, by name: YAML where its ending says so, else TOML."""
+    in_yaml = path.suffix.lower() in (".yaml", ".yml")
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = _from_yaml(text) if in_yaml else tomllib.loads(text)
+    except FileNotFoundError:
+        raise click.BadParameter(f"there is no file {path}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{path} is no {'YAML' if in_yaml else 'TOML'} file: {error}.") from None
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise click.BadParameter(f"{path} must name options, such as steps{': 500' if in_yaml else ' = 500'}.")
+    return values
+
+
+def _from_yaml(text: str) -> Any:
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        return yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+def _given(value: Any) -> Any:
+    """A value as the command line has it: a list with commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
 def _read(context: click.Context, option: click.Parameter, path: Path | None) -> None:
     """Take a file's values as the command's defaults."""
     if path is None:
         return
-    try:
-        values = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise click.BadParameter(f"there is no file {path}.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise click.BadParameter(f"{path} is no TOML file: {error}.") from None
-    names = {name.replace("-", "_"): value for name, value in values.items()}
+    values = _values(path)
+    names = {name.replace("-", "_"): _given(value) for name, value in values.items() if value is not None}
     known = {param.name for param in context.command.params} - {"help", "config", "version"}
     unknown = sorted(set(names) - known)
     if unknown:

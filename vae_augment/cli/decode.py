@@ -8,6 +8,7 @@ import click
 
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
+from vae_augment.cli.results import show
 
 
 @click.command()
@@ -30,4 +31,5 @@ def decode(bank: Path, latents: Path, out: Path, other_bank: bool, overwrite: bo
     with progress_bar("image", len(read)) as bar:
         done = decode_to_folder(loaded, read, out, other_bank=other_bank, overwrite=overwrite, on_images=bar.update)
     images, classes = counted(done.total, "image"), counted(sum(map(bool, done.counts.values())), "class")
-    click.echo(f"{images} of {classes} written to {done.folder}.")
+    written = f"{images} of {classes} written to {done.folder}."
+    show(written, {"folder": done.folder, "images": done.total, "classes": done.counts})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +10,13 @@ import click
 
 from vae_augment.cli.exit_codes import WORK_FAILED
 from vae_augment.cli.messages import counted
+from vae_augment.cli.results import show, wanted_as_json
 
 COLOURS = {"error": "red", "warning": "yellow", "note": None}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON.")
-def doctor(as_json: bool) -> None:
+def doctor() -> None:
     """Say what is installed here, and what is wrong with it."""
     from tabulate import tabulate
 
@@ -26,9 +25,8 @@ def doctor(as_json: bool) -> None:
     facts = system.examine()
     problems = system.diagnose(facts)
     works = all(problem.severity != system.ERROR for problem in problems)
-    if as_json:
-        found = {"works": works, "problems": [problem._asdict() for problem in problems], **facts}
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    if wanted_as_json():
+        show("", {"works": works, "problems": [problem._asdict() for problem in problems], **facts})
     else:
         marks = {problem.subject: problem.severity for problem in reversed(problems)}  # the worst remains
         rows = [(marks.get(name, ""), name, value) for name, value in _rows(facts)]

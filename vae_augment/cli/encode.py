@@ -11,6 +11,7 @@ import click
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_apart, check_file
+from vae_augment.cli.results import show
 
 DTYPES = ("float32", "float16", "int8")
 
@@ -47,6 +48,6 @@ def encode(bank: Path, out: Path, dtype: str, mean_only: bool, overwrite: bool, 
         latents = encode_dataset(loaded, source, mean_only=mean_only, on_images=bar.update)
     latents.save(out, dtype=dtype)
     count, size = len(latents), out.stat().st_size
-    click.echo(f"{counted(count, 'image')} encoded to {out}: {size:,} bytes, {size / count:.1f} per image. Next:\n")
     again = ["vae-augment", "decode", str(bank), str(out), "--out", f"{out.with_suffix('')}-decoded"]
-    click.echo(f"    {shlex.join(again)}\n")
+    written = f"{counted(count, 'image')} encoded to {out}: {size:,} bytes, {size / count:.1f} per image."
+    show(f"{written} Next:\n\n    {shlex.join(again)}\n", {"path": out, "images": count, "bytes": size})

@@ -10,6 +10,7 @@ import click
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
+from vae_augment.cli.results import show
 
 DIRECTIONS = {"both": ("axes", "principal"), "axes": ("axes",), "principal": ("principal",)}
 
@@ -76,6 +77,7 @@ def explore(
     with progress_bar("file", len(plan.files(loaded))) as bar:
         chosen |= {"data": images, "seed": seed, "overwrite": overwrite}
         done = run(loaded, out, on_file=lambda name: bar.update(), **chosen)
-    click.echo(f"{counted(len(done.files), 'file')} written to {done.folder}.")
+    written = f"{counted(len(done.files), 'file')} written to {done.folder}."
     if data is None and parts is None:
-        click.echo("With --data also: nearest training images and KL divergences.")
+        written += "\nWith --data also: nearest training images and KL divergences."
+    show(written, {"folder": done.folder, "files": list(done.files)})

@@ -15,8 +15,9 @@ from vae_augment.cli.check import report, without_problems
 from vae_augment.cli.config_options import config_options
 from vae_augment.cli.data_options import UNLABELLED, data_options
 from vae_augment.cli.exit_codes import INPUT_WRONG, WORK_FAILED
-from vae_augment.cli.info import class_table
+from vae_augment.cli.info import class_table, values_of
 from vae_augment.cli.paths import check_apart, check_file, check_folder, check_not_data
+from vae_augment.cli.results import show
 from vae_augment.config import FitConfig
 from vae_augment.printable import printable, shortened
 
@@ -78,7 +79,7 @@ def fit(
     opened = open_data(data, **reading)
     if check:
         found = examine(opened, config)
-        click.echo(report(found))
+        show(report(found), found.to_dict())
         if found.shape is None or (found.problems and on_error == "fail"):
             sys.exit(INPUT_WRONG)  # as a fit would
         return
@@ -97,18 +98,18 @@ def fit(
     bank = _fit_and_write(
         opened, more, left_out, out, per_class, config, device, seed, resume, tensorboard, classes, begun
     )
-    click.echo(class_table(bank))
-    if opened.source == SAMPLE_SOURCE:
-        click.secho("\nFitted on the MNIST sample inside the package, not on all of MNIST.", fg="yellow", bold=True)
-    seconds = time.perf_counter() - started
-    for title, text in summaries(bank.data):
-        click.echo(f"\n{title.capitalize()}: {printable(text)}.")
-    click.echo(f"\n{bank.policy.sentence} Why: {printable(bank.policy.origin)}.")
-    click.echo(f"\n{out} and {out.with_suffix('.png')} written in {seconds:.0f} s. Next:\n")
+    sheet, seconds = out.with_suffix(".png"), time.perf_counter() - started
     then = ["vae-augment", "generate", str(out), "--out", f"{out.with_suffix('')}-generated", "--per-class", "500"]
     if poor_precision(bank) is not None:
         then = ["vae-augment", "augment", str(out), "--data", data, "--out", f"{out.with_suffix('')}-augmented"]
-    click.echo(f"    {shlex.join(then)}\n")
+    said = [class_table(bank)]
+    if opened.source == SAMPLE_SOURCE:
+        told = "Fitted on the MNIST sample inside the package, not on all of MNIST."
+        said.append(click.style(told, fg="yellow", bold=True))
+    said += [f"{title.capitalize()}: {printable(text)}." for title, text in summaries(bank.data)]
+    said.append(f"{bank.policy.sentence} Why: {printable(bank.policy.origin)}.")
+    said += [f"{out} and {sheet} written in {seconds:.0f} s. Next:", f"    {shlex.join(then)}\n"]
+    show("\n\n".join(said), {**values_of(out, bank), "contact_sheet": sheet, "seconds": round(seconds, 1)})
     failed = [info for info in bank.class_infos if info.status == "failed"]
     for info in failed:
         click.echo(f"vae-augment: error: class '{shortened(info.name)}' failed: {printable(info.note)}.", err=True)

@@ -9,6 +9,7 @@ import click
 
 from vae_augment.cli.augment import shard_of
 from vae_augment.cli.messages import counted
+from vae_augment.cli.results import show
 
 
 @click.command()
@@ -44,4 +45,5 @@ def generate(
     loaded = VAEBank.load(bank, device=choose_device(device))
     with progress_bar("image") as bar:
         done = export(loaded, out, on_start=bar.reset, on_images=bar.update, **options)
-    click.echo(f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}.")
+    written = f"{counted(done.total, 'image')} of {counted(len(done.counts), 'class')} written to {done.folder}."
+    show(written, {"folder": done.folder, "images": done.total, "classes": done.counts})

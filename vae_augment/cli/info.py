@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vae_augment.cli.results import show, wanted_as_json
 from vae_augment.printable import printable, shortened
 
 if TYPE_CHECKING:
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("bank", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
-def info(bank: Path, as_json: bool) -> None:
+def info(bank: Path) -> None:
     """Say what a bank holds and how its fit went."""
     from vae_augment.bank import VAEBank
     from vae_augment.bank.metadata import summaries
     from vae_augment.report.reproduction import reproduction
 
     loaded = VAEBank.load(bank)
-    if as_json:
-        click.echo(json.dumps(_as_json(bank, loaded), indent=2, ensure_ascii=False))
+    if wanted_as_json():
+        show("", values_of(bank, loaded))
         return
     channels, height, width = loaded.image_shape
     data, policy, config = loaded.data, loaded.policy, loaded.config
@@ -50,7 +49,8 @@ def info(bank: Path, as_json: bool) -> None:
         click.echo(f"\n{_quality(data['quality'])}")
 
 
-def _as_json(path: Path, bank: VAEBank) -> dict[str, Any]:
+def values_of(path: Path, bank: VAEBank) -> dict[str, Any]:
+    """Contents and figures of a bank for programs."""
     return {
         "path": printable(str(path)),
         "bytes": path.stat().st_size,

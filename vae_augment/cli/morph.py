@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vae_augment.cli.paths import check_apart, check_file, check_png
+from vae_augment.cli.results import show
 from vae_augment.config import MAX_PIXELS
 from vae_augment.printable import shortened
 
@@ -76,10 +77,11 @@ def morph(
         written[animation] = animated(made, animation.suffix.lower(), fps=fps or FPS, ping_pong=ping_pong)
     for target, content in written.items():
         atomic_write(target, content)
-    if not shares_start(loaded, label_a, label_b):
-        click.echo("These classes were not tuned from one warm start: their pixels are cross-faded.")
-    there = " and ".join(map(str, written))
-    click.echo(f"{frames} frames from {shortened(names[0])} to {shortened(names[1])} written to {there}.")
+    morphed = shares_start(loaded, label_a, label_b)
+    said = "" if morphed else "These classes were not tuned from one warm start: their pixels are cross-faded.\n"
+    there, ends = " and ".join(map(str, written)), " to ".join(map(shortened, names))
+    values = {"paths": list(written), "frames": frames, "classes": names, "cross_faded": not morphed}
+    show(f"{said}{frames} frames from {ends} written to {there}.", values)
 
 
 def _check_outputs(out: Path, animation: Path | None, fps: float | None, ping_pong: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
 from vae_augment.cli.messages import counted
 from vae_augment.cli.paths import check_folder
+from vae_augment.cli.results import show
 from vae_augment.printable import shortened
 
 if TYPE_CHECKING:
@@ -36,9 +38,9 @@ def reconstruct(bank: Path, out: Path, overwrite: bool, **data: Any) -> None:
     source = open_bank_data(loaded, **data)[1]
     with progress_bar("image", len(source)) as bar:
         done = reconstruct_to_folder(loaded, source, out, overwrite=overwrite, on_images=bar.update)
-    click.echo(_table(done))
     images, classes = counted(done.whole.images, "image"), counted(len(done.classes), "class")
-    click.echo(f"\n{images} of {classes} written to {done.folder}.")
+    figures = {"whole": asdict(done.whole), "classes": [asdict(each) for each in done.classes]}
+    show(f"{_table(done)}\n\n{images} of {classes} written to {done.folder}.", {"folder": done.folder, **figures})
 
 
 def _table(done: Reconstruction) -> str:

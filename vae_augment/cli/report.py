@@ -9,6 +9,7 @@ import click
 
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
 from vae_augment.cli.paths import check_apart, check_file, check_not_data
+from vae_augment.cli.results import show
 
 if TYPE_CHECKING:
     from vae_augment.evaluation.result import Evaluation
@@ -46,7 +47,7 @@ def report(bank: Path, data: str | None, evaluation: Path | None, out: Path | No
         images = load_images(source, loaded.image_shape)
     page = report_html(loaded, data=images, evaluation=found, seed=seed).encode()
     atomic_write(out, page)
-    click.echo(f"{out} written, {len(page) / 1e6:.1f} MB.")
+    show(f"{out} written, {len(page) / 1e6:.1f} MB.", {"path": out, "bytes": len(page)})
 
 
 def _evaluation(path: Path) -> Evaluation:

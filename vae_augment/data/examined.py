@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -63,6 +63,16 @@ class Examined:
     def usable(self) -> OpenedData:
         """Usable part of the data. Raises ValueError if nothing is left."""
         return replace(self.opened, dataset=_only(self.opened.dataset, self.good))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Findings for programs; the data itself is left out."""
+        return {
+            "image_shape": self.shape and list(self.shape),
+            "usable": len(self.good),
+            "classes": {name: vars(found) for name, found in self.classes.items()},
+            "problems": [asdict(problem) for problem in self.problems],
+            "notes": list(self.notes),
+        }
 
     def rows(self) -> list[tuple[str, int, str, str, int]]:
         """Name, images, sizes, modes and problems of each class."""
