@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.commands import refused, run
 from tests.conftest import Shapes
@@ -95,6 +96,27 @@ def test_files_are_told_with_what_is_in_them(here):
     one = told("subset bars.safetensors --classes slanted --out one.safetensors")
     assert one == {"path": "one.safetensors", "classes": ["slanted"]}
     assert len(told("merge two.safetensors one.safetensors --out all.safetensors")["classes"]) == 3
+
+
+# ---- what shells ask ----
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("ge", ["plain,generate"]),
+        ("fit --pre", ["plain,--preset"]),
+        ("fit --preset ", ["plain,fast", "plain,default", "plain,best"]),
+        ("fit --data ph", ["file,ph"]),
+        ("info bars", ["file,bars"]),
+    ],
+)
+def test_shells_complete_commands_options_values_and_paths(monkeypatch, words, offered):
+    monkeypatch.setenv("_VAE_AUGMENT_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", f"vae-augment {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" "))))
+    result = CliRunner().invoke(main, [], prog_name="vae-augment")
+    assert (result.exit_code, result.stdout.split()) == (0, offered)
 
 
 def test_every_command_has_it_and_errors_stay_a_line(here):

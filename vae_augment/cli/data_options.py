@@ -18,7 +18,7 @@ UNLABELLED = "Further images, labels ignored, that the VAEs learn from: as --dat
 def data_options(command: Command, *, required: bool = True) -> Command:
     """Add --data, --root, --download-timeout, --on-error and --max-pixels."""
     options = (
-        click.option("--data", required=required, metavar="NAME|PATH", help=DATA),
+        click.option("--data", type=click.Path(), required=required, metavar="NAME|PATH", help=DATA),
         click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the named dataset."),
         click.option(
             "--download-timeout",

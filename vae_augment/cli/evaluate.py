@@ -18,9 +18,12 @@ CHANGING = ("seeds", "minutes", "resume", "json_file", "plot", "device")  # opti
 @click.command()
 @data_options
 @click.option(
-    "--test", metavar="NAME|PATH", help="Measure on the test part of this data. [default: held-out images of --data]"
+    "--test",
+    type=click.Path(),
+    metavar="NAME|PATH",
+    help="Measure on the test part of this data. [default: held-out images of --data]",
 )
-@click.option("--unlabelled", metavar="NAME|PATH", help=UNLABELLED)
+@click.option("--unlabelled", type=click.Path(), metavar="NAME|PATH", help=UNLABELLED)
 @click.option("--bank", type=click.Path(path_type=Path), help="Bank fitted on --data. [default: fit one per seed]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Train on at most this many images of each class.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of repetitions.")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @data_options
-@click.option("--unlabelled", metavar="NAME|PATH", help=UNLABELLED)
+@click.option("--unlabelled", type=click.Path(), metavar="NAME|PATH", help=UNLABELLED)
 @click.option("--out", type=click.Path(path_type=Path), help="The bank's file. [default: NAME.safetensors]")
 @click.option("--per-class", type=click.IntRange(min=1), help="Use at most this many images of each class.")
 @config_options
