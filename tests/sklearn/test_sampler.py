@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
+from sklearn import datasets
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import (
@@ -15,6 +18,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from tests.conftest import CONFIG, Shapes
+from vae_augment import FitConfig
 from vae_augment.sklearn import VAESampler
 
 NAMES = np.array(Shapes.classes)
@@ -125,12 +129,60 @@ def test_scikit_learns_checks(check):
     check("VAESampler", VAESampler())
 
 
+@pytest.fixture
+def imblearn_checks(monkeypatch):
+    """imbalanced-learn's checks of samplers, on rows of 64 numbers, which may be images of 8x8, not of 2 to 20."""
+    checks = pytest.importorskip("imblearn.utils.estimator_checks")
+
+    def make_blobs(centers, n_features, **options):
+        return datasets.make_blobs(centers=np.repeat(centers, [62, 1, 1], axis=1), **options)
+
+    monkeypatch.setattr(checks, "make_classification", partial(datasets.make_classification, n_features=64))
+    monkeypatch.setattr(checks, "make_blobs", make_blobs)
+    random = np.random.random
+    monkeypatch.setattr(np.random, "random", lambda size: random((size[0], 64) if len(size) == 2 else size))
+    return checks
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_target_type",
+        "check_samplers_one_label",
+        "check_samplers_fit",
+        "check_samplers_fit_resample",
+        "check_samplers_sampling_strategy_fit_resample",
+        "check_samplers_pandas",
+        "check_samplers_list",
+        "check_samplers_multiclass_ova",
+        "check_samplers_preserve_dtype",
+        "check_samplers_sample_indices",
+        "check_samplers_2d_target",
+        "check_sampler_get_feature_names_out",
+        "check_sampler_get_feature_names_out_pandas",
+    ],
+)
+def test_imbalanced_learns_checks(imblearn_checks, check):
+    config = FitConfig(steps=2, latent_dim=2, width=8, policy="none")
+    given = VAESampler(image_shape=(8, 8), random_state=0, config=config)
+    getattr(imblearn_checks, check)("VAESampler", given)
+
+
+def test_it_tells_how_many_images_it_made(shapes):
+    fitted = sampler()
+    fitted.fit_resample(shapes[0], NAMES[shapes[1]])
+    assert fitted.sampling_strategy_ == {"down": 4, "slanted": 6}
+    assert not hasattr(fitted, "n_features_in_")
+
+
 @pytest.mark.parametrize(
     ("X", "y", "options", "error", "message"),
     [
         (np.zeros((4, 9)), [0, 0, 0, 1], {}, ValueError, r"or \[N, D\] with image_shape=\(H, W\), got \[4, 9\]"),
         (np.zeros((4, 9)), [0, 0, 0, 1], {"image_shape": (3, 4)}, ValueError, r"\(3, 4\) has 12 values, X has 9"),
-        (np.zeros((4, 9, 9)), [0, 0, 1], {}, ValueError, r"y must hold a class for each of 4 images, got \[3\]"),
+        (np.zeros((4, 9, 9)), [0, 0, 1], {}, ValueError, r"y must hold a class for each of 4 images, got 3"),
+        (np.zeros((3, 9, 9)), [[1, 1], [0, 1], [0, 0]], {}, ValueError, "Multilabel and multioutput targets are not"),
+        (np.zeros((3, 9, 9)), [0.5, 1.5, 0.1], {}, ValueError, "Unknown label type: continuous"),
         (np.zeros((4, 9, 9)), [0] * 4, {}, ValueError, r"y must have two classes or more, got \[0\]"),
         (np.zeros((0, 9, 9)), [], {}, ValueError, "X must be images"),
         (csr_matrix(np.zeros((4, 81))), [0, 0, 0, 1], {}, TypeError, "got a sparse matrix"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
@@ -22,7 +24,7 @@ Array = np.ndarray[Any, Any]
 MADE_TOGETHER = 256  # images
 
 
-class VAESampler(BaseEstimator):  # type: ignore[misc]
+class VAESampler(OneToOneFeatureMixin, BaseEstimator):  # type: ignore[misc]
     """Over-sample classes of images with jittered, moved and newly generated ones, as imbalanced-learn's SMOTE does.
 
     One VAE per class is fitted on the images that are given, which takes a minute on a thousand small ones. New images
@@ -45,6 +47,8 @@ class VAESampler(BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: the sorted classes of y.
         bank_: the `VAEBank` that new images were made with; None where no class needs any.
+        sampling_strategy_: the number of new images of each class that gets any.
+        n_features_in_: D, and feature_names_in_, the names of a data frame's columns; where X is flat.
     """
 
     def __init__(
@@ -69,15 +73,17 @@ class VAESampler(BaseEstimator):  # type: ignore[misc]
         """X and y with new images and their classes behind them, of the same types and dtypes.
 
         Args:
-            X: images, uint8 or other real numbers [N, H, W], [N, H, W, C], or [N, D] of `image_shape`; data frames too.
-            y: their classes [N], numbers or names.
+            X: images, uint8 or other real numbers [N, H, W], [N, H, W, C], or [N, D] of `image_shape`; lists and data
+                frames too.
+            y: their classes [N], numbers or names; or one column each, [N, K], of which one is 1.
 
         Raises:
             ValueError: arrays of other shapes or lengths, values that are not finite, one class alone, or an unknown
                 sampling_strategy.
             TypeError: a sparse matrix, or values that are no real numbers.
         """
-        images, labels = self._checked(X, y)
+        labels = _classes_of(y)
+        images = self._images_of(X, len(labels))
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y must have two classes or more, got {self.classes_.tolist()}.")
@@ -85,6 +91,8 @@ class VAESampler(BaseEstimator):  # type: ignore[misc]
         dataset = _Images(images, codes, [str(value) for value in self.classes_.tolist()])
         self.bank_: VAEBank | None = None
         totals = wanted_totals(self._strategy(labels), torch.from_numpy(codes), dict(enumerate(dataset.classes)))
+        missing = {code: total - int((codes == code).sum()) for code, total in totals.items()}
+        self.sampling_strategy_ = {self.classes_.tolist()[code]: count for code, count in missing.items() if count}
         new, added = images[:0], codes[:0]
         if len(added_items(totals, torch.from_numpy(codes))):
             self.bank_ = fit(dataset, config=self.config or FitConfig(), seed=seed, progress=False)
@@ -94,13 +102,26 @@ class VAESampler(BaseEstimator):  # type: ignore[misc]
             items = [item for part in parts for item in wrapper.__getitems__(part)]
             new, added = np.stack([image for image, _ in items]), np.array([code for _, code in items])
         more = np.concatenate([images, new]).reshape(len(images) + len(new), *np.shape(X)[1:])
-        return _like(more, X), _like(np.concatenate([labels, self.classes_[added]]), y)
+        classes = np.concatenate([labels, self.classes_[added]])
+        if type_of_target(y) == "multilabel-indicator":  # a column for each class
+            classes = (classes[:, None] == self.classes_).astype(np.asarray(y).dtype)
+        return _like(more, X), _like(classes, y)
 
-    def _checked(self, X: Any, y: Any) -> tuple[Array, Array]:
-        """Images [N, H, W] or [N, H, W, C], and labels [N]."""
+    def __sklearn_tags__(self) -> Any:
+        """Tags of scikit-learn, and those that imbalanced-learn adds."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.dataframe, tags.sampler_tags = True, SimpleNamespace(sample_indices=False)
+        return tags
+
+    def _images_of(self, X: Any, count: int) -> Array:
+        """Images [N, H, W] or [N, H, W, C], of which there are to be so many."""
         if hasattr(X, "toarray"):
             raise TypeError("X must be a dense array of images, got a sparse matrix.")
-        images, labels = np.asarray(X), np.asarray(y)
+        images = np.asarray(X)
+        if images.ndim == 2:
+            self.n_features_in_ = images.shape[1]
+            if hasattr(X, "columns") and all(isinstance(name, str) for name in X.columns):
+                self.feature_names_in_ = np.array(X.columns, dtype=object)
         if self.image_shape is not None and images.ndim == 2:
             if math.prod(self.image_shape) != images.shape[1]:
                 raise ValueError(
@@ -112,9 +133,9 @@ class VAESampler(BaseEstimator):  # type: ignore[misc]
                 f"X must be images [N, H, W] or [N, H, W, C], or [N, D] with image_shape=(H, W), got "
                 f"{list(images.shape)}."
             )
-        if labels.shape != images.shape[:1]:
-            raise ValueError(f"y must hold a class for each of {len(images)} images, got {list(labels.shape)}.")
-        return images, labels
+        if count != len(images):
+            raise ValueError(f"y must hold a class for each of {len(images)} images, got {count}.")
+        return images
 
     def _strategy(self, labels: Array) -> Any:
         """The sampling strategy in terms of positions in `classes_`."""
@@ -147,8 +168,27 @@ def _code(value: Any, code_of: Mapping[Any, int]) -> int:
     return code_of[value]
 
 
+def _classes_of(y: Any) -> Array:
+    """A class for each image, [N], of a list, a column or a column for each class."""
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
+        found: Array = labels.argmax(1)
+        return found
+    if labels.ndim != 1:
+        raise ValueError("y must hold one class for each image. Multilabel and multioutput targets are not supported.")
+    if len(labels):
+        check_classification_targets(labels)
+    return labels
+
+
 def _like(values: Array, given: Any) -> Any:
-    """An array as the data frame or series that was given, if it was one."""
+    """An array as the list, data frame or series that was given, if it was one."""
+    if isinstance(given, list):
+        return values.tolist()
+    if isinstance(given, np.ndarray) and given.ndim == 2 and values.ndim == 1:  # a column
+        return values
     if hasattr(given, "columns"):
         return type(given)(values, columns=given.columns).astype(given.dtypes.to_dict())
     return type(given)(values, name=given.name).astype(given.dtype) if hasattr(given, "iloc") else values
