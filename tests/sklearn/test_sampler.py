@@ -156,7 +156,6 @@ def imblearn_checks(monkeypatch):
         "check_samplers_list",
         "check_samplers_multiclass_ova",
         "check_samplers_preserve_dtype",
-        "check_samplers_sample_indices",
         "check_samplers_2d_target",
         "check_sampler_get_feature_names_out",
         "check_sampler_get_feature_names_out_pandas",

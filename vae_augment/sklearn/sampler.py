@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -106,12 +105,6 @@ class VAESampler(OneToOneFeatureMixin, BaseEstimator):  # type: ignore[misc]
         if type_of_target(y) == "multilabel-indicator":  # a column for each class
             classes = (classes[:, None] == self.classes_).astype(np.asarray(y).dtype)
         return _like(more, X), _like(classes, y)
-
-    def __sklearn_tags__(self) -> Any:
-        """Tags of scikit-learn, and those that imbalanced-learn adds."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.dataframe, tags.sampler_tags = True, SimpleNamespace(sample_indices=False)
-        return tags
 
     def _images_of(self, X: Any, count: int) -> Array:
         """Images [N, H, W] or [N, H, W, C], of which there are to be so many."""
