@@ -25,9 +25,10 @@ from tests import compatibility
 from tests.conftest import CONFIG, Shapes
 from tests.recording import record
 from tests.test_examples import EXAMPLES, TINY_PRESET
-from vae_augment import VAEAugmentedDataset, fit
+from vae_augment import VAEAugmentedDataset, augment, fit
 
 pytestmark = pytest.mark.slow
+ON_FILES = ", on files that augment wrote"
 MIXED = {"p_generate": 0.3, "p_jitter": 0.3}
 SEEDED = {**MIXED, "seed": 1}
 FORK_AND_SPAWN = pytest.mark.parametrize("start_method", ["fork", "spawn"], indirect=True)
@@ -115,18 +116,21 @@ def test_example_trains(name, example, options, examples_cache, tmp_path, record
 
 
 @pytest.mark.parametrize(
-    ("name", "example", "options", "message"),
+    ("name", "example", "on", "options", "message"),
     [
-        ("keras", "with_keras.py", ["--epochs", "1"], "after 1 epochs: test accuracy"),
-        ("webdataset", "with_webdataset.py", ["--steps", "3"], "after 3 steps: loss"),
+        ("fastai", "with_fastai.py", "", ["--epochs", "1"], "after 1 epochs: test accuracy"),
+        ("grain", "with_grain.py", "", ["--epochs", "1"], "after 1 epochs: test accuracy"),
+        ("keras", "with_keras.py", ON_FILES, ["--epochs", "1"], "after 1 epochs: test accuracy"),
+        ("webdataset", "with_webdataset.py", ON_FILES, ["--steps", "3"], "after 3 steps: loss"),
     ],
 )
-def test_example_trains_on_files(name, example, options, message, tmp_path, record_property):
-    record(record_property, library=name, what=f"examples/{example}, on files that augment wrote")
+def test_example_of_another_loop_trains(name, example, on, options, message, examples_cache, tmp_path, record_property):
+    record(record_property, library=name, what=f"examples/{example}{on}")
     if importlib.util.find_spec(name) is None:  # and not imported, since Keras looks for a backend then
         pytest.skip(f"{name} is not installed")
     command = [sys.executable, "-c", TINY_PRESET, str(EXAMPLES / example), *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=110)
+    env = {**os.environ, "VAE_AUGMENT_CACHE": str(examples_cache)}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=110)
     assert done.returncode == 0, done.stderr
     assert message in done.stdout
     assert not list(tmp_path.iterdir())
@@ -174,6 +178,24 @@ def test_timm_trains_with_its_own_augmentations(bank, mixup, record_property):
     assert len(ours) == 5  # 40 items, 10 of them added
     assert kinds(ours)[0] == kinds(theirs)[0]
     assert sum(len(labels) for _, labels in ours) == 40
+
+
+# ---- Hugging Face ----
+
+
+def test_a_folder_of_copies_is_a_dataset_of_hugging_face(bank, tmp_path, record_property):
+    datasets = library("datasets", 'load_dataset("imagefolder") of what augment wrote', record_property)
+    augment(Shapes(), bank, tmp_path / "more", copies=2, real=True)
+    cache = str(tmp_path / "cache")
+    found = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "more"), split="train", cache_dir=cache)
+    assert (len(found), found.features["label"].names) == (90, list(Shapes.classes))
+    pairs = zip(found["image"], found["label"], strict=True)
+    wrapper = VAEAugmentedDataset(Shapes(), bank, seed=0)
+    wanted = Counter()
+    for epoch in range(2):
+        wrapper.set_epoch(epoch)
+        wanted += contents(list(wrapper))
+    assert contents(pairs) == wanted + contents(list(Shapes()))
 
 
 # ---- Lightning ----
