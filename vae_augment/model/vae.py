@@ -163,7 +163,8 @@ class VAE:
         h, weight = h.reshape(classes, batch, self.width, -1), params["decoder.patch.weight"].transpose(1, 2)
         # Patches are added up with images side by side. With one class it is quicker to transpose before the product.
         if classes == 1:
-            values = (weight[0] @ h[0].permute(1, 2, 0).flatten(1)).view(-1, batch)  # [V, B]
+            turned = h[0].flatten(1).t().contiguous()  # in two dimensions, which torch copies in blocks
+            values = (weight[0] @ turned.view(self.width, -1)).view(-1, batch)  # [V, B]
         else:
             values = torch.matmul(weight[:, None], h).reshape(classes * batch, -1).t().contiguous()  # [V, K*B]
         bias = params["decoder.patch.bias"][:, None].expand(-1, batch, -1).flatten(0, 1)  # [K*B, C]
