@@ -159,8 +159,9 @@ def test_an_export_on_a_full_disk_says_why_and_goes_on_when_there_is_room(with_b
         ("fit --data bars --preset fast", "bars.safetensors.unfinished/*"),
         ("generate bars.safetensors --out made --per-class 400", "made/*/*.png"),
         ("generate bars.safetensors --out made --per-class 400 --workers 2", "made/*/*.png"),
+        ("augment bars.safetensors --data bars --out made --copies 40 --workers 2", "made/*/*.png"),
     ],
-    ids=["fit", "generate", "two workers"],
+    ids=["fit", "generate", "two workers", "augment"],
 )
 def test_a_signal_stops_a_command_which_is_resumed(
     with_bank, lowered, monkeypatch, command, begun, number, record_property

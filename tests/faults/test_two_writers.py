@@ -19,7 +19,10 @@ from vae_augment.files.folders import LOCK
 
 pytest.importorskip("resource")  # where processes are forked
 COMMAND = "generate bars.safetensors --out made --per-class 4"
-MANY = "generate bars.safetensors --out made --per-class 400 --workers 0"
+MANY = (
+    "generate bars.safetensors --out made --per-class 400 --workers 0",
+    "augment bars.safetensors --data bars --out made --copies 40 --workers 0",
+)
 INTERLEAVINGS = int(os.environ.get("FAULT_INTERLEAVINGS", "5"))
 
 
@@ -49,6 +52,7 @@ def first(with_bank, monkeypatch):
         f"{COMMAND} --overwrite",
         f"{COMMAND} --resume",
         COMMAND,
+        "augment bars.safetensors --data bars --out made --resume -q",
         "reconstruct bars.safetensors --data bars --out made --overwrite",
         "explore bars.safetensors --out made --overwrite",
     ],
@@ -66,7 +70,7 @@ def test_a_second_process_is_refused_and_the_firsts_images_are_complete(first, w
     assert first.exitcode == 0
     run(COMMAND.replace("made", "afresh"))
     assert contents("made") == contents("afresh")
-    tried = "`generate`, `reconstruct` or `explore` into a folder that `generate` is filling"
+    tried = "`generate`, `augment`, `reconstruct` or `explore` into a folder that `generate` is filling"
     record(record_property, fault="two processes, one folder", tried=tried, times=1)
 
 
@@ -84,11 +88,13 @@ def test_the_lock_of_a_process_that_was_killed_keeps_nobody_out_and_goes(first, 
 def test_interleaved_writers_end_in_whole_images_and_success_is_true(with_bank, record_property):
     """Two writers whose starts lie apart at random, each fifth time with kill -9 of the first."""
     trials, draws = INTERLEAVINGS, random.Random(0)
-    run("generate bars.safetensors --out alone --per-class 400 --workers 0")
-    wanted, refused = contents("alone"), 0
+    for place, command in enumerate(MANY):
+        run(command.replace("made", f"alone{place}"))
+    refused = 0
     for trial in range(trials):
+        many, wanted = MANY[trial % 2], contents(f"alone{trial % 2}")
         shutil.rmtree("made", ignore_errors=True)
-        commands = [f"{MANY} {draws.choice(['', '--overwrite', '--resume'])}" for _ in range(2)]
+        commands = [f"{many} {draws.choice(['', '--overwrite', '--resume'])}" for _ in range(2)]
         first = start(commands[0], with_bank, with_bank / "log.txt")
         time.sleep(draws.uniform(0, 0.6))
         second = start(commands[1], with_bank, with_bank / "log.txt")
@@ -105,10 +111,11 @@ def test_interleaved_writers_end_in_whole_images_and_success_is_true(with_bank, 
         assert {
             name: found[name] for name in found if name in wanted and name.endswith(".png")
         }.items() <= wanted.items()
-        assert run(f"{MANY} --resume")[0] == 0
+        assert run(f"{many} --resume")[0] == 0
         assert contents("made") == wanted
     assert refused
     tried = (
-        "two `generate`, started up to 0.6 s apart, with or without --overwrite and --resume; kill -9 in one of five"
+        "two `generate` or two `augment`, started up to 0.6 s apart, with or without --overwrite and --resume; "
+        "kill -9 in one of five"
     )
     record(record_property, fault="two processes, one folder", tried=tried, times=trials)
