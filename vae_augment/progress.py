@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,13 +27,25 @@ def progress_bar(unit: str, total: int | None = None, *, shown: bool = True) -> 
     Yields:
         A tqdm bar, to call `update` and `set_description` of. Where standard error is no terminal it draws nothing.
     """
-    stream = sys.stderr if shown else None
-    if stream is None or stream.isatty():
-        with tqdm(total=total, unit=unit, file=stream, disable=stream is None) as bar:
+    stream = stream_for(shown)
+    if stream is None or on_terminal(stream):
+        bar = tqdm(total=total, unit=unit, file=stream) if stream else tqdm(disable=True)
+        with bar:
             yield bar
         return
-    with tqdm(total=total, unit=unit, file=io.StringIO(), mininterval=EVERY) as bar, repeated(lambda: say(_line(bar))):
+    bar = tqdm(total=total, unit=unit, file=io.StringIO(), mininterval=EVERY, disable=False)
+    with bar, repeated(lambda: say(_line(bar))):
         yield bar
+
+
+def stream_for(shown: bool) -> Any:
+    """Standard error; None if nothing is to be shown, it is not there, or the log has errors alone, as by -q."""
+    return sys.stderr if shown and logging.getLogger("vae_augment").isEnabledFor(logging.WARNING) else None
+
+
+def on_terminal(stream: Any) -> bool:
+    """Tell if a stream is a terminal; what stands in for a stream may not say."""
+    return bool(getattr(stream, "isatty", lambda: False)())
 
 
 def say(text: str) -> None:
@@ -49,11 +62,13 @@ def repeated(work: Callable[[], object], seconds: float | None = None) -> Iterat
         while not ended.wait(EVERY if seconds is None else seconds):
             work()
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         ended.set()
+        thread.join(1.0)  # so that no line comes after the end, though a stream may hang
 
 
 def _line(bar: tqdm[Any]) -> str:

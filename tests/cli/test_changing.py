@@ -109,8 +109,13 @@ def test_the_file_may_be_yaml_and_lists_stand_for_names_with_commas(here):
         ("stepz: 3", "options.yml names 'stepz', which is no option"),
         ("steps: [3", "options.yml is no YAML file: while parsing a flow sequence"),
         ("- steps", "options.yml must name options, such as steps: 500."),
-        ("3: steps", "options.yml must name options, such as steps: 500."),
-        ("!!python/object/apply:os.getcwd []", "options.yml is no YAML file: could not determine a constructor"),
+        ("3: steps", "options.yml names '3', which is no option"),
+        ("!!python/object/apply:os.getcwd []", "options.yml must name options, such as steps: 500."),
+        ("steps: yes", "'yes' is not a valid integer range"),
+        ("steps: [3]", "steps must be one value, got ['3']"),
+        ("steps: {a: 3}", "steps must be one value, got {'a': '3'}"),
+        ("classes: ['a,b']", "classes in a list may have no commas, got ['a,b']"),
+        ("no_policy: true", "options.yml names 'no_policy', which is no option"),
         ("steps: 0", "0 is not in the range 1<=x<=10000000"),
     ],
 )
@@ -127,6 +132,9 @@ def test_wrong_files_of_options_in_yaml_are_one_line(here, text, message):
         ("steps = 0", "0 is not in the range 1<=x<=10000000"),
         ('preset = "slow"', "'slow' is not one of 'fast', 'default', 'best'"),
         ("width = 9", "width must be a multiple of 8, got 9."),
+        ("steps = 500.7", "'500.7' is not a valid integer range"),
+        ("[steps]", "steps must be one value, got {}"),
+        ("per_class = 2024-01-01", "'2024-01-01' is not a valid integer range"),
     ],
 )
 def test_wrong_files_of_options_are_one_line(here, text, message):

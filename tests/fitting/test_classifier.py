@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -225,12 +227,12 @@ def threads():
 def jobs(count=5):
     networks = (SmallCNN, PooledCNN)
     models = [new_classifier(networks[seed % 2], (1, 12, 12), 3, seed, CPU) for seed in range(count)]
-    return [ClassifierJob(model, batches(seed), seed) for seed, model in enumerate(models)]
+    return [ClassifierJob(model, partial(batches, seed), seed) for seed, model in enumerate(models)]
 
 
 def test_classifiers_that_are_trained_at_once_have_the_bits_of_those_trained_in_turn(threads):
     threads(1)
-    wanted = [weights(train_classifier(*job[:2], steps=6, seed=job.seed)) for job in jobs()]
+    wanted = [weights(train_classifier(job.model, job.batches(), steps=6, seed=job.seed)) for job in jobs()]
     for count in (1, 2, 3, 8):
         threads(count)
         torch.manual_seed(7)
@@ -243,8 +245,9 @@ def test_classifiers_that_are_trained_at_once_have_the_bits_of_those_trained_in_
     assert train_classifiers([], steps=6) == []
 
 
+@pytest.mark.parametrize("place", [0, 1])  # of those that are trained at once
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_one_that_fails_ends_the_others_and_its_error_is_raised(threads, error):
+def test_one_that_fails_ends_the_others_and_its_error_is_raised(threads, error, place):
     threads(2)
     read = []
 
@@ -257,7 +260,7 @@ def test_one_that_fails_ends_the_others_and_its_error_is_raised(threads, error):
             read.append(1)
             yield batch
 
-    given = [ClassifierJob(small(), failing(), 0), *(ClassifierJob(small(), endless(), 0) for _ in range(3))]
+    given = [ClassifierJob(small(), failing if n == place else endless, 0) for n in range(4)]
     with pytest.raises(error, match="no more"):
         train_classifiers(given, steps=10**6)
     assert len(read) < 10**4

@@ -83,7 +83,7 @@ def test_a_fold_is_predicted_by_a_classifier_that_has_not_seen_it(monkeypatch):
 
     def train(jobs, *, steps):
         for model, batches, _ in jobs:
-            images = torch.cat([images for images, _ in islice(batches, 5)])
+            images = torch.cat([images for images, _ in islice(batches(), 5)])
             scales.append((model.mean.item(), model.std.item()))
             seen.append((type(model), sorted(set((images[:, 0, 0, 0] * 255).round().long().tolist()))))
         return [job.model for job in jobs]

@@ -120,7 +120,7 @@ def pretend(monkeypatch, sure, answers):
     noise = torch.randn(len(answers), 3, generator=gen(5))
 
     def train(jobs, *, steps):
-        trained.extend((job.model, steps, job.seed, next(job.batches)) for job in jobs)
+        trained.extend((job.model, steps, job.seed, next(job.batches())) for job in jobs)
         return [job.model for job in jobs]
 
     def logits(model, images):
@@ -302,7 +302,7 @@ def test_batches_go_through_the_images_in_every_epoch_but_for_a_short_last_one(f
     labels = torch.arange(90) % 3
     images = torch.arange(90, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 12, 12).contiguous()
     train = FitData(images, labels, {label: str(label) for label in range(3)})
-    seen = list(islice(policy_selection._batches(fitted.with_policy(p_generate=0.0, p_jitter=0.0), train, 0), 4))
+    seen = list(islice(policy_selection._batches(fitted, DEFAULT.without_vae(), train, 0), 4))
     assert [len(labels) for _, labels in seen] == [32] * 4
     epochs = [torch.cat([images[:, 0, 0, 0] for images, _ in pair]).tolist() for pair in (seen[:2], seen[2:])]
     assert [len(set(epoch)) for epoch in epochs] == [64, 64]

@@ -167,6 +167,14 @@ def test_imbalanced_learns_checks(imblearn_checks, check):
     getattr(imblearn_checks, check)("VAESampler", given)
 
 
+def test_a_column_without_images_stays_one_and_a_list_of_arrays_is_one_of_arrays(shapes):
+    X, y = list(shapes[0]), np.eye(5, dtype=np.uint8)[shapes[1] * 2]
+    more, classes = sampler().fit_resample(X, y)
+    assert classes.shape == (30, 5)
+    assert classes.sum(0).tolist() == [10, 0, 10, 0, 10]
+    assert all(isinstance(image, np.ndarray) and image.dtype == np.uint8 for image in more)
+
+
 def test_it_tells_how_many_images_it_made(shapes):
     fitted = sampler()
     fitted.fit_resample(shapes[0], NAMES[shapes[1]])

@@ -27,6 +27,7 @@ HELP = {
     "exemplars": "Codes of training images kept per class.",
     "share": "Make a bank for others, and measure how well it hides its images.",
 }
+ABSENT = ("", "~", "null")  # values in YAML
 NAMES = tuple(field.name for field in fields(FitConfig))
 
 
@@ -77,14 +78,22 @@ def _from_yaml(text: str) -> Any:
     import yaml  # type: ignore[import-untyped]
 
     try:
-        return yaml.safe_load(text) or {}
+        found = yaml.load(text, yaml.BaseLoader)  # of texts, as the command line has them
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
+    return {} if found in (None, "") else found
 
 
-def _given(value: Any) -> Any:
-    """A value as the command line has it: a list with commas."""
-    return ",".join(map(str, value)) if isinstance(value, list) else value
+def _text(name: str, value: Any) -> str:
+    """A value as the command line has it: a list of classes with commas."""
+    if isinstance(value, dict) or (isinstance(value, list) and name != "classes"):
+        raise click.BadParameter(f"{name} must be one value, got {value!r}.")
+    if not isinstance(value, list):
+        return str(value)
+    words = [str(word) for word in value]
+    if any("," in word for word in words):
+        raise click.BadParameter(f"{name} in a list may have no commas, got {value!r}.")
+    return ",".join(words)
 
 
 def _read(context: click.Context, option: click.Parameter, path: Path | None) -> None:
@@ -92,8 +101,9 @@ def _read(context: click.Context, option: click.Parameter, path: Path | None) ->
     if path is None:
         return
     values = _values(path)
-    names = {name.replace("-", "_"): _given(value) for name, value in values.items() if value is not None}
-    known = {param.name for param in context.command.params} - {"help", "config", "version"}
+    names = {name.replace("-", "_"): _text(name, value) for name, value in values.items()}
+    names = {name: text for name, text in names.items() if text not in ABSENT}
+    known = {param.name for param in context.command.params} - {"help", "config", "version", "no_policy"}
     unknown = sorted(set(names) - known)
     if unknown:
         raise click.BadParameter(f"{path} names {unknown[0]!r}, which is no option: {', '.join(sorted(known))}.")

@@ -52,7 +52,7 @@ def info(bank: Path) -> None:
 def values_of(path: Path, bank: VAEBank) -> dict[str, Any]:
     """Contents and figures of a bank for programs."""
     return {
-        "path": printable(str(path)),
+        "path": path,
         "bytes": path.stat().st_size,
         "sha256": bank.sha256,
         "image_shape": list(bank.image_shape),

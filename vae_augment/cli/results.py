@@ -28,7 +28,7 @@ def wanted_as_json() -> bool:
 
 def show(text: str, values: Mapping[str, Any]) -> None:
     """Print a command's result: `text`, or by --json `values`, whose paths may be `Path`s."""
-    click.echo(json.dumps(values, indent=2, ensure_ascii=False, default=_plain) if wanted_as_json() else text)
+    click.echo(json.dumps(values, indent=2, default=_plain) if wanted_as_json() else text)
 
 
 def _ask(context: click.Context, option: click.Parameter, given: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -100,22 +99,25 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
     for problem in problems:
         if problem.name is not None:
             classes.setdefault(problem.name, ClassFound()).problems += 1
-    for index in _counted(len(dataset), progress):
-        name = names[labels[index]]
-        found = classes[name]
-        try:
-            image, was_turned = _read(dataset, index)
-            width, height, mode = _looked_at(image)
-            turned += was_turned
-        except Exception as error:  # of any dataset's own code
-            found.problems += 1
-            where = dataset.samples[index][0] if isinstance(dataset, ImageFiles) else f"item {index}"
-            problems.append(Problem(where, " ".join(str(error).split()) or type(error).__name__, name))
-            continue
-        good.append(index)
-        found.images += 1
-        found.sizes[f"{width}x{height}"] += 1
-        found.modes[mode] += 1
+    with progress_bar("image", len(dataset), shown=progress) as bar:
+        bar.set_description("examining")
+        for index in range(len(dataset)):
+            bar.update()
+            name = names[labels[index]]
+            found = classes[name]
+            try:
+                image, was_turned = _read(dataset, index)
+                width, height, mode = _looked_at(image)
+                turned += was_turned
+            except Exception as error:  # of any dataset's own code
+                found.problems += 1
+                where = dataset.samples[index][0] if isinstance(dataset, ImageFiles) else f"item {index}"
+                problems.append(Problem(where, " ".join(str(error).split()) or type(error).__name__, name))
+                continue
+            good.append(index)
+            found.images += 1
+            found.sizes[f"{width}x{height}"] += 1
+            found.modes[mode] += 1
     shape = None
     try:
         shape = common_shape(Source(_only(dataset, good)), config)
@@ -127,15 +129,6 @@ def examine(opened: OpenedData, config: FitConfig = FitConfig(), *, progress: bo
             f"Images turned upright as their EXIF says, which torchvision's ImageFolder does not do: {turned}."
         )
     return Examined(opened, tuple(good), classes, tuple(problems), tuple(notes), shape)
-
-
-def _counted(items: int, shown: bool) -> Iterator[int]:
-    """Numbers of items, with progress."""
-    with progress_bar("image", items, shown=shown) as bar:
-        bar.set_description("examining")
-        for index in range(items):
-            yield index
-            bar.update()
 
 
 def _labels(dataset: Any) -> tuple[list[int], dict[int, str]]:

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from vae_augment.progress import repeated, say
+from vae_augment.progress import on_terminal, repeated, say, stream_for
 
 MINUTE = 60.0  # seconds
 
@@ -22,8 +22,9 @@ class Progress:
     """
 
     def __init__(self, *, shown: bool) -> None:
-        self._shown = shown and sys.stderr is not None
-        bar = self._shown and sys.stderr.isatty()
+        stream = stream_for(shown)
+        self._shown = stream is not None
+        bar = self._shown and on_terminal(stream)
         self._bar = tqdm(disable=not bar, unit="step", file=sys.stderr)
         self._in_lines, self._stack = self._shown and not bar, ExitStack()
         self._steps, self._done, self._doing, self._begun = 0, 0, "", time.monotonic()

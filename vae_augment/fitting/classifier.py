@@ -194,12 +194,12 @@ class ClassifierJob(NamedTuple):
 
     Args:
         model: as for `train_classifier`, and on the CPU without randomness of its own.
-        batches: endless.
+        batches: begins endless batches, as for `train_classifier`, when the training does.
         seed: of the model's own randomness.
     """
 
     model: nn.Module
-    batches: Iterator[tuple[Tensor, Tensor]]
+    batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]
     seed: int
 
 
@@ -212,10 +212,15 @@ def train_classifiers(jobs: Sequence[ClassifierJob], *, steps: int) -> list[nn.M
     Returns:
         The models in eval mode, in the order of the jobs.
     """
-    ended = threading.Event()
+    ended, errors = threading.Event(), list[BaseException]()
 
     def train(job: ClassifierJob) -> nn.Module:
-        return train_classifier(job.model, job.batches, steps=steps, seed=job.seed, on_step=stop_if_ended)
+        try:
+            return train_classifier(job.model, job.batches(), steps=steps, seed=job.seed, on_step=stop_if_ended)
+        except BaseException as error:
+            errors.append(error)
+            ended.set()
+            raise
 
     def stop_if_ended() -> None:
         if ended.is_set():
@@ -234,6 +239,8 @@ def train_classifiers(jobs: Sequence[ClassifierJob], *, steps: int) -> list[nn.M
         ):
             try:
                 return list(pool.map(train, jobs))
+            except BaseException as error:
+                raise (errors[0] if errors else error) from None  # not that of a training which the first ended
             finally:
                 ended.set()
 

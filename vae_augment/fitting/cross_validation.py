@@ -105,11 +105,16 @@ class CrossValidation:
 
     def _job(self, policy: Policy, fold: int, more: tuple[Tensor, Tensor] | None) -> ClassifierJob:
         classes = self.classes if more is None else max(self.classes, int(more[1].max()) + 1)
-        images, labels = self.part(fold, held_out=False)
+        images, _ = self.part(fold, held_out=False)
         seed, shape = derive(self._seed, "judge", fold), (images.shape[1], images.shape[2], images.shape[3])
         network = JUDGES[fold % len(JUDGES)]
         model = new_classifier(network, shape, classes, seed, self._device, scaled_to=images)
-        return ClassifierJob(model, moved_batches(images, labels, policy, BATCH, seed, more), seed)
+
+        def batches() -> Iterator[tuple[Tensor, Tensor]]:
+            """Batches of copies that are made when they are needed: there may be many jobs."""
+            return moved_batches(*self.part(fold, held_out=False), policy, BATCH, seed, more)
+
+        return ClassifierJob(model, batches, seed)
 
     def over(self, name: str, other: str) -> tuple[float, float]:
         """Mean log-loss of a policy less another's, on the images that both have predicted, and its standard error."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count, product
 from typing import NamedTuple
 
@@ -85,8 +86,7 @@ def choose(
         jobs, start = [], derive(seed, "judge")
         for policy, network in product(policies, networks):
             model = new_classifier(network, bank.image_shape, len(labels), start, device, scaled_to=parts.train.images)
-            trial = VAEBank(replace(bank.content, policy=policy))
-            jobs.append(ClassifierJob(model, _batches(trial, parts.train, seed), seed))
+            jobs.append(ClassifierJob(model, partial(_batches, bank, policy, parts.train, seed), seed))
         models = train_classifiers(jobs, steps=steps)
         return [models[i : i + len(networks)] for i in range(0, len(models), len(networks))]
 
@@ -139,11 +139,11 @@ def _decide(
     return replace(policy, origin=f"{policy.origin}; {told}, {found}")
 
 
-def _batches(bank: VAEBank, data: FitData, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless shuffled batches of the images that a wrapper serves."""
+def _batches(bank: VAEBank, policy: Policy, data: FitData, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless shuffled batches of the images that a wrapper with this policy serves."""
     order = generator(seed, "policy", "order")
     labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)
-    served, size = Served(bank, data, seed), min(BATCH, len(data.images))
+    served, size = Served(VAEBank(replace(bank.content, policy=policy)), data, seed), min(BATCH, len(data.images))
     for epoch in count():
         for some in torch.randperm(len(data.images), generator=order).unfold(0, size, size):
             yield served.batch(some, epoch).float().div_(255), labels[some]  # [B, C, H, W], [B]

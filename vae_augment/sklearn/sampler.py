@@ -91,7 +91,7 @@ class VAESampler(OneToOneFeatureMixin, BaseEstimator):  # type: ignore[misc]
         self.bank_: VAEBank | None = None
         totals = wanted_totals(self._strategy(labels), torch.from_numpy(codes), dict(enumerate(dataset.classes)))
         missing = {code: total - int((codes == code).sum()) for code, total in totals.items()}
-        self.sampling_strategy_ = {self.classes_.tolist()[code]: count for code, count in missing.items() if count}
+        self.sampling_strategy_ = {self.classes_.tolist()[code]: count for code, count in missing.items() if count > 0}
         new, added = images[:0], codes[:0]
         if len(added_items(totals, torch.from_numpy(codes))):
             self.bank_ = fit(dataset, config=self.config or FitConfig(), seed=seed, progress=False)
@@ -103,7 +103,7 @@ class VAESampler(OneToOneFeatureMixin, BaseEstimator):  # type: ignore[misc]
         more = np.concatenate([images, new]).reshape(len(images) + len(new), *np.shape(X)[1:])
         classes = np.concatenate([labels, self.classes_[added]])
         if type_of_target(y) == "multilabel-indicator":  # a column for each class
-            classes = (classes[:, None] == self.classes_).astype(np.asarray(y).dtype)
+            classes = (classes[:, None] == np.arange(np.shape(y)[1])).astype(np.asarray(y).dtype)
         return _like(more, X), _like(classes, y)
 
     def _images_of(self, X: Any, count: int) -> Array:
@@ -111,6 +111,8 @@ class VAESampler(OneToOneFeatureMixin, BaseEstimator):  # type: ignore[misc]
         if hasattr(X, "toarray"):
             raise TypeError("X must be a dense array of images, got a sparse matrix.")
         images = np.asarray(X)
+        for name in {"n_features_in_", "feature_names_in_"} & set(vars(self)):  # of an earlier X
+            delattr(self, name)
         if images.ndim == 2:
             self.n_features_in_ = images.shape[1]
             if hasattr(X, "columns") and all(isinstance(name, str) for name in X.columns):
@@ -179,7 +181,7 @@ def _classes_of(y: Any) -> Array:
 def _like(values: Array, given: Any) -> Any:
     """An array as the list, data frame or series that was given, if it was one."""
     if isinstance(given, list):
-        return values.tolist()
+        return list(values) if len(given) and isinstance(given[0], np.ndarray) else values.tolist()
     if isinstance(given, np.ndarray) and given.ndim == 2 and values.ndim == 1:  # a column
         return values
     if hasattr(given, "columns"):

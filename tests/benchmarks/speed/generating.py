@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -26,11 +27,12 @@ from torch.utils.data import DataLoader, Dataset
 from tests.benchmarks.digit_features import distance_of
 from tests.benchmarks.peers.environment import peer_python, settings
 from tests.benchmarks.speed.measured import data_folder, in_child, peak_megabytes
-from vae_augment import FitConfig, fit
+from vae_augment import FitConfig, VAEBank, fit
 from vae_augment.exporting import BLOCK
 from vae_augment.files.writing import write_quickly
 from vae_augment.images.encoding import encode_pngs
 from vae_augment.mnist_sample import MNISTSample
+from vae_augment.model.devices import single_thread
 
 PEER = Path(__file__).resolve().parents[1] / "peers" / "pythae_generate.py"
 PEER_COUNTS = (1_000, 5_000)
@@ -61,6 +63,31 @@ def written(path: Path, count: int, out: Path) -> None:
     torch.set_num_threads(1)
     for _ in DataLoader(Finished(path, count, out), batch_size=None, num_workers=os.cpu_count() or 1):
         pass
+
+
+def parts(bank: VAEBank) -> dict[str, float]:
+    """Processor time of one image in microseconds, on one thread: to draw it, to encode it, and to write it.
+
+    What the ratio should be where processes do not hinder each other: it goes by the processor and by PyTorch, while
+    the rates also tell what memory, the file system and starting cost.
+    """
+    labels, random = torch.full((BLOCK,), bank.class_infos[0].label), torch.Generator().manual_seed(0)
+    with single_thread(), tempfile.TemporaryDirectory(dir=in_memory()) as folder:
+        images = bank.sample(labels, generator=random)
+        contents = list(encode_pngs(images))
+        ways = {
+            "drawn": lambda: bank.sample(labels, generator=random),
+            "encoded": lambda: list(encode_pngs(images)),
+            "written": lambda: [write_quickly(folder, f"{n}.png", each) for n, each in enumerate(contents)],
+        }
+        taken = {name: median(_processor_time(way) for _ in range(20)) for name, way in ways.items()}
+    return {name: round(seconds / BLOCK * 1e6, 1) for name, seconds in taken.items()}
+
+
+def _processor_time(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
 def generated(bank: Path, count: int, out: Path) -> dict:
@@ -133,6 +160,7 @@ def measure(short: bool) -> dict:
         "over writing alone": round(median(one["images a second"] / one["written alone"] for one in rounds_of), 3),
         "memory, large count over small": round(median(m["memory"][1] / m["memory"][0] for m in rounds_of), 3),
     }
+    result["microseconds"] = parts(fitted)
     if short:
         return result
     result["distance"] = distance_of(fitted)

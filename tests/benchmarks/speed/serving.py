@@ -1,10 +1,10 @@
 """What the wrapper costs a training loop: images a second of its DataLoader over those of the base's.
 
-Every fourth item generated, every fourth jittered, batches of 64, 0 and 2 workers. The loaders take turns within a
-round; a round is three epochs of each after a first that is not counted. Ratios are of one round; the table gives
-their median and range. For scale, the same base with albumentations' ElasticTransform on half of the images, for one
-epoch in the first round; and a pool of finished images in the wrapper's place (tests.benchmarks.speed.pool), in every
-round.
+Every fourth item generated, every fourth jittered, moved as the fit's policy does and not moved, batches of 64, 0 and 2
+workers. The loaders take turns within a round; a round is three epochs of each after a first that is not counted.
+Ratios are of one round; the table gives their median and range. For scale, the same base with albumentations'
+ElasticTransform on half of the images, for one epoch in the first round; and a pool of finished images in the
+wrapper's place (tests.benchmarks.speed.pool), in every round.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.benchmarks.usefulness import images_of
 from vae_augment import FitConfig, VAEAugmentedDataset, fit
 
 BATCH, EPOCHS, SHARES = 64, 3, {"p_generate": 0.25, "p_jitter": 0.25}
-ROUNDS = 5
+ROUNDS = 3
 STEPS = 100  # in the short form; the policy of a whole fit may be another
 
 
@@ -69,11 +69,12 @@ def images_a_second(dataset: Dataset, workers: int, epochs: int = EPOCHS) -> flo
 
 
 def compare(name: str, datasets: dict[str, Dataset], workers: int, rounds: int) -> dict:
-    base, wrapper, pool = (datasets[key] for key in ("base", "wrapper", "pool"))
+    base, wrapper, unmoved, pool = (datasets[key] for key in ("base", "wrapper", "unmoved", "pool"))
     elastic = images_a_second(datasets["elastic"], workers, epochs=1)
-    rates, pooled, refreshed = [], [], []
+    rates, still, pooled, refreshed = [], [], [], []
     for _ in range(rounds):
         rates.append((images_a_second(base, workers), images_a_second(wrapper, workers)))
+        still.append(images_a_second(unmoved, workers) / rates[-1][0])
         refreshing = seconds_of(pool.refresh)
         pooled.append(images_a_second(pool, workers) / rates[-1][0])
         refreshed.append(1 / (1 / pooled[-1] + refreshing * rates[-1][0] / len(base)))
@@ -84,6 +85,7 @@ def compare(name: str, datasets: dict[str, Dataset], workers: int, rounds: int) 
         "base, images/s": round(statistics.median(plain for plain, _ in rates)),
         "wrapper / base": round(statistics.median(ratios), 3),
         "range": f"{ratios[0]:.2f} to {ratios[-1]:.2f}",
+        "without moves / base": round(statistics.median(still), 3),
         "elastic / base": round(elastic / rates[0][0], 3),
         "pool, made anew / base": round(statistics.median(refreshed), 3),
         "pool, kept / base": round(statistics.median(pooled), 3),
@@ -103,6 +105,9 @@ def measure(short: bool) -> dict:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "pool.npy")
             pool = Pooled(opened["raw"], base.transform, images_of(data, True), bank, path, **SHARES)
-            datasets = {**opened, "wrapper": VAEAugmentedDataset(base, bank, **SHARES), "pool": pool}
+            moving, still = (
+                VAEAugmentedDataset(base, each, **SHARES) for each in (bank, bank.with_policy(moves="none"))
+            )
+            datasets = {**opened, "wrapper": moving, "unmoved": still, "pool": pool}
             rows += [compare(name, datasets, workers, 1 if short else ROUNDS) for workers in (0, 2)]
     return {"rows": rows, **distance}
