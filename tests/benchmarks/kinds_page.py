@@ -191,7 +191,7 @@ class Recorded:
     def __init__(self, record: dict[str, Any]) -> None:
         self._record = record
 
-    def judge(self, name: str, policy: Policy, folds: Iterable[int]) -> None:
+    def judge(self, policies: dict[str, Policy], folds: Iterable[int]) -> None:
         pass
 
     def over(self, name: str, other: str) -> tuple[float, float]:
