@@ -115,6 +115,8 @@ def choose_moves(
     names = list(dict.fromkeys(("none", default.moves, *families)))
 
     def judge(names: list[str], folds: range) -> None:
+        if not names:
+            return
         on_try(f"trying {len(names)} families of moves")
         shares = {name: 0.0 if name == "none" else default.p_jitter for name in names}
         policies = {n: replace(default, moves=n, p_generate=0.0, p_jitter=share) for n, share in shares.items()}
