@@ -211,6 +211,18 @@ def with_bank(here, bank_path):
 
 
 @pytest.fixture
+def photos(bank, tmp_path, monkeypatch):
+    """A folder with a bank, and the shapes in class folders."""
+    monkeypatch.chdir(tmp_path)
+    bank.save("bars.safetensors")
+    for number, (image, label) in enumerate(Shapes(per_class=6)):
+        path = Path("photos", Shapes.classes[label], f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    return tmp_path
+
+
+@pytest.fixture
 def odd_data(with_bank, bank):
     """Also a bank that lacks a class, and folders of images that the first does not take as they are."""
     bank.subset([0, 1]).save("two.safetensors")

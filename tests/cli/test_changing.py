@@ -5,27 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.commands import refused, run
-from tests.conftest import Shapes
 from vae_augment import FitConfig, VAEBank
 from vae_augment.cli.config_options import HELP, NAMES
-
-
-@pytest.fixture
-def here(bank, tmp_path, monkeypatch):
-    """A folder with a bank, and the shapes in class folders."""
-    monkeypatch.chdir(tmp_path)
-    bank.save("bars.safetensors")
-    for number, (image, label) in enumerate(Shapes(per_class=6)):
-        path = Path("photos", Shapes.classes[label], f"{number}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
-    return tmp_path
-
 
 # ---- subset and merge ----
 
 
-def test_a_subset_and_the_rest_merge_to_the_whole(here, bank):
+def test_a_subset_and_the_rest_merge_to_the_whole(photos, bank):
     assert run("subset bars.safetensors --classes down,2 --out two.safetensors") == (
         0,
         "2 classes written to two.safetensors.\n",
@@ -48,7 +34,7 @@ def test_a_subset_and_the_rest_merge_to_the_whole(here, bank):
         ("merge bars.safetensors other.safetensors --out bars.safetensors", "bars.safetensors"),
     ],
 )
-def test_wrong_changes_are_one_line(here, command, message):
+def test_wrong_changes_are_one_line(photos, command, message):
     assert message in refused(command)
 
 
@@ -64,7 +50,7 @@ def test_every_field_of_the_config_is_an_option():
 SMALL = "--latent-dim 4 --policy none"
 
 
-def test_options_come_from_the_command_line_and_from_a_file(here):
+def test_options_come_from_the_command_line_and_from_a_file(photos):
     Path("options.toml").write_text(
         'steps = 9\nwidth = 16\nbatch-size = 8\nlearning_rate = 0.01\nexemplars = 3\ninvariances = "affine"\nseed = 4\n'
         'sharing = "none"\nper_class = 5\n'
@@ -80,7 +66,7 @@ def test_options_come_from_the_command_line_and_from_a_file(here):
     assert Path("again.safetensors").read_bytes() == Path("made.safetensors").read_bytes()
 
 
-def test_a_bank_is_extended_by_some_classes(here):
+def test_a_bank_is_extended_by_some_classes(photos):
     assert run("subset bars.safetensors --classes across,down --out two.safetensors")[0] == 0
     assert run("fit --data photos --start two.safetensors --classes slanted --out made.safetensors")[0] == 0
     made, before = VAEBank.load("made.safetensors"), VAEBank.load("bars.safetensors")
@@ -93,7 +79,7 @@ def test_a_bank_is_extended_by_some_classes(here):
     )
 
 
-def test_the_file_may_be_yaml_and_lists_stand_for_names_with_commas(here):
+def test_the_file_may_be_yaml_and_lists_stand_for_names_with_commas(photos):
     Path("options.yaml").write_text("# short\nsteps: 9\nlatent-dim: 4\npolicy: 'none'\nclasses: [down, 2]\nstart:\n")
     Path("options.toml").write_text('steps = 9\nlatent_dim = 4\npolicy = "none"\nclasses = ["down", 2]\n')
     for ending in ("yaml", "toml"):
@@ -119,7 +105,7 @@ def test_the_file_may_be_yaml_and_lists_stand_for_names_with_commas(here):
         ("steps: 0", "0 is not in the range 1<=x<=10000000"),
     ],
 )
-def test_wrong_files_of_options_in_yaml_are_one_line(here, text, message):
+def test_wrong_files_of_options_in_yaml_are_one_line(photos, text, message):
     Path("options.yml").write_text(text)
     assert message in refused("fit --data photos --out made.safetensors --config options.yml")
 
@@ -137,10 +123,10 @@ def test_wrong_files_of_options_in_yaml_are_one_line(here, text, message):
         ("per_class = 2024-01-01", "'2024-01-01' is not a valid integer range"),
     ],
 )
-def test_wrong_files_of_options_are_one_line(here, text, message):
+def test_wrong_files_of_options_are_one_line(photos, text, message):
     Path("options.toml").write_text(text)
     assert message in refused("fit --data photos --out made.safetensors --config options.toml")
 
 
-def test_no_file_of_options(here):
+def test_no_file_of_options(photos):
     assert "there is no file options.toml" in refused("fit --data photos --config options.toml")

@@ -14,18 +14,6 @@ from vae_augment import VAEBank
 from vae_augment.cli import main
 
 
-@pytest.fixture
-def here(bank, tmp_path, monkeypatch):
-    """A folder with a bank, and the shapes in class folders."""
-    monkeypatch.chdir(tmp_path)
-    bank.save("bars.safetensors")
-    for number, (image, label) in enumerate(Shapes(per_class=6)):
-        path = Path("photos", Shapes.classes[label], f"{number}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
-    return tmp_path
-
-
 def told(command):
     """The object that a command prints, and nothing else."""
     code, out, err = run(f"{command} --json")
@@ -36,7 +24,7 @@ def told(command):
 EACH = dict.fromkeys(Shapes.classes, 6)
 
 
-def test_info_tells_all_that_is_in_a_bank(here, bank):
+def test_info_tells_all_that_is_in_a_bank(photos, bank):
     found = told("info bars.safetensors")
     assert (found["sha256"], found["image_shape"], found["latent_dim"]) == (bank.sha256, [1, 12, 12], 4)
     assert [each["name"] for each in found["classes"]] == list(bank.classes)
@@ -44,7 +32,7 @@ def test_info_tells_all_that_is_in_a_bank(here, bank):
     assert found["policy"] == bank.policy.to_dict()
 
 
-def test_fit_tells_the_bank_and_where_it_is(here):
+def test_fit_tells_the_bank_and_where_it_is(photos):
     found = told("fit --data photos --steps 9 --latent-dim 4 --policy none --out made.safetensors")
     assert found.pop("seconds") >= 0
     assert found.pop("contact_sheet") == "made.png"
@@ -52,7 +40,7 @@ def test_fit_tells_the_bank_and_where_it_is(here):
     assert found["sha256"] == VAEBank.load("made.safetensors").sha256
 
 
-def test_a_check_tells_problems_and_is_no_success_where_there_are_any(here):
+def test_a_check_tells_problems_and_is_no_success_where_there_are_any(photos):
     found = told("fit --data photos --check")
     assert found["image_shape"] == [1, 12, 12]
     assert (found["usable"], found["problems"]) == (18, [])
@@ -64,7 +52,7 @@ def test_a_check_tells_problems_and_is_no_success_where_there_are_any(here):
     assert "broken.png" in problem["where"]
 
 
-def test_folders_of_images_are_told_with_their_counts(here):
+def test_folders_of_images_are_told_with_their_counts(photos):
     assert told("generate bars.safetensors --out new --per-class 6") == {
         "folder": "new",
         "images": 18,
@@ -78,7 +66,7 @@ def test_folders_of_images_are_told_with_their_counts(here):
     assert found["whole"]["rmse"] > 0
 
 
-def test_files_are_told_with_what_is_in_them(here):
+def test_files_are_told_with_what_is_in_them(photos):
     found = told("encode bars.safetensors --data photos --out codes.safetensors")
     assert found == {"path": "codes.safetensors", "images": 18, "bytes": Path("codes.safetensors").stat().st_size}
     found = told("decode bars.safetensors codes.safetensors --out decoded")
@@ -119,6 +107,6 @@ def test_shells_complete_commands_options_values_and_paths(monkeypatch, words, o
     assert (result.exit_code, result.stdout.split()) == (0, offered)
 
 
-def test_every_command_has_it_and_errors_stay_a_line(here):
+def test_every_command_has_it_and_errors_stay_a_line(photos):
     assert all("--json" in run(f"{name} --help")[1] for name in main.commands)
     assert "no bank at none.safetensors" in refused("info none.safetensors --json")

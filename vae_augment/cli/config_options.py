@@ -60,7 +60,7 @@ def _option(name: str, default: Any) -> Callable[[Command], Command]:
 
 
 def _values(path: Path) -> dict[str, Any]:
-    """What a file holds, by name: YAML where its ending says so, else TOML."""
+    """Values in a file, by name: YAML where its ending says so, else TOML."""
     in_yaml = path.suffix.lower() in (".yaml", ".yml")
     try:
         text = path.read_text(encoding="utf-8")
