@@ -267,6 +267,13 @@ LONG_TAILED = {
     "classes evened out, added images moved elastically, then jittered": Evened(ADDED_ALONE | {"moves": "elastic"}),
     "classes evened out, added images moved affinely, then jittered": Evened(ADDED_ALONE | {"moves": "affine"}),
     "classes evened out, a quarter of the others moved too (default then)": Evened({}),
+    **{
+        f"classes evened out, moved affinely{after}, p {p}": Evened(
+            {"moves": "affine", "p_generate": 0.0, "p_jitter": p, "scale": 0.4, "keep_detail": True, "vae": vae}
+        )
+        for after, vae in (("", False), (" after jitter 0.4", True))
+        for p in (0.25, 0.5, 0.85)
+    },
 }
 
 

@@ -186,7 +186,7 @@ def family_sections(results: Path) -> Iterator[str]:
 class Recorded:
     """A trial of moves whose log-losses, of all folds, are there already, for `choose_moves`."""
 
-    folds = range(5)
+    folds, short = range(5), False  # cells of few images
 
     def __init__(self, record: dict[str, Any]) -> None:
         self._record = record

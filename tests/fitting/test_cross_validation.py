@@ -113,6 +113,7 @@ def test_many_images_or_classes_are_trained_on_for_longer_and_judged_on_fewer_fo
     classes = trial(data((2,) * 100, labels=range(100)))  # which take longer to learn
     assert (classes.steps, len(classes.folds)) == (400, 2)
     assert trial(data((2,) * 150, labels=range(150))).steps == 500
+    assert (few.short, many.short, classes.short) == (False, True, False)
     lowered(cross_validation, "MOST_IMAGES", 100)
     assert len(trial(data((1_500, 500)))._labels) == 100
 

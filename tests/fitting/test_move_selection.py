@@ -15,8 +15,8 @@ class Told:
 
     folds = range(5)
 
-    def __init__(self, losses, error=0.1, chance=(0.9, 0.01)):
-        self.losses, self.error, self.chance = losses, error, chance
+    def __init__(self, losses, error=0.1, chance=(0.9, 0.01), short=False):
+        self.losses, self.error, self.chance, self.short = losses, error, chance, short
         self.judged = {}
 
     def judge(self, policies, folds):
@@ -74,6 +74,14 @@ def test_where_no_moves_help_the_images_are_served_as_they_are():
     assert policy.origin.startswith(
         "no moves, since none lower the log-loss enough: log-loss of held-out images over none: "
     )
+
+
+@pytest.mark.parametrize(
+    ("loss", "short", "wanted"), [(0.29, True, "elastic"), (0.31, True, "none"), (0.29, False, "none")]
+)
+def test_folds_that_are_too_short_must_show_more_before_the_images_are_served_as_they_are(loss, short, wanted):
+    policy, _ = chosen(dict.fromkeys(LOSSES, loss) | {"none": 0.0}, short=short)
+    assert policy.moves == wanted
 
 
 def test_where_nothing_is_learned_there_is_no_claim():

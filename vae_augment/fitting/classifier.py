@@ -60,7 +60,9 @@ class Scaled(nn.Module):
 
 
 class SmallCNN(Scaled):
-    """Three convolutions, each with ReLU and 2x2 max-pooling, and a linear layer.
+    """Three convolutions, each with 2x2 max-pooling and ReLU, and a linear layer.
+
+    ReLU after max-pooling gives the same bits as before it, of a quarter of the values.
 
     Args:
         image_shape: (C, H, W), sides of 8 pixels or more.
@@ -75,7 +77,7 @@ class SmallCNN(Scaled):
         for i, (inputs, outputs) in enumerate(zip((channels, *CHANNELS), CHANNELS, strict=False)):
             size, stride = (5, 2) if halved and i == 0 else (3, 1)
             sides = [math.ceil(side / stride) // 2 for side in sides]
-            layers += [nn.Conv2d(inputs, outputs, size, stride, size // 2), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [nn.Conv2d(inputs, outputs, size, stride, size // 2), nn.MaxPool2d(2), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Linear(CHANNELS[-1] * math.prod(sides), classes)
 
@@ -85,7 +87,7 @@ class SmallCNN(Scaled):
 
 
 class PooledCNN(Scaled):
-    """Four convolutions, each with batch normalisation and ReLU, an average over all places, and a linear layer.
+    """Four convolutions with batch normalisation, max-pooling and ReLU, an average over places, and a linear layer.
 
     Args:
         image_shape: (C, H, W), sides of 8 pixels or more.
@@ -101,9 +103,9 @@ class PooledCNN(Scaled):
             [nn.AvgPool2d(2)] if max(height, width) > LARGE_SIDE and min(height, width) >= 16 else []
         )
         for inputs, outputs in pairwise((image_shape[0], *POOLED_CHANNELS)):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)]
-        self.convolutions = nn.Sequential(*layers[:-1])
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
+            layers += [nn.MaxPool2d(2), nn.ReLU()]
+        self.convolutions = nn.Sequential(*layers[:-2], nn.ReLU())
         self.head = nn.Linear(POOLED_CHANNELS[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -61,7 +61,9 @@ class CrossValidation:
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
         self._judge = self._fold % len(JUDGES)  # [N], whose logits an image has
         epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
-        self.steps = min(max(STEPS, epochs, CLASS_STEPS * self.classes), LONGEST)
+        enough = max(STEPS, epochs, CLASS_STEPS * self.classes)
+        self.steps = min(enough, LONGEST)
+        self.short = self.steps < enough  # what trains for longer gains more by moves than the folds show
         self.folds = range(FOLDS * STEPS // self.steps)
 
     def judge(self, policies: dict[str, Policy], folds: Iterable[int]) -> None:

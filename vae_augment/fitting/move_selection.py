@@ -99,11 +99,12 @@ def choose_moves(
     """The default with the moves that lower the log-loss of held-out images most, and with what was found in `origin`.
 
     The default's own family stands unless another is better by three standard errors, or the images as they are by one:
-    folds are short, which favours slight moves. Those of drawings give way to another kind's by one and a half: not all
-    that lies on an even ground is drawn. Flips must be better by one, since they take few more steps to learn: both
-    axes where they are, unless mirroring alone is clearly better. Where no moves help the images are served as they
-    are, if the default has moves; and where classifiers surely do little better than chance. Where images are too few
-    to show even that, the default stands untried.
+    folds are short, which favours slight moves. Where they are shorter than so many images need, the images as they are
+    must be better by three too. Those of drawings give way to another kind's by one and a half: not all that lies on an
+    even ground is drawn. Flips must be better by one, since they take few more steps to learn: both axes where they
+    are, unless mirroring alone is clearly better. Where no moves help the images are served as they are, if the default
+    has moves; and where classifiers surely do little better than chance. Where images are too few to show even that,
+    the default stands untried.
 
     Args:
         trial: on the dataset.
@@ -135,7 +136,7 @@ def choose_moves(
         return replace(default, origin="untried: so few images do not show what moves do to them")
     mean, error = trial.over(default.moves, best)
     over_none, none_error = trial.over(default.moves, "none")
-    if mean <= apart * error and over_none <= BETTER * none_error:
+    if mean <= apart * error and over_none <= (apart if trial.short else BETTER) * none_error:
         rival = trial.best([default.moves, *(name for name in rivals if name in names)])
         mean, error = trial.over(rival, default.moves)
         best = rival if mean < -DRAWN * error else default.moves
