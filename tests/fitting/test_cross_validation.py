@@ -9,7 +9,16 @@ from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
 from vae_augment.fitting import cross_validation
 from vae_augment.fitting.classifier import PooledCNN, SmallCNN
-from vae_augment.fitting.cross_validation import FOLDS, SIDE, CrossValidation, log_loss, mean_and_error, paired, weights
+from vae_augment.fitting.cross_validation import (
+    FOLDS,
+    SIDE,
+    CrossValidation,
+    evened,
+    log_loss,
+    mean_and_error,
+    paired,
+    weights,
+)
 
 CPU = torch.device("cpu")
 REAL = Policy(0.0, 0.0)
@@ -99,6 +108,25 @@ def test_a_fold_is_predicted_by_a_classifier_that_has_not_seen_it(monkeypatch):
         assert (found._judge[found._fold == fold] == fold % 2).all()
     found.judge({"real": REAL}, found.folds)
     assert len(seen) == FOLDS  # what is known is not trained again
+
+
+@pytest.mark.parametrize(
+    ("labels", "more"), [([0, 1, 1, 0], []), ([2, 0, 0, 2, 2, 0, 5], [6, 6]), ([0] * 5 + [1], [5] * 4)]
+)
+def test_images_of_smaller_classes_are_repeated_in_training(labels, more):
+    assert evened(torch.tensor(labels)).tolist() == [*range(len(labels)), *more]
+
+
+def test_so_many_are_repeated_that_their_places_fit_into_memory(lowered):
+    lowered(cross_validation, "MOST_EVENED", 6)
+    assert torch.bincount(torch.tensor([0] * 5 + [1])[evened(torch.tensor([0] * 5 + [1]))]).tolist() == [5, 3]
+
+
+def test_a_judge_sees_each_class_as_often():
+    found = trial(data((40, 5)))
+    batches = found._job(REAL, 0, None).batches()
+    labels = torch.cat([next(batches)[1] for _ in range(40)])
+    assert abs(labels.double().mean().item() - 0.5) < 0.02
 
 
 def test_larger_images_are_reduced():

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_augment.wrapper.sampling_strategy import added_items, wanted_totals
+from vae_augment.data.subsample import added_items
+from vae_augment.wrapper.sampling_strategy import wanted_totals
 
 LABELS = torch.tensor([0] * 2 + [1] * 5 + [4] * 3)
 NAMES = {0: "ant", 1: "bee", 4: "cat"}

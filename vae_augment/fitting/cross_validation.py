@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vae_augment.bank.policy import Policy
 from vae_augment.data.loading import FitData
+from vae_augment.data.subsample import added_items
 from vae_augment.fitting.classifier import (
     ClassifierJob,
     PooledCNN,
@@ -32,6 +33,7 @@ CLASS_STEPS = 4  # steps for each class, at least, if LONGEST allows
 BATCH = 32  # images a step
 SIDE = 32  # pixels: larger images are reduced, which keeps the order of policies at a quarter of the cost
 MOST_IMAGES = 10_000
+MOST_EVENED = 1_000_000  # images of all classes once those of rare ones are repeated
 TEMPERATURES = torch.logspace(-2, 4, 49, base=2)
 NOTHING = (0.0, math.inf)  # a mean and its standard error where no images are known
 JUDGES = (SmallCNN, PooledCNN)  # in turn, fold by fold, so that a policy is not one network's
@@ -39,6 +41,9 @@ JUDGES = (SmallCNN, PooledCNN)  # in turn, fold by fold, so that a policy is not
 
 class CrossValidation:
     """Log-loss of held-out images by policies, over folds of a dataset.
+
+    Classes count the same, held out and in training: images of smaller ones are repeated there, as `sampling_strategy`
+    does. Else a rare class, hardly learned by so few steps, would show nothing of what moves do for it.
 
     At ten images a class log-loss, paired by image, tells policies apart that accuracy cannot. Logits are divided by
     one temperature a policy and network (Guo et al. 2017), since certainty that augmentation takes away is no gain in
@@ -107,14 +112,15 @@ class CrossValidation:
 
     def _job(self, policy: Policy, fold: int, more: tuple[Tensor, Tensor] | None) -> ClassifierJob:
         classes = self.classes if more is None else max(self.classes, int(more[1].max()) + 1)
-        images, _ = self.part(fold, held_out=False)
+        images, labels = self.part(fold, held_out=False)
+        items = evened(labels)
         seed, shape = derive(self._seed, "judge", fold), (images.shape[1], images.shape[2], images.shape[3])
         network = JUDGES[fold % len(JUDGES)]
         model = new_classifier(network, shape, classes, seed, self._device, scaled_to=images)
 
         def batches() -> Iterator[tuple[Tensor, Tensor]]:
             """Batches of copies that are made when they are needed: there may be many jobs."""
-            return moved_batches(*self.part(fold, held_out=False), policy, BATCH, seed, more)
+            return moved_batches(*self.part(fold, held_out=False), policy, BATCH, seed, more, items)
 
         return ClassifierJob(model, batches, seed)
 
@@ -144,7 +150,13 @@ def finite_logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def moved_batches(
-    images: Tensor, labels: Tensor, policy: Policy, size: int, seed: int, more: tuple[Tensor, Tensor] | None = None
+    images: Tensor,
+    labels: Tensor,
+    policy: Policy,
+    size: int,
+    seed: int,
+    more: tuple[Tensor, Tensor] | None = None,
+    items: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless shuffled batches of images, some of them moved as a policy tells, and of others for half of each batch.
 
@@ -155,23 +167,28 @@ def moved_batches(
         size: of a batch.
         seed: of the draws.
         more: other images and their labels.
+        items: int64 [M], those of an epoch, some of them several times; None: each once.
 
     Returns:
         Float images [B, C, H, W] in [0, 1], and labels [B].
     """
     if more is None:
-        batches = _shuffled(images, labels, size, seed)
+        batches = _shuffled(images, labels, size, seed, items)
     else:
-        halves = _shuffled(images, labels, size // 2, seed), _shuffled(*more, size // 2, derive(seed, "more"))
+        halves = _shuffled(images, labels, size // 2, seed, items), _shuffled(*more, size // 2, derive(seed, "more"))
         batches = ((torch.cat([a, b]), torch.cat([c, d])) for (a, c), (b, d) in zip(*halves, strict=True))
     return _moved(batches, policy, seed)
 
 
-def _shuffled(images: Tensor, labels: Tensor, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _shuffled(
+    images: Tensor, labels: Tensor, size: int, seed: int, items: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless shuffled batches of at most `size` images: float [B, C, h, w] in [0, 1], and their labels [B]."""
-    order, size = generator(seed, "order"), min(size, len(images))
+    items = torch.arange(len(images)) if items is None else items
+    order, size = generator(seed, "order"), min(size, len(items))
     while True:
-        for some in torch.randperm(len(images), generator=order).unfold(0, size, size):
+        for places in torch.randperm(len(items), generator=order).unfold(0, size, size):
+            some = items[places]
             yield images[some].float().div_(255), labels[some]
 
 
@@ -222,6 +239,14 @@ def weights(labels: Tensor) -> Tensor:
     """Weights of images that make every class count the same: float64 [N], 1 on average."""
     counts = torch.bincount(labels).double()
     return len(labels) / int((counts > 0).sum()) / counts[labels]
+
+
+def evened(labels: Tensor) -> Tensor:
+    """All items of labels [N], then those of smaller classes again until each has as many as the largest: int64 [M]."""
+    counts = torch.bincount(labels)
+    total = min(int(counts.max()), MOST_EVENED // int((counts > 0).sum()))
+    fewer = {label: total for label, count in enumerate(counts.tolist()) if 0 < count < total}
+    return torch.cat([torch.arange(len(labels)), added_items(fewer, labels)])
 
 
 def _some(data: FitData, seed: int) -> FitData:

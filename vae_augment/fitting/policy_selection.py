@@ -19,7 +19,7 @@ from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.loading import FitData
 from vae_augment.data.source import Source
 from vae_augment.fitting.classifier import ClassifierJob, Factory, SmallCNN, logits, new_classifier, train_classifiers
-from vae_augment.fitting.cross_validation import BATCH, JUDGES, log_loss, mean_and_error, weights
+from vae_augment.fitting.cross_validation import BATCH, JUDGES, evened, log_loss, mean_and_error, weights
 from vae_augment.model.devices import single_thread
 from vae_augment.seeding import derive, draw_items, generator
 
@@ -63,10 +63,11 @@ def choose(
 ) -> tuple[Policy, SmallCNN]:
     """The default policy with the VAE or without it, and a classifier trained on images that are moved and no more.
 
-    Two networks are trained on the training part as a wrapper serves it, and their log-losses of the same held-out
-    images compared. A default that jitters does so unless moves alone have the lower one; where it does not, jitter
-    must be better by a standard error to come in. Of fewer than LEAST_TRIED held-out images the standard error is about
-    as large as what is looked for (docs/what_helps.md): the default stands, and no more than the classifier is made.
+    Two networks are trained on the training part as a wrapper serves it that evens classes out (as
+    sampling_strategy="not majority" does), and their log-losses of the same held-out images compared. A default that
+    jitters does so unless moves alone have the lower one; where it does not, jitter must be better by a standard error
+    to come in. Of fewer than LEAST_TRIED held-out images the standard error is about as large as what is looked for
+    (docs/what_helps.md): the default stands, and no more than the classifier is made.
 
     Args:
         bank: a trial, fitted on the training part alone.
@@ -143,14 +144,15 @@ def _batches(bank: VAEBank, policy: Policy, data: FitData, seed: int) -> Iterato
     """Endless shuffled batches of the images that a wrapper with this policy serves."""
     order = generator(seed, "policy", "order")
     labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)
-    served, size = Served(VAEBank(replace(bank.content, policy=policy)), data, seed), min(BATCH, len(data.images))
+    served = Served(VAEBank(replace(bank.content, policy=policy)), data, seed)
+    size = min(BATCH, len(served.origin))
     for epoch in count():
-        for some in torch.randperm(len(data.images), generator=order).unfold(0, size, size):
-            yield served.batch(some, epoch).float().div_(255), labels[some]  # [B, C, H, W], [B]
+        for some in torch.randperm(len(served.origin), generator=order).unfold(0, size, size):
+            yield served.batch(some, epoch).float().div_(255), labels[served.origin[some]]  # [B, C, H, W], [B]
 
 
 class Served:
-    """Images of a fit, served by the bank's policy as a `VAEAugmentedDataset` of them serves them.
+    """Images of a fit, served by the bank's policy as a `VAEAugmentedDataset` of them serves them, classes evened out.
 
     Args:
         bank: on the CPU.
@@ -161,16 +163,21 @@ class Served:
     def __init__(self, bank: VAEBank, data: FitData, seed: int) -> None:
         rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
         self._bank, self._images, self._seed = bank, data.images, seed
-        policy = bank.policy
-        self._shares = shares_of(bank, rows, torch.tensor([policy.p_generate, policy.p_jitter, 0.0]))  # [N, 3]
+        self.origin = evened(rows)  # [M], the image behind each item; beyond N items are added ones, which are not real
+        generate, jitter = bank.policy.p_generate, bank.policy.p_jitter
+        added = torch.tensor([generate / (generate + jitter) if generate else 0.0, 1.0, 0.0])
+        wanted = torch.tensor([generate, jitter, 0.0]).repeat(len(self.origin), 1)
+        wanted[len(rows) :] = added
+        self._shares = shares_of(bank, rows[self.origin], wanted)  # [M, 3]
         self._synthesis = Synthesis(bank, Source(TensorDataset(data.images, data.labels)), rows)
 
     def batch(self, items: Tensor, epoch: int) -> Tensor:
         """Items [B] as a wrapper with the same seed serves them in an epoch: uint8 [B, C, H, W]."""
         draws = draw_batch(self._bank, items.tolist(), self._shares[items], seed=self._seed, epoch=epoch)
         made = (draws.kind != REAL).nonzero()[:, 0]
-        images = self._images[items]
+        behind = self.origin[items]
+        images = self._images[behind]
         if len(made):
-            synthetic = self._synthesis.items(items[made], draws.pick(made))
+            synthetic = self._synthesis.items(behind[made], draws.pick(made))
             images[made] = torch.stack([image for image, _ in synthetic])
         return images

@@ -15,9 +15,10 @@ from torch.utils.data import Dataset
 
 from vae_augment.bank import VAEBank
 from vae_augment.config import FitConfig
+from vae_augment.data.subsample import added_items
 from vae_augment.fitting import fit
 from vae_augment.wrapper import VAEAugmentedDataset
-from vae_augment.wrapper.sampling_strategy import added_items, wanted_totals
+from vae_augment.wrapper.sampling_strategy import wanted_totals
 
 Array = np.ndarray[Any, Any]
 MADE_TOGETHER = 256  # images

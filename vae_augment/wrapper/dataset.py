@@ -21,6 +21,7 @@ from vae_augment.bank.unlabelled_items import unlabelled_items
 from vae_augment.data import open_unlabelled
 from vae_augment.data.items import batched, holds_other_images, with_source
 from vae_augment.data.source import Source
+from vae_augment.data.subsample import added_items
 from vae_augment.data.untransformed import Untransformed
 from vae_augment.exceptions import DataWarning, PolicyWarning, check_type, check_whole, warn
 from vae_augment.images.conversion import common_range
@@ -29,7 +30,7 @@ from vae_augment.seeding import check_seed
 from vae_augment.wrapper.bank_cache import find_bank
 from vae_augment.wrapper.class_options import ClassOptions, Numbers, one_or_each
 from vae_augment.wrapper.notebook import card_of
-from vae_augment.wrapper.sampling_strategy import Strategy, added_items, wanted_totals
+from vae_augment.wrapper.sampling_strategy import Strategy, wanted_totals
 
 
 class VAEAugmentedDataset(Dataset[Any]):

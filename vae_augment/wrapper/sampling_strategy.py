@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from vae_augment.data.opened import MOST_ITEMS
@@ -96,13 +95,3 @@ def _checked(
             f"sampling_strategy may give a class at most {MOST_ITEMS:,} images, got {total:,} for {key!r}."
         )
     return int(label), int(total)
-
-
-def added_items(totals: Mapping[int, int], labels: Tensor) -> Tensor:
-    """The real item behind each added item, int64 [A]: those of its class in turn."""
-    added = []
-    for label, total in sorted(totals.items()):
-        items = (labels == label).nonzero()[:, 0]
-        extra = total - len(items)
-        added.append(items.repeat(extra // len(items) + 1)[:extra])
-    return torch.cat(added) if added else torch.empty(0, dtype=torch.long)
