@@ -236,3 +236,11 @@ def odd_data(with_bank, bank):
             (with_bank / folder / name).mkdir(parents=True)
             image.save(with_bank / folder / name / "0.png")
     return with_bank
+
+
+@pytest.fixture
+def threads():
+    """A function that sets the number of torch's threads, until the test ends."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

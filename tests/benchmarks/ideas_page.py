@@ -59,10 +59,10 @@ READING = """## Reading
 - Filling the rare classes up helps most of all, and more if what is added is jittered than if images are repeated.
   Moved elastically as well, which common classes are not, it is worth less beside classical augmentation than moved
   affinely. Jittered before they are moved affinely, such images are worth more than moved alone: by 0.2 to 0.6 in each
-  of nine pairs (three draws, three probabilities), as they are not where numbers stay unequal. So `fit` tries moves and
-  the VAE on classes evened out, as those who need them will serve them. Tried as they were, 9,000 images in folds of 500
-  steps, rare classes were hardly learned: moves seemed to do nothing (log-loss +0.02 over none, standard error 0.02; evened
-  out -0.05, 0.02: means of five draws), and on two of five draws none were chosen.
+  of nine pairs (three draws, three probabilities), as they are not where numbers stay unequal. So `fit` tries
+  moves and the VAE on classes evened out, as those who need them will serve them. Tried as they were, 9,000 images in
+  folds of 500 steps, rare classes were hardly learned: moves seemed to do nothing (log-loss +0.02 over none, standard
+  error 0.02; evened out -0.05, 0.02: means of five draws), and on two of five draws none were chosen.
 """
 
 

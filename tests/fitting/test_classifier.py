@@ -217,13 +217,6 @@ def test_probabilities_of_one_class_train_as_its_label_does():
 # ---- several at once ----
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def jobs(count=5):
     networks = (SmallCNN, PooledCNN)
     models = [new_classifier(networks[seed % 2], (1, 12, 12), 3, seed, CPU) for seed in range(count)]

@@ -30,6 +30,34 @@ def flipped(image):
     return image.flip(-1)
 
 
+def test_classes_that_are_tuned_side_by_side_have_the_bits_of_those_tuned_in_turn(threads):
+    config = replace(TINY, sharing="none")
+    wanted = None
+    for count in (1, 3):  # of threads; there are three classes
+        threads(count)
+        found = quick(Shapes(6), config)
+        wanted = wanted or found
+        assert found.content.weights.values.equal(wanted.content.weights.values)
+        assert found.sha256 == wanted.sha256
+
+
+def test_what_fails_beside_others_is_raised_and_ends_them(threads, monkeypatch):
+    threads(2)
+    train = stages.train
+
+    def failing(vae, params, jobs, **options):
+        if len(jobs[0].images) == 3:
+            raise OSError("the disk is full")
+        return train(vae, params, jobs, **options | {"steps": 10**6})
+
+    monkeypatch.setattr(stages, "train", failing)
+    with pytest.raises(OSError, match="the disk is full"):
+        quick(
+            torch.utils.data.Subset(Shapes(10), [*range(10), *range(10, 13), *range(20, 30)]),
+            replace(TINY, sharing="none"),
+        )
+
+
 # ---- what the VAEs are trained on copies by ----
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ class Callback:
 
 
 class Progress(Callback):
-    """Show steps on a progress bar.
+    """Show steps on a progress bar, which other trainings may share.
 
     Args:
         bar: updated with each step, and with the steps before a resumed training.
@@ -82,10 +82,24 @@ class Progress(Callback):
         self._bar, self._each = bar, each
 
     def on_start(self, training: Training) -> None:
-        self._bar.update(training.step * self._each)
+        self._update(training.step)
 
     def on_step(self, training: Training) -> None:
-        self._bar.update(self._each)
+        self._update(1)
+
+    def _update(self, steps: int) -> None:
+        with self._bar.get_lock():  # type: ignore[no-untyped-call]
+            self._bar.update(steps * self._each)
+
+
+class CallEachStep(Callback):
+    """Call a function after each step, which may raise to end the training."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+
+    def on_step(self, training: Training) -> None:
+        self._function()
 
 
 class KeepState(Callback):

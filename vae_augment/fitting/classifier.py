@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -15,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from vae_augment.exceptions import check_type
+from vae_augment.fitting.side_by_side import side_by_side
 from vae_augment.images.tensors import to_float
-from vae_augment.model.devices import flush_denormals, single_thread
+from vae_augment.model.devices import flush_denormals
 
 # A factory of classifiers: (image_shape, number of classes) to a module of float images [B, C, H, W] to logits [B, K].
 Factory = Callable[[tuple[int, int, int], int], nn.Module]
@@ -214,37 +213,14 @@ def train_classifiers(jobs: Sequence[ClassifierJob], *, steps: int) -> list[nn.M
     Returns:
         The models in eval mode, in the order of the jobs.
     """
-    ended, errors = threading.Event(), list[BaseException]()
 
-    def train(job: ClassifierJob) -> nn.Module:
-        try:
-            return train_classifier(job.model, job.batches(), steps=steps, seed=job.seed, on_step=stop_if_ended)
-        except BaseException as error:
-            errors.append(error)
-            ended.set()
-            raise
-
-    def stop_if_ended() -> None:
-        if ended.is_set():
-            raise RuntimeError("another training has failed, or all were stopped.")
+    def train(job: ClassifierJob, stop_if_ended: Callable[[], None]) -> nn.Module:
+        return train_classifier(job.model, job.batches(), steps=steps, seed=job.seed, on_step=stop_if_ended)
 
     if any(next(job.model.parameters()).device.type != "cpu" for job in jobs):
-        return [train(job) for job in jobs]
-    at_once = min(torch.get_num_threads(), len(jobs))
-    with single_thread():
-        if at_once <= 1:
-            return [train(job) for job in jobs]
-        # Each training sets and restores the global generator, in any order.
-        with (
-            torch.random.fork_rng(devices=[]),
-            ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            try:
-                return list(pool.map(train, jobs))
-            except BaseException as error:
-                raise (errors[0] if errors else error) from None  # not that of a training which the first ended
-            finally:
-                ended.set()
+        return [train(job, lambda: None) for job in jobs]
+    with torch.random.fork_rng(devices=[]):  # each training sets and restores the global generator, in any order
+        return side_by_side(train, jobs)
 
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:

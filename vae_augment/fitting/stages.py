@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,14 +20,15 @@ from vae_augment.bank.policy import UNLABELLED, Policy, generating
 from vae_augment.config import SMALL_DATASET, FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
-from vae_augment.fitting.callbacks import Callback, KeepState, Progress
+from vae_augment.fitting.budget import judge_steps, tuning_batch, tuning_steps
+from vae_augment.fitting.callbacks import Callback, CallEachStep, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint, Part
-from vae_augment.fitting.cross_validation import CLASS_STEPS, LONGEST
 from vae_augment.fitting.fitted_class import FittedClass, status_of
 from vae_augment.fitting.move_selection import first_policy, training_moves, tried_moves
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
 from vae_augment.fitting.pseudo_labels import Adopted, adopt
 from vae_augment.fitting.quality import Quality, measure_quality
+from vae_augment.fitting.side_by_side import side_by_side
 from vae_augment.fitting.training import CLASSES_AT_ONCE, Job, train
 from vae_augment.fitting.training_log import LogLosses, TrainingLog
 from vae_augment.images.kinds import kind_of_images
@@ -38,14 +40,9 @@ from vae_augment.seeding import generator
 
 WARM_FACTOR = 2  # batch and peak rate of the warm start over those of fine-tuning
 SMALL_SIDE = 32  # pixels
-SMALL_BATCH = 16  # images a step in fine-tuning, at least
 WARM_SHARE = 0.75  # of a class's steps belong to the warm start
-TUNED_CLASSES = 12  # more classes are tuned for fewer steps each, so that together they take as long as 12
-LEAST_TUNED = 10  # steps
-STEP_COST = 64  # overhead of a step on a CPU, in images
 BAR_NAME = 24  # characters of a class name beside the progress bar
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank of its own
-JUDGE_SHARE, LEAST_JUDGE_STEPS = 0.3, 350  # of the steps, for each classifier that a trial bank is judged by
 
 
 class Fitter:
@@ -87,7 +84,10 @@ class Fitter:
         steps = self.config.steps or 0
         share = 1.0 if self.config.share else WARM_SHARE  # one VAE of all classes gives less away of each image
         warm_steps = round(steps * share) if self.config.sharing == "warm-start" else 0
-        fine_steps = self._fine_steps(steps - warm_steps) if warm_steps else steps
+        fine_steps = steps
+        if warm_steps:
+            sizes = self.config.batch_size, self._fine_batch, len(self.data.names)
+            fine_steps = tuning_steps(steps - warm_steps, *sizes)
         self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
         if choosing := self.config.policy == "auto" and start is None:
             asked = self.data, self._default, steps, self.seed, self.device, self.checkpoint
@@ -180,8 +180,13 @@ class Fitter:
         self.bar.update(steps * len(done))
         left = [label for label in labels if label not in done]
         at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
-        for first in range(0, len(left), at_once):
-            done |= self._fit_group(left[first : first + at_once], start, steps)
+        groups = [left[first : first + at_once] for first in range(0, len(left), at_once)]
+
+        fitted = partial(self._fit_group, start=start, steps=steps)
+        # One small VAE gains little by a second thread. A caller's transform draws from randomness that threads share.
+        apart = self.device.type == "cpu" and not callable(self.config.invariances)
+        for found in side_by_side(fitted, groups, threads=None) if apart else map(fitted, groups):
+            done |= found
         return self._content([done[label] for label in labels], start)
 
     def _content(self, classes: Sequence[FittedClass], start: Start | None) -> BankContent:
@@ -219,9 +224,7 @@ class Fitter:
         self.bar.set_description("choosing the policy")
         usual = self._policy(trial.stats)
         default, bank = replace(self._default, method=usual.method), VAEBank(replace(trial, policy=usual))
-        all_steps = self.config.steps or 0
-        least = max(LEAST_JUDGE_STEPS, min(CLASS_STEPS * len(self.data.names), LONGEST))
-        judged = max(round(all_steps * JUDGE_SHARE), min(all_steps, least))
+        judged = judge_steps(self.config.steps or 0, len(self.data.names))
         instead = None if self._generating is None else usual
         judging: Any = {"steps": judged, "seed": self.seed, "device": self.device}
         policy, judge = choose(bank, default, parts, instead=instead, **judging)
@@ -233,30 +236,29 @@ class Fitter:
     @property
     def _fine_batch(self) -> int:
         images = len(self.data.images) + (0 if self.adopted is None else len(self.adopted.data.images))
-        return min(self.config.batch_size, max(SMALL_BATCH, images // len(self.data.names)))
+        return tuning_batch(self.config.batch_size, images, len(self.data.names))
 
-    def _fine_steps(self, steps: int) -> int:
-        """Steps that each class is tuned for; `steps` if the classes are few."""
-        full, own = (STEP_COST + batch for batch in (self.config.batch_size, self._fine_batch))
-        share = TUNED_CLASSES * full / (len(self.data.names) * own)
-        return min(steps, max(LEAST_TUNED, round(steps * share)))
-
-    def _fit_group(self, labels: list[int], start: Start | None, steps: int) -> dict[int, FittedClass]:
+    def _fit_group(
+        self, labels: list[int], on_step: Callable[[], None] = lambda: None, *, start: Start | None, steps: int
+    ) -> dict[int, FittedClass]:
         """Train some classes together."""
         names = [self.data.names[label] for label in labels]
         ends = names[:1] if len(names) == 1 else [names[0], names[-1]]
         self.bar.set_description(" to ".join(shortened(name, BAR_NAME) for name in ends))
         own = [self.vae.init(generator(self.seed, "init", n)) if start is None else start.params for n in names]
         training = f"training-{labels[0]}-{len(labels)}"
+        seen = [self._images_of(label) for label in labels]
+        moves = [training_moves(self.config, len(images), self._channels) for images in seen]
+        jobs = [Job(i, generator(self.seed, "fine-tune", n), m) for i, n, m in zip(seen, names, moves, strict=True)]
         params, notes, curves = train(
             self.vae,
             stack(own),
-            [self._job(label) for label in labels],
+            jobs,
             steps=steps,
             batch_size=self._fine_batch,
             learning_rate=self.config.learning_rate,
             device=self.device,
-            callbacks=self._callbacks(training, names, before=0 if start is None else start.steps),
+            callbacks=[*self._callbacks(training, names, 0 if start is None else start.steps), CallEachStep(on_step)],
         )
         weights = Stored.pack(self.vae, params, None if start is None else start.params)
         fitted = {}
@@ -271,11 +273,6 @@ class Fitter:
                 self.log.contact_sheet(bank, self.data.of(label), label, fitted[label].info.steps)
         self.checkpoint.clear(training)
         return fitted
-
-    def _job(self, label: int) -> Job:
-        images = self._images_of(label)
-        moves = training_moves(self.config, len(images), self._channels)
-        return Job(images, generator(self.seed, "fine-tune", self.data.names[label]), moves)
 
     def _describe(
         self, label: int, weights: Stored, note: str, start: Start | None, steps: int
