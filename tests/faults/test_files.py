@@ -16,7 +16,7 @@ from tests.faults.forked import start
 from tests.faults.page import record
 from tests.faults.running import ended
 from vae_augment import config
-from vae_augment.fitting import callbacks, checkpoint
+from vae_augment.fitting import callbacks
 
 resource = pytest.importorskip("resource")
 
@@ -166,7 +166,7 @@ def test_an_export_on_a_full_disk_says_why_and_goes_on_when_there_is_room(with_b
 def test_a_signal_stops_a_command_which_is_resumed(
     with_bank, lowered, monkeypatch, command, begun, number, record_property
 ):
-    lowered(checkpoint, "SECONDS", 0.1)
+    lowered(callbacks, "SECONDS", 0.1)
     lowered(callbacks, "KEEP_EVERY", 5)
     monkeypatch.setitem(config.PRESETS, "fast", {"steps": 300, "latent_dim": 4, "width": 8, "image_size": 32})
     whole, log = with_bank / "whole", with_bank / "log.txt"

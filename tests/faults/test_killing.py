@@ -7,13 +7,13 @@ import pytest
 from tests.conftest import Shapes
 from tests.faults.killing import cache_task, fit_task, generate_task, run
 from vae_augment import config
-from vae_augment.fitting import callbacks, checkpoint
+from vae_augment.fitting import callbacks
 
 
 @pytest.fixture
 def tiny(here, lowered, monkeypatch):
     """A fit that takes about a second, with its state kept often."""
-    lowered(checkpoint, "SECONDS", 0.1)
+    lowered(callbacks, "SECONDS", 0.1)
     lowered(callbacks, "KEEP_EVERY", 5)
     monkeypatch.setitem(config.PRESETS, "fast", {"steps": 600, "latent_dim": 4, "width": 8, "image_size": 32})
     return here

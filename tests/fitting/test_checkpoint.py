@@ -57,7 +57,7 @@ def test_nothing_is_kept_without_a_folder(tmp_path, monkeypatch):
     nothing_kept.save("one", PART)
     nothing_kept.clear("one")
     assert nothing_kept.load("one") is None
-    assert not nothing_kept.due
+    assert not nothing_kept.kept
     assert not list(tmp_path.iterdir())
 
 
@@ -88,7 +88,7 @@ def test_discarding_leaves_what_is_not_a_checkpoints(tmp_path):
 @pytest.fixture
 def often(monkeypatch):
     """The state of a training is kept at every chance, and there are many."""
-    monkeypatch.setattr(checkpoint, "SECONDS", 0)
+    monkeypatch.setattr(callbacks, "SECONDS", 0)
     monkeypatch.setattr(callbacks, "KEEP_EVERY", 1)
 
 

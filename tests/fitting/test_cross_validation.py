@@ -122,11 +122,18 @@ def test_so_many_are_repeated_that_their_places_fit_into_memory(lowered):
     assert torch.bincount(torch.tensor([0] * 5 + [1])[evened(torch.tensor([0] * 5 + [1]))]).tolist() == [5, 3]
 
 
-def test_a_judge_sees_each_class_as_often():
-    found = trial(data((40, 5)))
+@pytest.mark.parametrize(
+    ("counts", "even", "share"), [((40, 5), True, 0.5), ((40, 5), False, 0.11), ((40, 1), True, 0.03)]
+)
+def test_a_judge_sees_each_class_as_often_but_for_one_that_is_in_no_fold(counts, even, share):
+    found = trial(data(counts), even=even)
     batches = found._job(REAL, 0, None).batches()
     labels = torch.cat([next(batches)[1] for _ in range(40)])
-    assert abs(labels.double().mean().item() - 0.5) < 0.02
+    assert abs(labels.double().mean().item() - share) < 0.02
+
+
+def test_one_large_class_among_small_ones_takes_more_steps_than_it_may_have():
+    assert trial(data((1_000, *(20,) * 9), labels=range(10))).short
 
 
 def test_larger_images_are_reduced():

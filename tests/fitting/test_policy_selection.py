@@ -133,10 +133,10 @@ def pretend(monkeypatch, sure, answers):
     return trained
 
 
-def chosen(monkeypatch, bank, sure, *, default=DEFAULT, held_out=HELD):
+def chosen(monkeypatch, bank, sure, *, default=DEFAULT, held_out=HELD, steps=100):
     parts = parts_of(held_out)
     trained = pretend(monkeypatch, sure, parts.held_out.labels)
-    policy, judge = choose(bank, default, parts, steps=5, seed=3, device=CPU)
+    policy, judge = choose(bank, default, parts, steps=steps, seed=3, device=CPU)
     return policy, judge, trained
 
 
@@ -153,6 +153,24 @@ def test_the_vae_stays_unless_moves_alone_are_better(monkeypatch, fitted, change
     wanted = DEFAULT if vae else DEFAULT.without_vae()
     assert policy == replace(wanted, origin=policy.origin)
     assert policy.origin.startswith(f"default; {told}log-loss of {HELD} held-out images over moves alone: jitter ")
+
+
+@pytest.mark.parametrize(("steps", "apart"), [(5, 3.0), (100, 0.0)])
+def test_where_images_are_seen_few_times_moves_alone_must_be_clearly_better(monkeypatch, fitted, steps, apart):
+    asked = []
+    monkeypatch.setattr(policy_selection, "_decide", lambda *given: asked.append(given[-1]) or given[0])
+    chosen(monkeypatch, fitted, SURE, steps=steps)
+    assert asked == [apart]
+
+
+@pytest.mark.parametrize(
+    ("worse", "apart", "vae"), [(1, 3.0, True), (1, 0.0, False), (2.9, 3.0, True), (3.1, 3.0, False)]
+)
+def test_jitter_stays_unless_moves_alone_are_so_many_standard_errors_better(worse, apart, vae):
+    alone, noise = torch.zeros(200, dtype=torch.float64), torch.randn(200, generator=gen(), dtype=torch.float64)
+    noise = (noise - noise.mean()) / noise.std() * 200**0.5  # a standard error of 1
+    found = policy_selection._decide(DEFAULT, {"jitter": DEFAULT}, {"jitter": noise + worse}, alone, alone + 1, apart)
+    assert found.vae == vae
 
 
 @pytest.mark.parametrize(("jitter", "vae"), [(1.0, False), (0.5, False), (1.5, True)])
@@ -196,7 +214,7 @@ def test_fewer_held_out_images_compare_fewer_candidates(monkeypatch, fitted):
 def test_candidates_are_trained_alike_and_the_judge_without_the_vae(monkeypatch, fitted):
     _, judge, trained = chosen(monkeypatch, fitted, SURE)
     models, steps, seeds, batches = zip(*trained, strict=True)
-    assert (set(steps), set(seeds)) == ({5}, {3})
+    assert (set(steps), set(seeds)) == ({100}, {3})
     assert judge is models[0]
     for place, model in enumerate(models):
         first = models[place % len(JUDGES)]
@@ -331,7 +349,7 @@ def test_generated_images_are_tried_against_jitter_and_moves_alone(best, chosen,
     noise = torch.rand(200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     losses = {name: noise + (0.2 if name != best else 0.0) for name in (*candidates, "moves alone")}
     alone, weight = losses.pop("moves alone"), torch.ones(200, dtype=torch.float64)
-    found = policy_selection._decide(default, candidates, losses, alone, weight)
+    found = policy_selection._decide(default, candidates, losses, alone, weight, apart=0.0)
     assert found.p_generate == chosen
     assert said in found.origin
     assert found.p_jitter == (0.425 if best == "generated images" else 0.85)

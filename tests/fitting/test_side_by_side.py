@@ -13,26 +13,17 @@ def squared(number, check):
     return number**2, torch.get_num_threads(), threading.get_ident()
 
 
-@pytest.mark.parametrize(
-    ("all_threads", "wanted", "each", "at_once"),
-    [(1, 1, 1, 1), (1, None, 1, 1), (4, 1, 1, 4), (4, None, 1, 4), (16, None, 2, 8), (16, 1, 1, 8)],
-)
+@pytest.mark.parametrize("all_threads", [1, 4, 16])
+@pytest.mark.parametrize("count", [0, 1, 8])
 def test_results_are_in_the_order_of_the_items_and_no_more_work_than_threads_is_done_at_once(
-    threads, all_threads, wanted, each, at_once
+    threads, all_threads, count
 ):
     threads(all_threads)
-    found = side_by_side(squared, range(8), threads=wanted)
-    assert [result for result, _, _ in found] == [n**2 for n in range(8)]
-    assert {count for _, count, _ in found} == {each}
-    assert len({thread for _, _, thread in found}) <= at_once
+    found = side_by_side(squared, range(count))
+    assert [result for result, _, _ in found] == [n**2 for n in range(count)]
+    assert {each for _, each, _ in found} <= {1}
+    assert len({thread for _, _, thread in found}) <= all_threads
     assert torch.get_num_threads() == all_threads
-
-
-def test_one_piece_of_work_has_all_threads_unless_it_is_to_have_one(threads):
-    threads(4)
-    assert side_by_side(squared, [3], threads=None)[0][:2] == (9, 4)
-    assert side_by_side(squared, [3])[0][:2] == (9, 1)
-    assert side_by_side(squared, []) == side_by_side(squared, [], threads=None) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from vae_augment.fitting import checkpoint, training
+from vae_augment.fitting import callbacks, training
 from vae_augment.fitting.callbacks import Callback, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint
 from vae_augment.fitting.divergence import MOST_SKIPPED
@@ -321,7 +321,7 @@ def test_a_curve_falls_as_a_class_is_learned():
 
 
 def test_a_curve_goes_on_where_a_training_was_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SECONDS", 0)
+    monkeypatch.setattr(callbacks, "SECONDS", 0)
     whole = run(started(), jobs(), steps=80).curves
 
     class Ended(Exception): ...

@@ -574,6 +574,15 @@ def test_a_class_whose_fit_failed_stays_real(bank, shapes):
     assert [item[2] for item in ds] == [0] * 10 + [1] * 20
 
 
+def test_of_a_class_whose_fit_failed_real_images_are_added(bank, shapes):
+    infos = (replace(bank.class_infos[0], status="failed"), *bank.class_infos[1:])
+    failed = VAEBank(replace(bank.content, class_infos=infos))
+    ds = VAEAugmentedDataset(shapes, failed, sampling_strategy={0: 15, 1: 15}, seed=0, return_source=True)
+    added = [(image, label, source) for image, label, source in (ds[i] for i in range(30, 40))]
+    assert [(label, source > 0) for _, label, source in added] == [(0, False)] * 5 + [(1, True)] * 5
+    assert all(np.array_equal(image, shapes[i][0]) for i, (image, _, _) in enumerate(added[:5]))
+
+
 def test_a_part_of_the_data_is_read_as_the_whole_was():
     torch.manual_seed(0)
     images, labels = torch.randn(12, 1, 8, 8).clamp(-2.5, 2.5), torch.arange(12) % 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vae_augment.fitting.training import Job
 
 KEEP_EVERY = 25  # steps between states that may be kept
+SECONDS = 2.0  # between two kept states of a training, at least
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -112,10 +114,11 @@ class KeepState(Callback):
 
     def __init__(self, checkpoint: Checkpoint, name: str) -> None:
         self._checkpoint, self._name = checkpoint, name
+        self._kept_at = time.monotonic()
 
     def on_step(self, training: Training) -> None:
         taken = training.step + 1
-        if taken % KEEP_EVERY or not self._checkpoint.due:
+        if taken % KEEP_EVERY or not self._checkpoint.kept or time.monotonic() - self._kept_at < SECONDS:
             return
         tensors = {f"generator.{k}": job.generator.get_state() for k, job in enumerate(training.jobs)}
         values: dict[str, Any] = {"taken": taken}
@@ -127,6 +130,7 @@ class KeepState(Callback):
             tensors |= {f"callback.{place}.{name}": tensor for name, tensor in part.tensors.items()}
             values[f"callback.{place}"] = part.values
         self._checkpoint.save(self._name, Part(tensors, values))
+        self._kept_at = time.monotonic()
 
     def on_start(self, training: Training) -> None:
         kept = self._checkpoint.load(self._name)
@@ -145,4 +149,4 @@ class KeepState(Callback):
         for place, callback in enumerate(training.callbacks):
             prefix = f"callback.{place}."
             own = {name.removeprefix(prefix): t for name, t in kept.tensors.items() if name.startswith(prefix)}
-            callback.restore(Part(own, kept.values[prefix[:-1]]))
+            callback.restore(Part(own, kept.values.get(prefix[:-1], {})))  # none of a log that was not there before

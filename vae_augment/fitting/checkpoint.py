@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ from torch import Tensor
 from vae_augment.exceptions import CacheWarning, warn
 from vae_augment.files.writing import PARTIAL, atomic_write, sweep
 
-SECONDS = 2.0  # between two kept states of a training, at least
 ENDING = ".part"
 METADATA_KEY = "vae_augment_part"
 
@@ -48,7 +46,6 @@ class Checkpoint:
     def __init__(self, folder: Path | None, key: str, prefix: str = "") -> None:
         self._folder, self._key, self._prefix = folder, key, prefix
         self._failed = False
-        self._kept_at = time.monotonic()
         if folder is not None:
             sweep(folder)
 
@@ -83,14 +80,15 @@ class Checkpoint:
             self._folder.mkdir(parents=True, exist_ok=True)
             atomic_write(self._file(self._folder, name), content)
         except OSError as error:
+            if self._failed:  # by another training, at the same time
+                return
             self._failed = True
             warn(f"what is finished cannot be kept in {self._folder}: {error}", CacheWarning)
-        self._kept_at = time.monotonic()
 
     @property
-    def due(self) -> bool:
-        """True if the last part was kept long enough ago to write the state of a training again."""
-        return self._folder is not None and time.monotonic() - self._kept_at >= SECONDS
+    def kept(self) -> bool:
+        """False if nothing is kept."""
+        return self._folder is not None and not self._failed
 
     def clear(self, name: str) -> None:
         """Remove a part."""

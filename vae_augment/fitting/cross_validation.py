@@ -28,13 +28,14 @@ from vae_augment.seeding import derive, draw_items, generator
 
 FOLDS = 5
 STEPS, LONGEST = 200, 500  # of a fold's training; the longest for many images or classes, with fewer folds judged
-EPOCHS = 10  # through the images of a fold, at least, if LONGEST allows
+EPOCHS = 10  # through the images of a fold, evened out, at least, if LONGEST allows
 CLASS_STEPS = 4  # steps for each class, at least, if LONGEST allows
 BATCH = 32  # images a step
 SIDE = 32  # pixels: larger images are reduced, which keeps the order of policies at a quarter of the cost
 MOST_IMAGES = 10_000
 MOST_EVENED = 1_000_000  # images of all classes once those of rare ones are repeated
 TEMPERATURES = torch.logspace(-2, 4, 49, base=2)
+TOLD_APART = 3.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
 NOTHING = (0.0, math.inf)  # a mean and its standard error where no images are known
 JUDGES = (SmallCNN, PooledCNN)  # in turn, fold by fold, so that a policy is not one network's
 
@@ -42,8 +43,8 @@ JUDGES = (SmallCNN, PooledCNN)  # in turn, fold by fold, so that a policy is not
 class CrossValidation:
     """Log-loss of held-out images by policies, over folds of a dataset.
 
-    Classes count the same, held out and in training: images of smaller ones are repeated there, as `sampling_strategy`
-    does. Else a rare class, hardly learned by so few steps, would show nothing of what moves do for it.
+    Classes count the same, held out and in training: images of smaller ones are repeated there. Else a rare class,
+    hardly learned by so few steps, would show nothing of what moves do for it.
 
     At ten images a class log-loss, paired by image, tells policies apart that accuracy cannot. Logits are divided by
     one temperature a policy and network (Guo et al. 2017), since certainty that augmentation takes away is no gain in
@@ -53,9 +54,10 @@ class CrossValidation:
         data: of two classes or more; of many images some are drawn.
         seed: of folds, weights and draws, the same for every policy.
         device: where to train.
+        even: classes count the same in training; if False, as they are.
     """
 
-    def __init__(self, data: FitData, *, seed: int, device: torch.device) -> None:
+    def __init__(self, data: FitData, *, seed: int, device: torch.device, even: bool = True) -> None:
         data = _some(data, seed)
         self._images = reduced(data.images)  # uint8 [N, C, h, w]
         self._labels = torch.searchsorted(torch.tensor(sorted(data.names)), data.labels)  # [N], 0 to K-1
@@ -65,7 +67,9 @@ class CrossValidation:
         self._seed, self._device = seed, device
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
         self._judge = self._fold % len(JUDGES)  # [N], whose logits an image has
-        epochs = round(EPOCHS * len(self._images) * (FOLDS - 1) / FOLDS / BATCH)
+        self._even = even
+        items = len(evened(self._labels)) if even else len(self._images)
+        epochs = round(EPOCHS * items * (FOLDS - 1) / FOLDS / BATCH)
         enough = max(STEPS, epochs, CLASS_STEPS * self.classes)
         self.steps = min(enough, LONGEST)
         self.short = self.steps < enough  # what trains for longer gains more by moves than the folds show
@@ -113,7 +117,7 @@ class CrossValidation:
     def _job(self, policy: Policy, fold: int, more: tuple[Tensor, Tensor] | None) -> ClassifierJob:
         classes = self.classes if more is None else max(self.classes, int(more[1].max()) + 1)
         images, labels = self.part(fold, held_out=False)
-        items = evened(labels)
+        items = evened(labels, self._fold[self._fold != fold] >= 0) if self._even else None
         seed, shape = derive(self._seed, "judge", fold), (images.shape[1], images.shape[2], images.shape[3])
         network = JUDGES[fold % len(JUDGES)]
         model = new_classifier(network, shape, classes, seed, self._device, scaled_to=images)
@@ -241,12 +245,18 @@ def weights(labels: Tensor) -> Tensor:
     return len(labels) / int((counts > 0).sum()) / counts[labels]
 
 
-def evened(labels: Tensor) -> Tensor:
-    """All items of labels [N], then those of smaller classes again until each has as many as the largest: int64 [M]."""
+def evened(labels: Tensor, repeated: Tensor | None = None) -> Tensor:
+    """All items of labels [N], then those of smaller classes again until each has as many as the largest: int64 [M].
+
+    Args:
+        labels: from 0.
+        repeated: bool [N], True for items that may be there several times; None: all. About MOST_EVENED are at most.
+    """
     counts = torch.bincount(labels)
     total = min(int(counts.max()), MOST_EVENED // int((counts > 0).sum()))
     fewer = {label: total for label, count in enumerate(counts.tolist()) if 0 < count < total}
-    return torch.cat([torch.arange(len(labels)), added_items(fewer, labels)])
+    added = added_items(fewer, labels)
+    return torch.cat([torch.arange(len(labels)), added if repeated is None else added[repeated[added]]])
 
 
 def _some(data: FitData, seed: int) -> FitData:

@@ -11,7 +11,7 @@ from vae_augment.bank.policy import MOVES_OF_KIND, Policy, default_policy, named
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.fitting.checkpoint import Checkpoint, Part
-from vae_augment.fitting.cross_validation import CrossValidation
+from vae_augment.fitting.cross_validation import TOLD_APART, CrossValidation
 from vae_augment.fitting.training import Move
 from vae_augment.images.callers_moves import one_by_one
 from vae_augment.images.kinds import kind_of_images
@@ -29,7 +29,6 @@ SCREENED = 2  # folds that every family is tried on, so one by each network
 KEPT = 2  # the best families, which see the other folds too, as the default, its best rival and none do
 LEAST_IMAGES = 20
 LEAST_TRYING = 600  # steps of a fit
-TOLD_APART = 3.0  # standard errors by which predictions must be better than chance, and moves than stronger ones
 BETTER = 1.0  # and flips than none, and the images as they are than the default's moves
 DRAWN = 1.5  # and another kind's moves than those of drawings, which are the most particular
 RIVALS = {MOVES_OF_KIND["drawings"]: (MOVES_OF_KIND["photographs"], MOVES_OF_KIND["textures"])}

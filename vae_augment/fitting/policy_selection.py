@@ -19,7 +19,16 @@ from vae_augment.bank.synthesis import Synthesis
 from vae_augment.data.loading import FitData
 from vae_augment.data.source import Source
 from vae_augment.fitting.classifier import ClassifierJob, Factory, SmallCNN, logits, new_classifier, train_classifiers
-from vae_augment.fitting.cross_validation import BATCH, JUDGES, evened, log_loss, mean_and_error, weights
+from vae_augment.fitting.cross_validation import (
+    BATCH,
+    EPOCHS,
+    JUDGES,
+    TOLD_APART,
+    evened,
+    log_loss,
+    mean_and_error,
+    weights,
+)
 from vae_augment.model.devices import single_thread
 from vae_augment.seeding import derive, draw_items, generator
 
@@ -65,8 +74,9 @@ def choose(
 
     Two networks are trained on the training part as a wrapper serves it that evens classes out (as
     sampling_strategy="not majority" does), and their log-losses of the same held-out images compared. A default that
-    jitters does so unless moves alone have the lower one; where it does not, jitter must be better by a standard error
-    to come in. Of fewer than LEAST_TRIED held-out images the standard error is about as large as what is looked for
+    jitters does so unless moves alone have the lower one, by three standard errors where the networks see the images
+    few times, since what trains for longer gains more by it; where it does not, jitter must be better by one to come
+    in. Of fewer than LEAST_TRIED held-out images the standard error is about as large as what is looked for
     (docs/what_helps.md): the default stands, and no more than the classifier is made.
 
     Args:
@@ -118,13 +128,22 @@ def choose(
     losses = {name: losses_of(models) for name, models in zip(candidates, others, strict=True)}
     judge = without[JUDGES.index(SmallCNN)]
     assert isinstance(judge, SmallCNN)
-    return _decide(default, candidates, losses, losses_of(without), weight), judge
+    short = steps * BATCH < EPOCHS * len(evened(torch.searchsorted(labels, parts.train.labels)))
+    return _decide(default, candidates, losses, losses_of(without), weight, TOLD_APART if short else 0.0), judge
 
 
 def _decide(
-    default: Policy, candidates: dict[str, Policy], losses: dict[str, Tensor], alone: Tensor, weight: Tensor
+    default: Policy,
+    candidates: dict[str, Policy],
+    losses: dict[str, Tensor],
+    alone: Tensor,
+    weight: Tensor,
+    apart: float,
 ) -> Policy:
-    """The candidate, the first of which is the usual one, or the default without the VAE: by log-losses [N]."""
+    """The candidate, the first of which is the usual one, or the default without the VAE: by log-losses [N].
+
+    A default that jitters does not by this only if moves alone are better by more than `apart` standard errors.
+    """
     figures = {name: mean_and_error(weight * (found - alone)) for name, found in losses.items()}
     best = min(figures, key=lambda name: figures[name][0])
     usual = next(iter(candidates))
@@ -132,7 +151,8 @@ def _decide(
         mean, error = mean_and_error(weight * (losses[best] - losses[usual]))
         best = best if mean < -error else usual
     mean, error = figures[best]
-    helps = mean <= 0 if default.vae or best == GENERATED_IMAGES else mean < -error
+    worst = 0.0 if best == GENERATED_IMAGES else apart * error
+    helps = mean <= worst if default.vae or best == GENERATED_IMAGES else mean < -error
     shown = "; ".join(f"{name} {mean:+.3f} (se {error:.3f})" for name, (mean, error) in figures.items())
     found = f"log-loss of {len(alone)} held-out images over moves alone: {shown}"
     policy = candidates[best] if helps else default.without_vae()

@@ -79,7 +79,7 @@ def adopt(
     """
     kept = checkpoint.load("adopted")
     if kept is None:
-        found = pseudo_labels(CrossValidation(data, seed=seed, device=device), policy, unlabelled)
+        found = pseudo_labels(CrossValidation(data, seed=seed, device=device, even=False), policy, unlabelled)
         kept = Part({"classes": found.classes, "sure": found.sure}, {"right": found.right})
         checkpoint.save("adopted", kept)
     classes, sure = kept.tensors["classes"], kept.tensors["sure"]

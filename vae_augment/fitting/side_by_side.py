@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from threading import Event
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -16,16 +15,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def side_by_side(
-    work: Callable[[T, Callable[[], None]], R], items: Sequence[T], *, threads: Literal[1] | None = 1
-) -> list[R]:
-    """Do a piece of work for each of some items, as many at once as torch has threads for.
+def side_by_side(work: Callable[[T, Callable[[], None]], R], items: Sequence[T]) -> list[R]:
+    """Do a piece of work for each of some items, each on one thread, as many at once as torch has threads.
+
+    On one thread the results do not depend on how many threads or items there are.
 
     Args:
         work: gets an item, and a function to call now and then: it raises if the work for another item has failed, or
             all of it was stopped.
         items: one for each piece of work.
-        threads: 1 for each, so that the results do not depend on how many there are. None: an equal share of all.
 
     Returns:
         The results, in the order of the items.
@@ -45,16 +43,13 @@ def side_by_side(
             ended.set()
             raise
 
-    if not items:
-        return []
     at_once = min(torch.get_num_threads(), len(items))
-    each = threads or torch.get_num_threads() // at_once
-    if at_once == 1:
-        with single_thread() if each == 1 else nullcontext():
+    if at_once <= 1:
+        with single_thread():
             return [work(item, stop_if_ended) for item in items]
     with (
         single_thread(),  # this one waits
-        ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(each,)) as pool,
+        ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
         try:
             return list(pool.map(done, items))

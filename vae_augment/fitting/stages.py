@@ -185,7 +185,7 @@ class Fitter:
         fitted = partial(self._fit_group, start=start, steps=steps)
         # One small VAE gains little by a second thread. A caller's transform draws from randomness that threads share.
         apart = self.device.type == "cpu" and not callable(self.config.invariances)
-        for found in side_by_side(fitted, groups, threads=None) if apart else map(fitted, groups):
+        for found in side_by_side(fitted, groups) if apart else map(fitted, groups):
             done |= found
         return self._content([done[label] for label in labels], start)
 

@@ -300,15 +300,15 @@ class VAEAugmentedDataset(Dataset[Any]):
         return torch.tensor(each, dtype=torch.float32)[inverse]
 
     def _share_table(self, shares: Mapping[str, tuple[float, float, float]]) -> Tensor:
-        """Probabilities of each item to be generated, jittered or unlabelled, [N, 3]. Added items are never real."""
-        table = shares_of(self.bank, self._rows, self._of_items(shares))
-        # The last kind of an added item has share 1, so that it takes the rest whatever rounding does.
+        """Probabilities of each item to be generated, jittered or unlabelled, [N, 3]."""
+        wanted = self._of_items(shares)
+        # Added items are real in failed classes alone: their last kind has share 1, the rest whatever rounding does.
         of_added = {
             name: (g / (g + j + u), j / (g + j + u), 1.0) if u else (g / (g + j) if g else 0.0, 1.0, 0.0)
             for name, (g, j, u) in shares.items()
         }
-        table[self.is_synthetic] = self._of_items(of_added)[self.is_synthetic]
-        return table
+        wanted[self.is_synthetic] = self._of_items(of_added)[self.is_synthetic]
+        return shares_of(self.bank, self._rows, wanted)
 
 
 def holds_augmented(dataset: Any) -> bool:
