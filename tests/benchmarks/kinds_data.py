@@ -183,5 +183,10 @@ KINDS = (
     # Looked at once the rule was settled.
     Kind("fashion-mnist", (5, 10, 20, 50), (28,), archive("fashion-mnist")),
     Kind("cifar-10", (5, 10, 20, 50), (32,), archive("cifar-10")),
+    # Looked at by recipe 20, without any change after; made by `tests.benchmarks.more_kinds`.
+    Kind("letters", (5, 10, 20, 50), (32,), archive("letters")),
+    Kind("emoji", (5, 10, 20, 30), (48,), archive("emoji")),
+    Kind("faces", (10, 20, 50), (25,), archive("faces")),
+    Kind("surfaces", (5, 10, 20, 50), (32,), archive("surfaces")),
 )
 CELLS = {cell.name: cell for kind in KINDS for cell in kind.cells()}

@@ -20,8 +20,8 @@ from vae_augment.images.moves import FAMILIES
 
 FAMILY_RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "families"
 KIND_OF = {
-    **dict.fromkeys(("mnist", "omniglot"), "drawings"),
-    **dict.fromkeys(("magnetic-tiles", "stripes", "fashion-mnist"), "textures"),
+    **dict.fromkeys(("mnist", "omniglot", "letters"), "drawings"),
+    **dict.fromkeys(("magnetic-tiles", "stripes", "fashion-mnist", "faces", "surfaces"), "textures"),
 }
 THRESHOLDS = (4.0, 3.0, 2.0, 1.0)  # standard errors by which another family must be better than the first guess
 BY_CHANNELS = {"grey": "elastic", "colour": "elastic-colour"}  # the first guess of recipe 12, with the amounts of today
