@@ -3,7 +3,7 @@
     python -m tests.benchmarks.more_kinds --fonts DIR --emoji DIR --samples DIR --out DIR
 
 Letters are A to Z in every font file below a folder, training and test fonts of different families (Debian's font
-packages were taken, 432 files). Emoji are those of seven categories of the npm package emoji-datasource-twitter 16,
+packages, unpacked). Emoji are those of seven categories of the npm package emoji-datasource-twitter 16,
 unpacked. Faces, beside things that are none, and surfaces are cut from the sample images of scikit-image 0.16's wheel,
 unpacked: train and test patches of a surface are of different halves of its picture, with noise. Each is written to
 OUT/NAME/NAME.npz, which `tests.benchmarks.kinds` reads.
@@ -119,12 +119,11 @@ def main() -> None:
     for name in ("fonts", "emoji", "samples", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     options = parser.parse_args()
-    draws = np.random.default_rng(0)  # one for all, in this order
     made = {
-        "letters": letters(options.fonts, draws),
-        "emoji": emoji(options.emoji, draws),
-        "faces": faces(options.samples, draws),
-        "surfaces": surfaces(options.samples, draws),
+        "letters": letters(options.fonts, np.random.default_rng(0)),
+        "emoji": emoji(options.emoji, np.random.default_rng(0)),
+        "faces": faces(options.samples, np.random.default_rng(0)),
+        "surfaces": surfaces(options.samples, np.random.default_rng(0)),
     }
     for name, parts in made.items():
         (options.out / name).mkdir(parents=True, exist_ok=True)

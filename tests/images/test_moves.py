@@ -21,6 +21,7 @@ from vae_augment.images.moves import (
     default_invariances,
 )
 from vae_augment.images.tensors import to_uint8
+from vae_augment.images.tones import smoothed
 
 FAMILIES = {name: MOVES[name] for name in MOVES_TRIED if name != "none"}
 every_family = pytest.mark.parametrize("moves", FAMILIES.values(), ids=FAMILIES)
@@ -365,6 +366,12 @@ def test_sharper_images_differ_more_from_their_surroundings_and_smoother_ones_le
     spread = [moves.apply(image, at(moves, sharpness=draw)).std().item() for draw in (-1, 0, 1)]
     assert spread[0] < 0.7 * spread[1]
     assert spread[2] > 1.1 * spread[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 7), (3, 28, 20), (3, 64, 64)])
+def test_surroundings_are_means_of_the_pixels_that_there_are(shape):
+    images = rand(3, *shape)
+    assert smoothed(images).equal(F.avg_pool2d(images, 3, 1, 1, count_include_pad=False))
 
 
 @pytest.mark.parametrize("shape", [(1, 9, 14), (3, 20, 12)])

@@ -7,6 +7,8 @@ to 1, where 0 changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +28,24 @@ def _saturated(images: Tensor, share: Tensor) -> Tensor:
 
 
 def _sharpened(images: Tensor, share: Tensor) -> Tensor:
-    return _away_from(F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), images, share)
+    return _away_from(smoothed(images), images, share)
+
+
+def smoothed(images: Tensor) -> Tensor:
+    """Mean of each pixel and its neighbours in the image: bit for bit that of avg_pool2d, which takes twice as long."""
+    height, width = images.shape[2:]
+    shifted = F.pad(images, (1, 1, 1, 1)).unfold(2, height, 1).unfold(3, width, 1)  # [B, C, 3, 3, H, W]
+    first, *others = (shifted[:, :, down, right] for down, right in product(range(3), repeat=2))
+    total = first + others[0]
+    for other in others[1:]:
+        total += other
+    return total.div_(_neighbours(height, width, images.device))
+
+
+@lru_cache(256)
+def _neighbours(height: int, width: int, device: torch.device) -> Tensor:
+    """How many pixels lie within one place of each pixel, itself among them: float32 [H, W], 9 but at the edges."""
+    return F.avg_pool2d(torch.ones(1, 1, height, width), 3, 1, 1, divisor_override=1)[0, 0].to(device)
 
 
 def _away_from(plain: Tensor, images: Tensor, share: Tensor) -> Tensor:
@@ -42,7 +61,7 @@ def _solarized(images: Tensor, share: Tensor) -> Tensor:
 def _posterized(images: Tensor, share: Tensor) -> Tensor:
     """Values without the lowest of eight bits, at most six of them."""
     step = 2.0 ** (share.abs() * 6).round()
-    return (images * 255 / step + 1e-4).floor() * step / 255
+    return (images * 255).div_(step).add_(1e-4).floor_().mul_(step).div_(255)
 
 
 def _with_full_contrast(images: Tensor, share: Tensor) -> Tensor:
