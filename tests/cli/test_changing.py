@@ -66,6 +66,13 @@ def test_options_come_from_the_command_line_and_from_a_file(photos):
     assert Path("again.safetensors").read_bytes() == Path("made.safetensors").read_bytes()
 
 
+def test_a_switch_that_a_file_turns_on_is_turned_off_on_the_command_line(photos):
+    Path("options.toml").write_text("steps = 5\nshare = true\n")
+    for switch, shared in (("", True), ("--no-share", False)):
+        assert run(f"fit --data photos --out made.safetensors --config options.toml {switch} {SMALL}")[0] == 0
+        assert VAEBank.load("made.safetensors").config.share is shared
+
+
 def test_a_bank_is_extended_by_some_classes(photos):
     assert run("subset bars.safetensors --classes across,down --out two.safetensors")[0] == 0
     assert run("fit --data photos --start two.safetensors --classes slanted --out made.safetensors")[0] == 0

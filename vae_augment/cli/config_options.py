@@ -55,7 +55,7 @@ def _option(name: str, default: Any) -> Callable[[Command], Command]:
         kind = click.IntRange(*RANGES[name])
         return click.option(flag, type=kind, default=default, show_default=default is not None, help=text)
     if isinstance(default, bool):
-        return click.option(flag, is_flag=True, help=text)
+        return click.option(f"{flag}/--no-{flag.removeprefix('--')}", default=default, help=text)
     return click.option(flag, type=float, default=default, show_default=True, help=text)
 
 
