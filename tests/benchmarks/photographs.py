@@ -1,0 +1,177 @@
+"""How photographs come out of a VAE, the one that ships and others: sharpness, seams, error, distances, and time.
+
+    VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.photographs [--way NAME ...] [--per-class N] [--side PIXELS]
+
+Each way trains one VAE on photographs of hands of all classes, as a fit's warm start does, for as many steps; so times
+are those of one thread and compare ways. Figures are of the test images, as they are decoded again from their codes,
+and of as many drawn around the codes of training images of their class. Raw results go to
+docs/results/photographs.json, one way after the other, and docs/photographs.md is made from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from tests.benchmarks.backbones import features
+from tests.benchmarks.kinds_data import Cell, Kind, folder
+from tests.benchmarks.photograph_vaes import Principal, Residual
+from vae_augment import FitConfig
+from vae_augment.files.writing import atomic_write
+from vae_augment.fitting.quality import frechet_distance, neighbourhoods
+from vae_augment.fitting.stages import WARM_FACTOR, WARM_SHARE
+from vae_augment.fitting.training import Job, train
+from vae_augment.images.moves import MOVES
+from vae_augment.images.tensors import to_float
+from vae_augment.model.latent import concatenate, describe, pooled_covariance
+from vae_augment.model.samplers import draw
+from vae_augment.model.vae import VAE
+from vae_augment.seeding import generator
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "photographs.json"
+PERIOD = 4  # pixels between seams
+INTRODUCTION = """# Photographs
+
+How hands come out of VAEs of one size and one number of steps, the one that ships first: test images decoded again
+from their codes, and as many images drawn around the codes of training images. Frechet distance and precision are in
+features of EfficientNet-Lite0 at 112 pixels, beside the test images; that of the training images is given for scale.
+Made by `python -m tests.benchmarks.photographs`; raw results are in [results](results/photographs.json).
+
+- *sharpness*: squared differences of neighbouring pixels, over those of the test images.
+- *seams*: absolute differences across the borders of patches, over those inside of patches.
+- *components*: principal components of the images at a quarter of their size, not trained, are the start, and the
+  convolutions add to them.
+"""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A VAE and how it is trained."""
+
+    vae: type[VAE]
+    latent_dim: int
+    factor: float = 1.0  # of the learning rate
+
+
+WAYS = {
+    "as it ships": Way(VAE, 16),
+    "64 latents": Way(VAE, 64),
+    "twice the learning rate": Way(VAE, 16, 2.0),
+    "residual convolutions, 64 latents": Way(Residual, 64),
+    "16 components": Way(Principal, 16, 2.0),
+    "64 components": Way(Principal, 64, 2.0),
+    "128 components": Way(Principal, 128, 2.0),
+}
+
+
+def steepness(images: Tensor) -> float:
+    """Mean squared difference of neighbouring pixels of images [N, C, H, W]."""
+    return sum(images.diff(dim=dim).square().mean().item() for dim in (2, 3))
+
+
+def seams(images: Tensor) -> float:
+    """Mean absolute difference across the borders of patches over that inside, of images [N, C, H, W]."""
+    found = []
+    for dim in (2, 3):
+        steps = images.diff(dim=dim).abs().movedim(dim, 0).flatten(1).mean(1)  # [side - 1]
+        border = torch.arange(len(steps)) % PERIOD == PERIOD - 1
+        found.append((steps[border].mean() / steps[~border].mean()).item())
+    return sum(found) / len(found)
+
+
+def measure(way: Way, cell: Cell, steps: int) -> dict[str, Any]:
+    seen, test = cell.train(0), cell.test()
+    vae = way.vae((seen.images.shape[1], cell.side, cell.side), way.latent_dim, 32)
+    config, moves = FitConfig(), MOVES["elastic-colour"]
+    assert moves is not None
+    started = time.thread_time()
+    params = vae.init(generator(0, "init"))
+    if isinstance(vae, Principal):
+        vae.start(params, seen.images, moves, generator(0, "moves"))
+    params = train(
+        vae,
+        params,
+        [Job(seen.images, generator(0, "warm start"), moves.draw)],
+        steps=steps,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate * WARM_FACTOR * way.factor,
+        device=torch.device("cpu"),
+    ).params
+    seconds = time.thread_time() - started
+
+    def codes(images: Tensor) -> Tensor:
+        return torch.cat([vae.encode(params, block[None])[0][0] for block in to_float(images).split(64)])
+
+    def decoded(z: Tensor) -> Tensor:
+        return torch.cat([vae.decode(params, block[None])[0] for block in z.split(64)])
+
+    known, classes = codes(seen.images), int(seen.targets.max()) + 1
+    by_class = [known[seen.targets == label] for label in range(classes)]
+    pooled, random = pooled_covariance(by_class), generator(0, "drawn")
+    stats = concatenate([describe(each, pooled, 1_000, random) for each in by_class])
+    noise, pick = torch.randn(len(test.targets), vae.latent_dim, generator=random), torch.rand(len(test.targets), generator=random)
+    drawn = decoded(draw(stats, test.targets, noise, pick, method="exemplar", temperature=1.0))
+    again, real = decoded(codes(test.images)), to_float(test.images)
+    inside = {name: torch.from_numpy(features(x)) for name, x in (("real", real), ("again", again), ("drawn", drawn))}
+    near = neighbourhoods(inside["real"], inside["drawn"])
+    return {
+        "seconds": round(seconds, 1),
+        "rmse": round(math.sqrt((again - real).square().mean().item()), 4),
+        "sharpness": round(steepness(again) / steepness(real), 3),
+        "sharpness, drawn": round(steepness(drawn) / steepness(real), 3),
+        "seams": round(seams(again), 3),
+        "seams of the images": round(seams(real), 3),
+        "distance": round(frechet_distance(inside["real"], inside["again"]), 1),
+        "distance, drawn": round(frechet_distance(inside["real"], inside["drawn"]), 1),
+        "distance of training images": round(
+            frechet_distance(inside["real"], torch.from_numpy(features(to_float(seen.images)))), 1
+        ),
+        "precision, drawn": round(near.precision, 3),
+        "coverage, drawn": round(near.coverage, 3),
+    }
+
+
+def page(content: dict[str, dict[str, Any]]) -> str:
+    parts = [INTRODUCTION]
+    for data, rows in content.items():
+        table = [{"way": name, **row} for name, row in rows.items()]
+        parts += [f"## {data}\n", tabulate(table, "keys", "github") + "\n"]
+    return "\n".join(parts)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--way", nargs="*", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--per-class", type=int, default=30)
+    parser.add_argument("--side", type=int, default=64)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cell = Cell(
+        Kind("sign-digits", (options.per_class,), (options.side,), folder("sign-digits", 3)),
+        options.side,
+        options.per_class,
+    )
+    content = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    rows = content.setdefault(f"sign-digits, {options.per_class} a class, {options.side} pixels", {})
+    steps = round((FitConfig().resolve(len(cell.train(0))).steps or 0) * WARM_SHARE)
+    for name in options.way:
+        if name not in rows:
+            with torch.enable_grad():
+                rows[name] = measure(WAYS[name], cell, steps)
+            print(name, rows[name], flush=True)
+            atomic_write(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+    atomic_write(RESULTS.parents[1] / "photographs.md", page(content).encode())
+
+
+if __name__ == "__main__":
+    main()
