@@ -34,6 +34,7 @@ RANGES = {
     "width": (NORM_GROUPS, MAX_WIDTH),
     "batch_size": (1, 65_536),
     "exemplars": (0, MAX_EXEMPLARS),
+    "components": (0, MAX_LATENT_DIM),
 }
 SMALL_DATASET, LARGE_DATASET = 5_000, 50_000  # images between which the number of steps rises
 
@@ -72,6 +73,8 @@ class FitConfig:
         share: True makes a bank for others: without exemplars, of one VAE for all classes with the statistics of each,
             and fitted without a tenth of the images, on which it is measured how well it hides the others
             (`bank.data["membership"]`).
+        components: principal components of all classes' images, at 16 pixels, that the VAEs add to: so many of the
+            latent dimensions. With 64 photographs come out sharper and without seams (docs/photographs.md).
 
     Raises:
         ValueError: an option is out of range; the text names it.
@@ -89,6 +92,7 @@ class FitConfig:
     learning_rate: float = 2e-3
     exemplars: int = 512
     share: bool = False
+    components: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -114,6 +118,10 @@ class FitConfig:
             raise ValueError("share=True needs sharing='warm-start', got 'none': classes fitted apart give more away.")
         if self.share:
             object.__setattr__(self, "exemplars", 0)
+        if self.components and self.sharing == "none":
+            raise ValueError("components need sharing='warm-start', got 'none': they are those of all classes.")
+        if self.components > (self.latent_dim or MAX_LATENT_DIM):
+            raise ValueError(f"components must be at most latent_dim, {self.latent_dim}, got {self.components}.")
 
     def resolve(self, images: int) -> FitConfig:
         """Copy with the preset's values for a dataset of `images` images in place of `None`.
@@ -124,7 +132,7 @@ class FitConfig:
         size = min(max(images, SMALL_DATASET), LARGE_DATASET)
         return replace(
             self,
-            latent_dim=self.latent_dim or preset["latent_dim"],
+            latent_dim=self.latent_dim or max(preset["latent_dim"], self.components),
             width=self.width or preset["width"],
             steps=self.steps or round(preset["steps"] * math.sqrt(size / LARGE_DATASET)),
         )

@@ -55,6 +55,25 @@ def test_differences_are_kept_to_half_a_step(start):
         assert (error <= largest / LARGEST * 0.51 + 1e-7).all(), name
 
 
+@pytest.mark.parametrize("tuned", [True, False])
+def test_components_are_kept_once_for_all_classes_of_a_start(tuned):
+    vae = VAE((3, 12, 12), 4, width=8, components=3)
+    first = {n: t + torch.randn(t.shape, generator=gen(1)) for n, t in vae.init(gen(0)).items()}
+    start = halved(vae, first)
+    params = near(start)
+    for name in vae.fixed:
+        params[name] = start[name].expand(3, *start[name].shape[1:])
+    stored = Stored.pack(vae, params, start if tuned else None)
+    shared = sum(tensor.numel() for name, tensor in start.items() if name in vae.fixed)
+    assert stored.values.shape[1] == sum(sizes(vae)) - (shared if tuned else 0)
+    back = stored.pick([2, 0]).params()
+    for name, tensor in params.items():
+        torch.testing.assert_close(back[name], tensor[[2, 0]], rtol=1e-3, atol=2e-3)
+        assert name not in vae.fixed or torch.equal(back[name], tensor[[2, 0]]), name
+    both = join([stored, Stored.pack(vae, {n: t[:1] for n, t in params.items()}, start)])
+    assert torch.equal(both.params()["decoder.components.weight"][3], start["decoder.components.weight"][0])
+
+
 def test_a_class_that_is_the_start_itself_is_kept_exactly(start):
     stored = Stored.pack(SHAPE, {n: t.expand(2, *t.shape[1:]) for n, t in start.items()}, start)
     assert not stored.values.any()

@@ -15,26 +15,29 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from tabulate import tabulate
 from torch import Tensor
 
 from tests.benchmarks.backbones import features
 from tests.benchmarks.kinds_data import Cell, Kind, folder
-from tests.benchmarks.photograph_vaes import Principal, Residual
 from vae_augment import FitConfig
 from vae_augment.files.writing import atomic_write
+from vae_augment.fitting.components import begin_with_components
 from vae_augment.fitting.quality import frechet_distance, neighbourhoods
 from vae_augment.fitting.stages import WARM_FACTOR, WARM_SHARE
 from vae_augment.fitting.training import Job, train
 from vae_augment.images.moves import MOVES
 from vae_augment.images.tensors import to_float
 from vae_augment.model.latent import concatenate, describe, pooled_covariance
+from vae_augment.model.layers import conv, group_norm
 from vae_augment.model.samplers import draw
-from vae_augment.model.vae import VAE
+from vae_augment.model.vae import VAE, Params
 from vae_augment.seeding import generator
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "photographs.json"
@@ -48,28 +51,61 @@ Made by `python -m tests.benchmarks.photographs`; raw results are in [results](r
 
 - *sharpness*: squared differences of neighbouring pixels, over those of the test images.
 - *seams*: absolute differences across the borders of patches, over those inside of patches.
-- *components*: principal components of the images at a quarter of their size, not trained, are the start, and the
-  convolutions add to them.
+- *components*: `FitConfig(components=...)`, principal components that the convolutions add to.
 """
+
+
+@dataclass(frozen=True)
+class Residual(VAE):
+    """A decoder with a residual 3x3 convolution after each upsampling, and patches of twice their stride."""
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = dict(VAE.shapes.func(self))
+        shapes["decoder.patch.weight"] = (self.width, self.image_shape[0], 2 * self.patch, 2 * self.patch)
+        for i in range(self.stages):
+            fine = self.channels[i]
+            shapes |= {f"decoder.more.{i}.weight": (fine, fine, 3, 3), f"decoder.more.{i}.bias": (fine,)}
+            shapes |= {f"decoder.more.{i}.norm.weight": (fine,), f"decoder.more.{i}.norm.bias": (fine,)}
+        return shapes
+
+    def render(self, params: Params, features: Tensor) -> Tensor:
+        classes, batch = features.shape[:2]
+        h = F.silu(features).view(classes, batch, self.channels[-1], *self.grid).transpose(0, 1).flatten(1, 2)
+        for i in reversed(range(self.stages)):
+            h = F.pixel_shuffle(conv(params, f"decoder.{i}", h), 2)
+            more = F.silu(group_norm(params, f"decoder.{i}.norm", h))
+            h = h + conv(params, f"decoder.more.{i}", more, padding=1)
+            h = F.silu(group_norm(params, f"decoder.more.{i}.norm", h))
+        weight, bias = params["decoder.patch.weight"].flatten(0, 1), params["decoder.patch.bias"].flatten()
+        x = F.conv_transpose2d(h, weight, bias, self.patch, self.patch // 2, groups=classes).float().sigmoid()
+        left, _, top, _ = self.padding
+        _, height, width = self.image_shape
+        x = x[:, :, top : top + height, left : left + width]
+        return x.unflatten(1, (classes, -1)).transpose(0, 1)
 
 
 @dataclass(frozen=True)
 class Way:
     """A VAE and how it is trained."""
 
-    vae: type[VAE]
     latent_dim: int
+    components: int = 0
+    vae: type[VAE] = VAE
     factor: float = 1.0  # of the learning rate
+    batch_size: int = FitConfig.batch_size
 
 
 WAYS = {
-    "as it ships": Way(VAE, 16),
-    "64 latents": Way(VAE, 64),
-    "twice the learning rate": Way(VAE, 16, 2.0),
-    "residual convolutions, 64 latents": Way(Residual, 64),
-    "16 components": Way(Principal, 16, 2.0),
-    "64 components": Way(Principal, 64, 2.0),
-    "128 components": Way(Principal, 128, 2.0),
+    "as it ships": Way(16),
+    "64 latents": Way(64),
+    "twice the learning rate": Way(16, factor=2.0),
+    "residual convolutions, 64 latents": Way(64, vae=Residual),
+    "16 components": Way(16, 16),
+    "64 components": Way(64, 64),
+    "64 components, batches of 32": Way(64, 64, batch_size=32),
+    "128 components": Way(128, 128),
+    "128 components, batches of 32, twice the learning rate": Way(128, 128, factor=2.0, batch_size=32),
 }
 
 
@@ -90,19 +126,18 @@ def seams(images: Tensor) -> float:
 
 def measure(way: Way, cell: Cell, steps: int) -> dict[str, Any]:
     seen, test = cell.train(0), cell.test()
-    vae = way.vae((seen.images.shape[1], cell.side, cell.side), way.latent_dim, 32)
+    vae = way.vae((seen.images.shape[1], cell.side, cell.side), way.latent_dim, 32, way.components)
     config, moves = FitConfig(), MOVES["elastic-colour"]
     assert moves is not None
     started = time.thread_time()
     params = vae.init(generator(0, "init"))
-    if isinstance(vae, Principal):
-        vae.start(params, seen.images, moves, generator(0, "moves"))
+    begin_with_components(vae, params, seen.images, moves.draw, generator(0, "components"))
     params = train(
         vae,
         params,
         [Job(seen.images, generator(0, "warm start"), moves.draw)],
         steps=steps,
-        batch_size=config.batch_size,
+        batch_size=way.batch_size,
         learning_rate=config.learning_rate * WARM_FACTOR * way.factor,
         device=torch.device("cpu"),
     ).params
@@ -118,7 +153,10 @@ def measure(way: Way, cell: Cell, steps: int) -> dict[str, Any]:
     by_class = [known[seen.targets == label] for label in range(classes)]
     pooled, random = pooled_covariance(by_class), generator(0, "drawn")
     stats = concatenate([describe(each, pooled, 1_000, random) for each in by_class])
-    noise, pick = torch.randn(len(test.targets), vae.latent_dim, generator=random), torch.rand(len(test.targets), generator=random)
+    noise, pick = (
+        torch.randn(len(test.targets), vae.latent_dim, generator=random),
+        torch.rand(len(test.targets), generator=random),
+    )
     drawn = decoded(draw(stats, test.targets, noise, pick, method="exemplar", temperature=1.0))
     again, real = decoded(codes(test.images)), to_float(test.images)
     inside = {name: torch.from_numpy(features(x)) for name, x in (("real", real), ("again", again), ("drawn", drawn))}

@@ -7,6 +7,7 @@ from vae_augment.config import NORM_GROUPS
 from vae_augment.model.vae import LOG_SIGMA_RANGE, LOGVAR_RANGE, OVERLAP, VAE, kl_per_dim, pick, stack
 
 SHAPES = [(1, 28, 28), (3, 64, 64), (1, 8, 8), (3, 128, 128), (2, 17, 100)]
+COMPONENTS = [0, 1, 5]
 K, B, L = 2, 3, 5
 
 
@@ -14,17 +15,20 @@ def gen(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def made(shape, classes=K):
-    vae = VAE(shape, L, width=8)
+def made(shape, classes=K, components=0):
+    vae = VAE(shape, L, width=8, components=components)
     params = stack([vae.init(gen(k)) for k in range(classes)])
+    for name in vae.fixed:
+        params[name] += 0.1 * torch.randn(params[name].shape, generator=gen(len(name)))
     images = torch.rand(classes, B, *shape, generator=gen(9))
     noise = torch.randn(classes, B, L, generator=gen(10))
     return vae, params, images, noise
 
 
+@pytest.mark.parametrize("components", COMPONENTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_shapes_and_ranges(shape):
-    vae, params, images, noise = made(shape)
+def test_shapes_and_ranges(shape, components):
+    vae, params, images, noise = made(shape, components=components)
     mean, logvar = vae.encode(params, images)
     decoded = vae.decode(params, noise)
     loss = vae.loss(params, images, noise)
@@ -36,15 +40,18 @@ def test_shapes_and_ranges(shape):
     assert (loss.kl >= 0).all()
 
 
+@pytest.mark.parametrize("components", COMPONENTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_weights_have_the_declared_shapes(shape):
-    vae, params, _, _ = made(shape)
+def test_weights_have_the_declared_shapes(shape, components):
+    vae, params, _, _ = made(shape, components=components)
+    assert list(vae.shapes)[len(vae.shapes) - len(vae.fixed) :] == list(vae.fixed)
     assert {name: tensor.shape for name, tensor in params.items()} == {n: (K, *s) for n, s in vae.shapes.items()}
 
 
+@pytest.mark.parametrize("components", COMPONENTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_classes_together_equal_classes_apart(shape):
-    vae, params, images, noise = made(shape)
+def test_classes_together_equal_classes_apart(shape, components):
+    vae, params, images, noise = made(shape, components=components)
     together = [*vae.encode(params, images), vae.decode(params, noise), *vae.loss(params, images, noise)]
     for k in range(K):
         own, rows = pick(params, slice(k, k + 1)), slice(k, k + 1)
@@ -68,12 +75,18 @@ def textbook_decode(vae, params, z):
     size, side = (h.shape[2] * vae.patch, h.shape[3] * vae.patch), vae.patch + 2 * OVERLAP
     h = F.fold(patches, size, side, padding=OVERLAP, stride=vae.patch) + p["decoder.patch.bias"][:, None, None]
     left, _, top, _ = vae.padding
-    return h[:, :, top : top + vae.image_shape[1], left : left + vae.image_shape[2]].sigmoid()
+    h = h[:, :, top : top + vae.image_shape[1], left : left + vae.image_shape[2]]
+    if vae.components:
+        coarse = z[:, : vae.components] @ p["decoder.components.weight"] + p["decoder.components.bias"]
+        coarse = coarse.unflatten(1, (vae.image_shape[0], *vae.reduced))
+        h = h + F.interpolate(coarse, vae.image_shape[1:], mode="bicubic", align_corners=False)
+    return h.sigmoid()
 
 
+@pytest.mark.parametrize("components", COMPONENTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_decoding_is_made_of_the_usual_layers(shape):
-    vae, params, images, noise = made(shape)
+def test_decoding_is_made_of_the_usual_layers(shape, components):
+    vae, params, images, noise = made(shape, components=components)
     for tensor in params.values():  # norms and biases that do something
         tensor += 0.3 * torch.randn(tensor.shape, generator=gen(3))
     ours = {name: tensor.clone().requires_grad_() for name, tensor in params.items()}
@@ -88,6 +101,21 @@ def test_decoding_is_made_of_the_usual_layers(shape):
             if tensor.grad is not None:
                 scale = tensor.grad.abs().max()
                 assert torch.allclose(ours[name].grad[k] / scale, tensor.grad[0] / scale, atol=1e-4), name
+
+
+def test_codes_of_components_are_linear_in_reduced_images():
+    vae, params, images, _ = made((3, 64, 48), components=4)
+    plain = VAE(vae.image_shape, L, width=8)
+    codes = F.adaptive_avg_pool2d(images[1], (16, 12)).flatten(1) @ params["encoder.components.weight"][1]
+    added = (vae.encode(params, images)[0] - plain.encode(params, images)[0])[1]
+    torch.testing.assert_close(added[:, :4], codes + params["encoder.components.bias"][1], rtol=1e-4, atol=1e-5)
+    assert not added[:, 4:].any()
+
+
+@pytest.mark.parametrize(("shape", "components"), [((1, 12, 12), -1), ((1, 12, 12), L + 1)])
+def test_other_numbers_of_components_are_refused(shape, components):
+    with pytest.raises(ValueError, match=f"components must be from 0 to {L} for these images, got {components}"):
+        VAE(shape, L, components=components)
 
 
 def test_a_class_has_no_gradient_from_another():

@@ -71,6 +71,16 @@ def test_images_are_the_banks(opened, shape, latent_dim, width):
     check_images(opened(decoder_payload(bank, range(3))), bank, [0, 1, 2])
 
 
+@pytest.mark.parametrize("tuned", [True, False])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 48), (3, 12, 20), (4, 17, 9)])
+def test_images_of_a_bank_with_components_are_too(opened, shape, tuned):
+    bank = random_bank(shape, latent_dim=6, components=4, tuned=tuned)
+    payload = decoder_payload(bank, [2, 0])
+    assert len(json.dumps(payload)) <= payload_bytes(bank, [2, 0])
+    check_images(opened(payload), bank, [2, 0])
+    check_weights(opened(payload), bank, [2, 0], 1e-6)
+
+
 @pytest.mark.parametrize(("shape", "latent_dim", "width"), SHAPES[:3])
 def test_images_of_a_bank_without_a_start_are_too(opened, shape, latent_dim, width):
     bank = random_bank(shape, latent_dim=latent_dim, width=width, tuned=False)
@@ -89,7 +99,7 @@ def test_values_of_patches_go_to_the_models_pixels(opened):
     for height, width in [*sides, (MAX_SIDE, MIN_SIDE), (MAX_SIDE, MAX_SIDE)]:
         vae = VAE((1, height, width), 1)
         names = ("image_shape", "patch", "stages", "grid", "padding")
-        heads.append({name: getattr(vae, name) for name in names})
+        heads.append({"raising": [], **{name: getattr(vae, name) for name in names}})
     found = opened(heads[0]).evaluate("heads => heads.map(head => Array.from(new VAEDecoder(head).pixels))", heads)
     for head, pixels in zip(heads, found, strict=True):
         assert pixels == VAE(head["image_shape"], 1).pixels_of_patches().tolist(), head

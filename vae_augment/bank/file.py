@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vae_augment.bank.content import BankContent, Start, find_all, without_figures
 from vae_augment.bank.metadata import Declared, Metadata
-from vae_augment.bank.packed_weights import LARGEST, Stored
+from vae_augment.bank.packed_weights import LARGEST, Stored, own_sizes, sizes
 from vae_augment.bank.tensor_file import Kind, require_finite, serialized
 from vae_augment.files.class_names import check_names
 from vae_augment.model.latent import LatentStats
@@ -63,8 +63,12 @@ def serialize(content: BankContent) -> bytes:
         data=content.data,
         value_range=None if content.value_range is None else list(content.value_range),
         start_steps=None if content.start is None else content.start.steps,
+        components=content.vae.components,
     )
-    return serialized(tensors, vars(metadata))
+    entries = vars(metadata)
+    if not metadata.components:
+        del entries["components"]
+    return serialized(tensors, entries)
 
 
 def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankContent:
@@ -133,7 +137,7 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
 
 def _weights(declared: Declared, load: Callable[[str], Tensor]) -> Stored:
     values = load("class.weights")
-    bases = load("base.weights") if declared.entries.bases else torch.zeros(0, values.shape[1]).half()
+    bases = load("base.weights") if declared.entries.bases else torch.zeros(0, sum(sizes(declared.vae))).half()
     if declared.entries.tuned:
         return Stored(declared.vae, values, load("class.steps"), load("class.base"), bases)
     return Stored(declared.vae, values, torch.zeros(len(values), 0), torch.zeros(0, dtype=torch.long), bases)
@@ -158,8 +162,9 @@ def _check_images(weights: Stored, stats: LatentStats) -> None:
 
 def _extraordinary(weights: Stored, stats: LatentStats) -> list[int]:
     """Positions of classes with larger weights or codes than any fit is known to give."""
-    if weights.tuned:
-        largest = weights.steps.amax(1) * LARGEST + weights.bases.abs().amax(1).float()[weights.base]
+    if weights.tuned:  # components alone give finite images by any weights of half precision
+        bases = weights.bases[:, : sum(own_sizes(weights.vae))]
+        largest = weights.steps.amax(1) * LARGEST + bases.abs().amax(1).float()[weights.base]
     else:
         largest = torch.stack([values.abs().max().float() for values in weights.values])
     codes = torch.maximum(stats.mean.abs().amax(1), stats.cov.abs().amax((1, 2)).sqrt())

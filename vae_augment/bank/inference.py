@@ -137,8 +137,14 @@ class Models:
         apart = z.new_zeros(len(z), self.classes, z.shape[1])  # each code in the place of its class
         apart[torch.arange(len(z)), rows] = z
         features = torch.addmm(bias.index_select(0, rows), apart.flatten(1), weight.flatten(0, 1))
-        params = {n: self.expanded[n].index_select(0, rows) for n in names if not n.startswith("decoder.in.")}
-        return self.vae.render(params, features[:, None])[:, 0]
+        coarse = None
+        if components := self.vae.components:
+            weight, bias = self.expanded["decoder.components.weight"], self.expanded["decoder.components.bias"]
+            own = apart[:, :, :components].flatten(1)
+            coarse = torch.addmm(bias.index_select(0, rows), own, weight.flatten(0, 1))[:, None]
+        first = ("decoder.in.", "decoder.components.")
+        params = {n: self.expanded[n].index_select(0, rows) for n in names if not n.startswith(first)}
+        return self.vae.render(params, features[:, None], coarse)[:, 0]
 
     def _by_model(self, rows: Tensor, size: int) -> Iterator[tuple[Params, Tensor]]:
         """Weights (K = 1) of each model that class positions [B] need, with up to `size` of its items at a time."""

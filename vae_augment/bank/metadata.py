@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vae_augment.bank.content import POINTS, STATUSES, ClassInfo, check_unique
-from vae_augment.bank.packed_weights import sizes
+from vae_augment.bank.packed_weights import own_sizes, sizes
 from vae_augment.bank.policy import Policy
 from vae_augment.config import MAX_CHANNELS, MAX_EXEMPLARS, MAX_LATENT_DIM, MAX_WIDTH, NORM_GROUPS, FitConfig
 from vae_augment.files.class_names import MAX_CLASSES
@@ -36,6 +36,7 @@ class Metadata:
     data: dict[str, Any]
     value_range: list[float] | None
     start_steps: int | None
+    components: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,10 @@ class Declared:
     def tensors(self) -> dict[str, tuple[str, list[int]]]:
         """The type and shape of each tensor that the file must hold."""
         classes, latent, numbers = len(self.infos), self.vae.latent_dim, sum(sizes(self.vae))
-        tensors = {
-            "class.weights": ("I8" if self.entries.tuned else "F16", [classes, numbers]),
+        own = own_sizes(self.vae)
+        weights = ("I8", [classes, sum(own)]) if self.entries.tuned else ("F16", [classes, numbers])
+        tensors: dict[str, tuple[str, list[int]]] = {
+            "class.weights": weights,
             "latent.mean": ("F32", [classes, latent]),
             "latent.cov": ("F32", [classes, latent, latent]),
             "latent.exemplars": ("F16", [classes, self.entries.exemplars, latent]),
@@ -167,7 +170,7 @@ class Declared:
             "class.curve": ("F16", [classes, POINTS, 2]),
         }
         if self.entries.tuned:
-            tensors |= {"class.steps": ("F32", [classes, len(self.vae.shapes)]), "class.base": ("I64", [classes])}
+            tensors |= {"class.steps": ("F32", [classes, len(own)]), "class.base": ("I64", [classes])}
         if self.entries.bases:
             tensors["base.weights"] = ("F16", [self.entries.bases, numbers])
         if self.entries.start_steps is not None:
@@ -191,7 +194,7 @@ def _vae(entries: Metadata) -> VAE:
         raise ValueError(f"latent_dim must be from 1 to {MAX_LATENT_DIM}, got {latent_dim}")
     if not NORM_GROUPS <= width <= MAX_WIDTH or width % NORM_GROUPS:
         raise ValueError(f"width must be a multiple of {NORM_GROUPS}, at most {MAX_WIDTH}, got {width}")
-    return VAE((shape[0], shape[1], shape[2]), latent_dim, width)
+    return VAE((shape[0], shape[1], shape[2]), latent_dim, width, entries.components)
 
 
 def _value_range(values: list[float] | None) -> tuple[float, float] | None:

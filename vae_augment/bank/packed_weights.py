@@ -24,8 +24,9 @@ class Stored:
 
     Args:
         vae: the shapes.
-        values: int8 [K, P], differences in steps; or float16 [K, P], the weights themselves.
-        steps: float32 [K, T], the step of each of the T tensors; with float16 values [K, 0].
+        values: int8 [K, Q], differences in steps, of the Q numbers that are not `VAE.fixed`; or float16 [K, P], the
+            weights themselves.
+        steps: float32 [K, T], the step of each of the T tensors that are not fixed; with float16 values [K, 0].
         base: int64 [K], the start of each class, a row of `bases`; with float16 values [0].
         bases: float16 [S, P], the weights of the starts.
     """
@@ -42,7 +43,8 @@ class Stored:
         flat = flatten(vae, params)
         if start is None:
             return cls.unpacked(vae, half(flat), torch.zeros(len(flat), 0), None)
-        parts = (flat - flatten(vae, start)).split(sizes(vae), dim=1)
+        own = own_sizes(vae)
+        parts = (flat - flatten(vae, start))[:, : sum(own)].split(own, dim=1)
         steps = torch.stack([part.abs().amax(1) / LARGEST for part in parts], dim=1)
         values = [
             (part / step.clamp_min(1e-30)).round().to(torch.int8)
@@ -54,7 +56,7 @@ class Stored:
     def unpacked(cls, vae: VAE, values: Tensor, steps: Tensor, start: Params | None) -> Stored:
         """The result of `pack` again, from its values and steps and the same start."""
         if start is None:
-            return cls(vae, values, steps, torch.zeros(0, dtype=torch.long), torch.zeros(0, values.shape[1]).half())
+            return cls(vae, values, steps, torch.zeros(0, dtype=torch.long), torch.zeros(0, sum(sizes(vae))).half())
         return cls(vae, values, steps, torch.zeros(len(values), dtype=torch.long), half(flatten(vae, start)))
 
     def __len__(self) -> int:
@@ -71,9 +73,12 @@ class Stored:
         for place, (name, shape) in enumerate(self.vae.shapes.items()):
             last = first + math.prod(shape)
             if name.startswith(prefix):
-                part = self.values[rows, first:last].float()
-                if self.tuned:
-                    part = part.mul_(self.steps[rows, place, None]).add_(self.bases[self.base[rows], first:last])
+                if self.tuned and name in self.vae.fixed:
+                    part = self.bases[self.base[rows], first:last].float()
+                else:
+                    part = self.values[rows, first:last].float()
+                    if self.tuned:
+                        part = part.mul_(self.steps[rows, place, None]).add_(self.bases[self.base[rows], first:last])
                 whole[name] = part.view(-1, *shape)
             first = last
         return whole
@@ -126,6 +131,11 @@ def join(parts: Sequence[Stored]) -> Stored:
 def sizes(vae: VAE) -> list[int]:
     """Number of weights in each tensor of a class."""
     return [math.prod(shape) for shape in vae.shapes.values()]
+
+
+def own_sizes(vae: VAE) -> list[int]:
+    """Number of weights in each tensor of a class that is not `VAE.fixed`."""
+    return sizes(vae)[: len(vae.shapes) - len(vae.fixed)]
 
 
 def flatten(vae: VAE, params: Params) -> Tensor:

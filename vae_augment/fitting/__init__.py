@@ -113,7 +113,8 @@ def fit(
     wanted = wanted_labels(source, classes)
     if start is None:
         resolved = config.resolve(len(source) + (0 if others is None else len(others)))
-        vae = VAE(common_shape(source, config), resolved.latent_dim or 0, resolved.width or 0)
+        sizes = resolved.latent_dim or 0, resolved.width or 0, resolved.components
+        vae = VAE(common_shape(source, config), *sizes)
     else:
         resolved, vae = _config_with(config, start, len(source)), start.vae
         _check_start(start, source, config, wanted)
@@ -218,13 +219,15 @@ def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
     shape = {
         "latent_dim": start.latent_dim,
         "width": start.vae.width,
+        "components": start.vae.components,
         "image_size": max(start.image_shape[1:]),
         "sharing": "warm-start",
     }
     for name, value in shape.items():
-        if getattr(config, name) not in (None, value):
+        if getattr(config, name) not in (None, 0, value):
             raise ValueError(f"{name} must be that of the start bank, {value!r}, got {getattr(config, name)!r}.")
-    return replace(config.resolve(images), latent_dim=start.latent_dim, width=start.vae.width)
+    vae = start.vae
+    return replace(config.resolve(images), latent_dim=vae.latent_dim, width=vae.width, components=vae.components)
 
 
 def _check_start(start: VAEBank, source: Source, config: FitConfig, wanted: list[int]) -> None:

@@ -23,6 +23,7 @@ from vae_augment.exceptions import FitWarning, warn
 from vae_augment.fitting.budget import judge_steps, tuning_batch, tuning_steps
 from vae_augment.fitting.callbacks import Callback, CallEachStep, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint, Part
+from vae_augment.fitting.components import begin_with_components
 from vae_augment.fitting.fitted_class import FittedClass, status_of
 from vae_augment.fitting.move_selection import first_policy, training_moves, tried_moves
 from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
@@ -148,9 +149,11 @@ class Fitter:
         moves = training_moves(self.config, len(images) / len(seen.names), self._channels)
         # A larger batch is not worth its time on few photographs, each of which costs more than a digit.
         larger = len(images) >= SMALL_DATASET or max(self.vae.image_shape[1:]) <= SMALL_SIDE
+        params = self.vae.init(generator(self.seed, "init"))
+        begin_with_components(self.vae, params, images, moves, generator(self.seed, "components"))
         params, notes, curves = train(
             self.vae,
-            self.vae.init(generator(self.seed, "init")),
+            params,
             [Job(images, generator(self.seed, "warm start"), moves)],
             steps=steps,
             batch_size=self.config.batch_size * (WARM_FACTOR if larger else 1),

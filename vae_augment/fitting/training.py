@@ -80,9 +80,10 @@ def train(
         device: where to train.
         callbacks: called around the steps, in this order.
     """
-    weights = {name: tensor.detach().clone().to(device).requires_grad_() for name, tensor in params.items()}
+    copied = {name: tensor.detach().clone().to(device) for name, tensor in params.items()}
+    weights = {name: tensor.requires_grad_() for name, tensor in copied.items() if name not in vae.fixed}
     if steps == 0:
-        return Trained(_finished(weights), [""] * len(jobs), blank(len(jobs)))
+        return Trained(_finished(copied), [""] * len(jobs), blank(len(jobs)))
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
     skip, curve = SkipNonFinite(len(jobs)), LearningCurve(len(jobs), steps, device)
     callbacks = [skip, curve, *callbacks]
@@ -99,7 +100,7 @@ def train(
             draws = [torch.randn(batch_size, vae.latent_dim, generator=job.generator) for job in jobs]
             noise = torch.stack(draws).to(device)  # [K, B, L]
             with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
-                training.loss = vae.loss(weights, images, noise)  # nats per image, [K] each
+                training.loss = vae.loss(copied, images, noise)  # nats per image, [K] each
             nats = training.loss.total / values  # [K], per value, so that one rate suits images of any size
             training.finite = torch.isfinite(nats)  # [K]
             # Classes share no weights, so the gradient of their sum is each class's own.
@@ -111,7 +112,7 @@ def train(
             optimizer.step()
             for callback in callbacks:
                 callback.on_step(training)
-    return Trained(_finished(weights), skip.notes(), curve.values())
+    return Trained(_finished(copied), skip.notes(), curve.values())
 
 
 def _finished(weights: Params) -> Params:

@@ -18,11 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vae_augment.config import MAX_SIDE, MIN_SIDE
+from vae_augment.model.components import raised, reduced
 from vae_augment.model.layers import conv, group_norm, group_norm_blocks, linear, pointwise
 
 Params = dict[str, Tensor]
 
 COARSEST = 4  # convolutions halve the grid until its longer side is at most this
+REDUCED = 16  # pixels of the longer side, at most, of the images that components are of
 OVERLAP = 1  # pixels by which decoded patches overlap, so that no edge shows
 LOGVAR_RANGE = (-10.0, 4.0)
 # exp(-3) = 0.05 in pixels of 0..1: below it ten images are memorised rather than modelled.
@@ -51,15 +53,21 @@ class VAE:
     linear layer has mixed all places already, and ends in overlapping patches. Its noise is one learned sigma (Rybkin
     et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders").
 
+    With components the convolutions add to a linear VAE, whose optimum is known without training: probabilistic
+    principal component analysis (Tipping and Bishop 1999; Lucas et al. 2019). Images are reduced for it, and what its
+    codes give is raised again by cubic interpolation.
+
     Args:
         image_shape: (C, H, W), sides of 8 to 128 pixels; padded to a multiple of the stride, and cropped again.
         latent_dim: L.
         width: channels after the patch convolution, a multiple of 8.
+        components: M of the first latent dimensions that are principal components too, which no training changes.
     """
 
     image_shape: tuple[int, int, int]
     latent_dim: int
     width: int = 32
+    components: int = 0
 
     def __post_init__(self) -> None:
         channels, height, width = self.image_shape
@@ -67,6 +75,9 @@ class VAE:
             raise ValueError(
                 f"image_shape must be (C, H, W) with sides of {MIN_SIDE} to {MAX_SIDE}, got {self.image_shape}."
             )
+        most = min(self.latent_dim, channels * math.prod(self.reduced))
+        if not 0 <= self.components <= most:
+            raise ValueError(f"components must be from 0 to {most} for these images, got {self.components}.")
 
     @cached_property
     def patch(self) -> int:
@@ -92,13 +103,22 @@ class VAE:
         return extra_w // 2, extra_w - extra_w // 2, extra_h // 2, extra_h - extra_h // 2
 
     @cached_property
+    def reduced(self) -> tuple[int, int]:
+        """Height and width of the images that components are of."""
+        stride = math.ceil(max(self.image_shape[1:]) / REDUCED)
+        return math.ceil(self.image_shape[1] / stride), math.ceil(self.image_shape[2] / stride)
+
+    @cached_property
     def channels(self) -> list[int]:
         """Channels after the patch convolution and after each stage."""
         return [self.width] + [2 * self.width] * self.stages
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor of one class, without the class axis. A bank file is checked against it."""
+        """The shape of each tensor of one class, without the class axis, those of `fixed` last.
+
+        A bank file is checked against it.
+        """
         image_channels, (p, c) = self.image_shape[0], (self.patch, self.channels)
         features = c[-1] * self.grid[0] * self.grid[1]
         shapes: dict[str, tuple[int, ...]] = {
@@ -116,13 +136,31 @@ class VAE:
             fine, coarse = c[i], c[i + 1]
             shapes |= _stage_shapes(f"encoder.{i}", (coarse, fine, 3, 3), coarse)
             shapes |= _stage_shapes(f"decoder.{i}", (4 * fine, coarse, 1, 1), fine)  # 4: a 2x2 block of each pixel
-        return shapes
+        return shapes | self.fixed
+
+    @cached_property
+    def fixed(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor that training leaves as it is, so that all classes of a start share it."""
+        if not self.components:
+            return {}
+        values = self.image_shape[0] * math.prod(self.reduced)
+        return {
+            "encoder.components.weight": (values, self.components),
+            "encoder.components.bias": (self.components,),
+            "decoder.components.weight": (self.components, values),
+            "decoder.components.bias": (values,),
+        }
 
     def init(self, generator: torch.Generator) -> Params:
-        """Random weights of one class (K = 1): uniform in +-1/sqrt(fan in), as torch.nn's layers start."""
+        """Random weights of one class (K = 1): uniform in +-1/sqrt(fan in), as torch.nn's layers start.
+
+        Components are zeros; `vae_augment.fitting.components` sets them.
+        """
         params = {}
         for name, shape in self.shapes.items():
-            if name == "log_sigma":
+            if name in self.fixed:
+                tensor = torch.zeros(shape)
+            elif name == "log_sigma":
                 tensor = torch.full(shape, INITIAL_LOG_SIGMA)
             elif ".norm." in name:
                 tensor = torch.full(shape, 1.0 if name.endswith("weight") else 0.0)
@@ -144,14 +182,20 @@ class VAE:
             h = F.silu(group_norm(params, f"encoder.{i}.norm", h))  # half the grid
         h = h.unflatten(1, (classes, -1)).flatten(2).transpose(0, 1)  # [K, B, F]
         mean, logvar = linear(params, "encoder.out", h).float().chunk(2, dim=-1)  # [K, B, L] each
+        if self.components:
+            codes = linear(params, "encoder.components", reduced(images, self.reduced)).float()  # [K, B, M]
+            mean = mean + F.pad(codes, (0, self.latent_dim - self.components))
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def decode(self, params: Params, z: Tensor) -> Tensor:
         """Mean images [K, B, C, H, W] in [0, 1] of latents [K, B, L]."""
-        return self.render(params, linear(params, "decoder.in", z))
+        first = linear(params, "decoder.in", z)
+        if not self.components:
+            return self.render(params, first)
+        return self.render(params, first, linear(params, "decoder.components", z[..., : self.components]))
 
-    def render(self, params: Params, features: Tensor) -> Tensor:
-        """`decode` from the output of the decoder's first layer, [K, B, F]."""
+    def render(self, params: Params, features: Tensor, coarse: Tensor | None = None) -> Tensor:
+        """`decode` from the outputs of the decoder's first layer, [K, B, F], and of components, [K, B, C*h*w]."""
         classes, batch = features.shape[:2]
         h = F.silu(features)  # a channel's places side by side
         for i in reversed(range(self.stages)):
@@ -168,7 +212,8 @@ class VAE:
         else:
             values = torch.matmul(weight[:, None], h).reshape(classes * batch, -1).t().contiguous()  # [V, K*B]
         bias = params["decoder.patch.bias"][:, None].expand(-1, batch, -1).flatten(0, 1)  # [K*B, C]
-        images: Tensor = _Overlapped.apply(values.float(), bias, self)
+        more = None if coarse is None else raised(coarse, self.reduced, self.image_shape[1:])
+        images: Tensor = _Overlapped.apply(values.float(), bias, more, self)
         return images.view(classes, batch, *self.image_shape)
 
     def pixels_of_patches(self) -> Tensor:
@@ -222,27 +267,28 @@ def _bags(vae: VAE, device: torch.device) -> tuple[tuple[Tensor, Tensor], tuple[
 
 
 class _Overlapped(torch.autograd.Function):
-    """Images [N, C, H*W] in [0, 1] from the values [V, N] of their overlapping patches and a bias [N, C].
+    """Images [N, C, H*W] in [0, 1] from values [V, N] of overlapping patches, a bias [N, C], and more logits or None.
 
     The same as `torch.nn.functional.fold` and a sigmoid, but quicker: images lie side by side while patches are added.
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, bias: Tensor, vae: VAE) -> Tensor:
+    def forward(ctx: Any, values: Tensor, bias: Tensor, more: Tensor | None, vae: VAE) -> Tensor:
         some, first = _bags(vae, values.device)[0]
         flat = F.embedding_bag(some, values, first, mode="sum").t().contiguous()  # [N, C*H*W]
-        images = flat.view(*bias.shape, -1).add_(bias[:, :, None]).sigmoid_()
+        images = flat.view(*bias.shape, -1).add_(bias[:, :, None])
+        images = (images if more is None else images.add_(more)).sigmoid_()
         ctx.vae = vae
         ctx.save_for_backward(images)
         return images
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         (images,) = ctx.saved_tensors
         gradient = torch.ops.aten.sigmoid_backward(gradient, images)
         some, first = _bags(ctx.vae, gradient.device)[1]
         values = F.embedding_bag(some, gradient.flatten(1).t().contiguous(), first, mode="sum")
-        return values, gradient.sum(2), None
+        return values, gradient.sum(2), gradient if ctx.needs_input_grad[2] else None, None
 
 
 def kl_per_dim(mean: Tensor, logvar: Tensor) -> Tensor:

@@ -113,6 +113,7 @@ const VAEDecoder = (() => {
       this.shape = payload.image_shape; // [C, H, W]
       this.latentDim = payload.latent_dim;
       this.payload = payload;
+      this.raising = payload.raising.map(singles);
       this.pixels = pixelsOfPatches(payload);
       this.bases = new Map(); // of the starts that were used, their numbers
       this.classes = new Map(); // of the classes used last, weights by name; the oldest first
@@ -134,15 +135,42 @@ const VAEDecoder = (() => {
         groupNorm(h, weights[`${i}.norm.weight`], weights[`${i}.norm.bias`]);
         silu(h);
       }
-      return this.overlapped(h, weights["patch.weight"], weights["patch.bias"]);
+      return this.overlapped(h, weights["patch.weight"], weights["patch.bias"], this.raised(weights, z));
     }
 
-    // The patches of h [I, P], by weight [I, V] for the V values of a patch, added up where they overlap.
-    overlapped(h, weight, bias) {
+    // Logits of the components of z, of a reduced image that is raised to [C * H * W]; none: zeros.
+    raised(weights, z) {
+      const [channels, height, width] = this.shape;
+      const image = new Float32Array(channels * height * width);
+      if (!("components.weight" in weights)) return image;
+      const coarse = weights["components.bias"].slice(); // [C * h * w]
+      const first = weights["components.weight"].length / coarse.length; // of the latent dimensions
+      for (let l = 0; l < first; l++) {
+        for (let i = 0, from = l * coarse.length; i < coarse.length; i++) {
+          coarse[i] += z[l] * weights["components.weight"][from + i];
+        }
+      }
+      const [rows, columns] = this.raising; // [H, h] and [W, w]
+      const [down, right] = [rows.length / height, columns.length / width];
+      for (let c = 0; c < channels; c++) {
+        for (let y = 0; y < height; y++) {
+          for (let j = 0; j < right; j++) {
+            let value = 0; // of row y and a coarse column
+            for (let i = 0; i < down; i++) value += rows[y * down + i] * coarse[(c * down + i) * right + j];
+            for (let x = 0, at = (c * height + y) * width; x < width; x++, at++) {
+              image[at] += columns[x * right + j] * value;
+            }
+          }
+        }
+      }
+      return image;
+    }
+
+    // The patches of h [I, P], by weight [I, V] for the V values of a patch, added up where they overlap, and to logits.
+    overlapped(h, weight, bias, image) {
       const [channels, height, width] = this.shape;
       const values = weight.length / this.payload.width;
       const places = h.length / this.payload.width;
-      const image = new Float32Array(channels * height * width);
       const sums = new Float32Array(places);
       for (let v = 0; v < values; v++) {
         sums.fill(0);
@@ -181,8 +209,9 @@ const VAEDecoder = (() => {
       const weights = {};
       let first = 0;
       tensors.forEach(([name, size], t) => {
-        const part = Float32Array.from(numbers.subarray(first, first + size));
-        if (tuned) for (let i = 0; i < size; i++) part[i] = part[i] * steps[t] + base[first + i];
+        const fixed = tuned && t >= steps.length; // the components, which all classes of a start share
+        const part = Float32Array.from((fixed ? base : numbers).subarray(first, first + size));
+        if (tuned && !fixed) for (let i = 0; i < size; i++) part[i] = part[i] * steps[t] + base[first + i];
         weights[name] = part;
         first += size;
       });

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.packed_weights import Stored, sizes
+from vae_augment.model.components import raising
 from vae_augment.model.vae import VAE
 
 PREFIX = "decoder."
@@ -44,9 +45,11 @@ def decoder_payload(bank: VAEBank, rows: Sequence[int]) -> dict[str, Any]:
 
     Returns:
         "image_shape" [C, H, W], "latent_dim" L, "width", "patch", "stages", "grid" [h, w] and "padding" [left, right,
-        top, bottom] of the `VAE`. "tensors": name and size of each of a class's T tensors, in the order of its
-        numbers. "classes": for each row "values", int8, with "steps", float32 [T], and "base", the place of its start
-        in "bases", which are float16; or "values" alone, float16.
+        top, bottom] of the `VAE`. "raising" where it has components: float32 [H, h] and [W, w], which make images of
+        reduced ones. "tensors": name and size of each of a class's T tensors, in the order of its numbers; those of
+        components, which are only in "bases" if there are any, come last. "classes": for each row "values", int8, with
+        "steps", float32 [T], and "base", the place of its start in "bases", which are float16; or "values" alone,
+        float16.
 
     Raises:
         ValueError: the bank has no such row.
@@ -63,6 +66,7 @@ def decoder_payload(bank: VAEBank, rows: Sequence[int]) -> dict[str, Any]:
         "stages": vae.stages,
         "grid": list(vae.grid),
         "padding": list(vae.padding),
+        "raising": _raising(vae),
         "tensors": [[name.removeprefix(PREFIX), part.stop - part.start] for name, part in parts.items()],
         "bases": [_numbers(stored.bases[base], parts) for base in bases],
         "classes": [_class(stored, row, parts, bases) for row in rows],
@@ -83,10 +87,12 @@ def payload_bytes(bank: VAEBank, rows: Sequence[int]) -> int:
     stored, parts = bank.content.weights, _parts(bank.vae)
     numbers = sum(part.stop - part.start for part in parts.values())
     one: dict[str, Any] = {"values": ""}
-    each, shared = _base64_length(numbers * stored.values.element_size()), 0
+    own = _own(stored, parts)
+    each = _base64_length(sum(part.stop - part.start for part in own.values()) * stored.values.element_size())
+    shared = 0
     if stored.tuned:
         one |= {"steps": "", "base": len(stored.bases)}
-        each += _base64_length(4 * len(parts))
+        each += _base64_length(4 * len(own))
         used = len(stored.base[list(rows)].unique())
         shared = used * (_base64_length(2 * numbers) + len('"", '))
     return len(json.dumps(decoder_payload(bank, []))) + shared + len(rows) * (each + len(json.dumps(one)) + len(", "))
@@ -104,11 +110,23 @@ def _parts(vae: VAE) -> dict[str, slice]:
     return {name: slice(*part) for name, part in zip(vae.shapes, ends, strict=True) if name.startswith(PREFIX)}
 
 
+def _raising(vae: VAE) -> list[str]:
+    """Weights of the interpolation of components along both sides, if there are any."""
+    sides = zip(vae.image_shape[1:], vae.reduced, strict=True) if vae.components else ()
+    return [_base64(raising(side, reduced, torch.device("cpu"))) for side, reduced in sides]
+
+
+def _own(stored: Stored, parts: dict[str, slice]) -> dict[str, slice]:
+    """The parts that each class has for itself."""
+    return {name: part for name, part in parts.items() if not (stored.tuned and name in stored.vae.fixed)}
+
+
 def _class(stored: Stored, row: int, parts: dict[str, slice], bases: list[int]) -> dict[str, Any]:
-    values = _numbers(stored.values[row], parts)
+    own = _own(stored, parts)
+    values = _numbers(stored.values[row], own)
     if not stored.tuned:
         return {"values": values}
-    steps = stored.steps[row, [place for place, name in enumerate(stored.vae.shapes) if name in parts]]
+    steps = stored.steps[row, [place for place, name in enumerate(stored.vae.shapes) if name in own]]
     return {"values": values, "steps": _base64(steps), "base": bases.index(int(stored.base[row]))}
 
 
