@@ -89,10 +89,10 @@ def test_a_file_of_some_classes_can_be_read_again(bank, tmp_path):
     assert VAEBank.load(tmp_path / "down.safetensors").class_to_idx == {"down": 1}
 
 
-@pytest.mark.parametrize("sharing", ["warm-start", "none"])
+@pytest.mark.parametrize(("sharing", "components"), [("warm-start", 0), ("warm-start", 3), ("none", 0)])
 @pytest.mark.parametrize("exemplars", [0, 4])
-def test_every_kind_of_bank_survives_its_file(tmp_path, sharing, exemplars):
-    config = replace(CONFIG, sharing=sharing, exemplars=exemplars)
+def test_every_kind_of_bank_survives_its_file(tmp_path, sharing, components, exemplars):
+    config = replace(CONFIG, sharing=sharing, components=components, exemplars=exemplars)
     made = fit(Shapes(4), config=config, progress=False)
     made.save(tmp_path / "bank")
     assert serialize(read(tmp_path / "bank")) == serialize(made.content)
@@ -286,6 +286,10 @@ def test_a_covariance_that_nothing_can_be_drawn_from_is_refused(damaged):
         (set_metadata("image_shape", [3, 128, 128]), "damaged: "),
         (set_metadata("latent_dim", 10**30), "latent_dim must be from 1 to 512, got 1000"),
         (set_metadata("width", 10**9), "width must be a multiple of 8, at most 512, got 1000000000"),
+        (set_metadata("components", 2), "'base.weights' must be F16"),
+        (set_metadata("components", 5), "components must be from 0 to 4 for these images, got 5"),
+        (set_metadata("components", -1), "components must be from 0 to 4 for these images, got -1"),
+        (set_metadata("components", True), "components of the bank must be a whole number, got True"),
         (set_metadata("exemplars", 10**12), "exemplars must be from 0 to 65,536, got 1000000000000"),
         (set_metadata("image_shape", [1, 10**6, 10**6]), "image_shape must be .* sides of 8 to 128, got"),
         (set_metadata("image_shape", [0, 12, 12]), "image_shape must be .*, got .0, 12, 12"),

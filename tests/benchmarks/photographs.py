@@ -208,6 +208,8 @@ def main() -> None:
                 rows[name] = measure(WAYS[name], cell, steps)
             print(name, rows[name], flush=True)
             atomic_write(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+    for data, found in content.items():
+        content[data] = {name: found[name] for name in WAYS if name in found}
     atomic_write(RESULTS.parents[1] / "photographs.md", page(content).encode())
 
 

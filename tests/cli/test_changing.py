@@ -120,7 +120,7 @@ def test_wrong_files_of_options_in_yaml_are_one_line(photos, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stepz = 3", "options.toml names 'stepz', which is no option: batch_size, check, classes, data"),
+        ("stepz = 3", "options.toml names 'stepz', which is no option: batch_size, check, classes, components, data"),
         ("steps = = 3", "options.toml is no TOML file"),
         ("steps = 0", "0 is not in the range 1<=x<=10000000"),
         ('preset = "slow"', "'slow' is not one of 'fast', 'default', 'best'"),
