@@ -143,6 +143,11 @@ class FitConfig:
         return int(PRESETS[self.preset]["image_size"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Options as a bank's metadata holds them; a callable `invariances` becomes "custom"."""
+        """Options as a bank's metadata holds them, without components where there are none.
+
+        A callable `invariances` becomes "custom".
+        """
         options = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not self.components:
+            del options["components"]
         return options | ({"invariances": "custom"} if callable(self.invariances) else {})

@@ -398,7 +398,7 @@ def test_banks_that_share_a_label_are_not_merged(bank):
 
 def test_banks_of_other_shapes_are_not_merged(bank):
     wider = VAEBank(replace(bank.subset(["down"]).content, vae=VAE((1, 12, 12), 4, width=16)))
-    with pytest.raises(ValueError, match="must have one image_shape, latent_dim and width, got "):
+    with pytest.raises(ValueError, match="must have VAEs of the same shapes, got "):
         VAEBank.merge(bank.subset(["across"]), wider)
 
 

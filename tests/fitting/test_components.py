@@ -5,6 +5,7 @@ import torch
 
 from tests.conftest import CONFIG
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank, fit
+from vae_augment.fitting import callbacks, stages
 from vae_augment.fitting.components import begin_with_components
 from vae_augment.images.moves import AFFINE
 from vae_augment.images.tensors import to_float, to_uint8
@@ -97,6 +98,52 @@ def test_a_bank_with_components_is_fitted_saved_extended_and_served(tmp_path):
         alone = served[index]
         assert label == alone[1]
         assert torch.equal(image, alone[0])
+
+
+def test_components_are_as_before_after_decoding_in_inference_mode():
+    vae = VAE((3, 20, 26), 4, width=8, components=2)
+    params = {
+        name: tensor.requires_grad_(name not in vae.fixed)
+        for name, tensor in vae.init(torch.Generator().manual_seed(1)).items()
+    }
+    with torch.inference_mode():
+        vae.decode(params, torch.zeros(1, 2, 4))
+    vae.loss(params, torch.rand(1, 2, 3, 20, 26), torch.zeros(1, 2, 4)).total.sum().backward()
+    assert params["encoder.out.weight"].grad is not None
+
+
+def test_a_move_that_gives_what_is_no_number_is_passed_over():
+    def broken(images, generator):
+        return torch.where(torch.arange(len(images)).view(-1, 1, 1, 1) % 2 == 0, images, torch.nan)
+
+    vae = VAE((3, 24, 32), 4, width=8, components=4)
+    assert error(vae, begun(vae, smooth(), broken), smooth()) < 0.2
+
+
+def test_a_training_resumes_with_the_components_it_had(tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "SECONDS", 0)
+    monkeypatch.setattr(callbacks, "KEEP_EVERY", 1)
+    wanted = fit(Photographs(), config=CONFIG, progress=False)
+
+    class Ended(Exception):
+        pass
+
+    taken = []
+
+    def counted(self, *args, loss=VAE.loss):
+        taken.append(1)
+        if len(taken) == 6:
+            raise Ended
+        return loss(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VAE, "loss", counted)
+        with pytest.raises(Ended):
+            fit(Photographs(), config=CONFIG, progress=False, checkpoint=tmp_path / "kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "begin_with_components", lambda *args: None)  # as if it gave others this time
+        again = fit(Photographs(), config=CONFIG, progress=False, checkpoint=tmp_path / "kept")
+    assert again.sha256 == wanted.sha256
 
 
 def test_components_lower_the_error_of_a_short_fit():

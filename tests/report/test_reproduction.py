@@ -28,7 +28,12 @@ def check_reproduction(options, wanted):
 
 @pytest.mark.parametrize(
     "options",
-    ["", "--preset fast --seed 3", "--per-class 2 --latent-dim 3 --image-size 16 --sharing none --policy none"],
+    [
+        "",
+        "--preset fast --seed 3",
+        "--preset fast --components 20",
+        "--per-class 2 --latent-dim 3 --image-size 16 --sharing none --policy none",
+    ],
 )
 def test_the_command_gives_the_same_bytes(here, options):
     check_reproduction(f"--data bars {options}", "bars")

@@ -242,9 +242,7 @@ class VAEBank:
         for name, bank in (("bank_a", bank_a), ("bank_b", bank_b)):
             check_type(name, bank, cls, "a VAEBank, as VAEBank.load(path) gives it")
         if bank_a.vae != bank_b.vae:
-            raise ValueError(
-                f"banks to merge must have one image_shape, latent_dim and width, got {bank_a.vae} and {bank_b.vae}."
-            )
+            raise ValueError(f"banks to merge must have VAEs of the same shapes, got {bank_a.vae} and {bank_b.vae}.")
         return cls(merged(bank_a.content, bank_b.content), bank_a.device)
 
     def to(self, device: torch.device | str) -> VAEBank:

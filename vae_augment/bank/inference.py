@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from vae_augment.bank.packed_weights import Stored
+from vae_augment.bank.packed_weights import Stored, sizes
 from vae_augment.images.tensors import as_float, resize, to_uint8
 from vae_augment.model.devices import block_of, single_thread
 from vae_augment.model.vae import VAE, Params, pick
@@ -44,7 +44,7 @@ class Models:
                 "bank.to('cpu'); or jitter whole batches after the loader, with transforms.torchvision.RandomVAEJitter."
             )
         self.vae, self.classes, self.device = vae, len(stored), device
-        expand = device.type != "cpu" or 4 * stored.values.numel() <= EXPANDED_BYTES
+        expand = device.type != "cpu" or 4 * len(stored) * sum(sizes(vae)) <= EXPANDED_BYTES
         self.expanded = {n: t.to(device) for n, t in stored.params().items()} if expand else None
         self._stored, self._alike = stored, stored.alike()
         self._views: dict[int, Params] = {}  # of `expanded`, by class

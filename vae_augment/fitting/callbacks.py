@@ -29,7 +29,7 @@ class Training:
 
     Args:
         vae: the model's shapes.
-        weights: of K classes, on the device where they are trained.
+        weights: of K classes, on the device where they are trained; those that are, and not `fixed` ones.
         optimizer: Adam over the weights.
         jobs: the images and randomness of each class.
         steps: of the whole training.
@@ -37,6 +37,7 @@ class Training:
         callbacks: called in this order.
         step: the present one, from 0.
         loss: of the present step's batches, float32 [K] each.
+        fixed: weights that training leaves as they are (`VAE.fixed`).
         finite: bool [K], False for a class that skips this step because its loss or gradient is not finite.
     """
 
@@ -48,6 +49,7 @@ class Training:
     curve: LearningCurve
     callbacks: Sequence[Callback] = ()
     step: int = 0
+    fixed: Params = field(default_factory=dict)
     loss: Loss = field(init=False)
     finite: Tensor = field(init=False)
 
@@ -122,6 +124,7 @@ class KeepState(Callback):
             return
         tensors = {f"generator.{k}": job.generator.get_state() for k, job in enumerate(training.jobs)}
         values: dict[str, Any] = {"taken": taken}
+        tensors |= {f"weight.{name}": weight.cpu() for name, weight in training.fixed.items()}
         for name, weight in training.weights.items():
             tensors[f"weight.{name}"] = weight.detach().cpu()
             tensors |= {f"{moment}.{name}": training.optimizer.state[weight][moment].cpu() for moment in MOMENTS}
@@ -139,6 +142,8 @@ class KeepState(Callback):
         training.step = kept.values["taken"]
         for k, job in enumerate(training.jobs):
             job.generator.set_state(kept.tensors[f"generator.{k}"])
+        for name, weight in training.fixed.items():
+            weight.copy_(kept.tensors[f"weight.{name}"])
         states: dict[int, Any] = {}
         for place, (name, weight) in enumerate(training.weights.items()):
             weight.data.copy_(kept.tensors[f"weight.{name}"])

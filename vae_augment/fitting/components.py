@@ -53,7 +53,8 @@ def begin_with_components(
             for moved in (x, *(moves(x, generator) for _ in range(copies) if moves is not None)):
                 both = torch.stack([moved, moved.logit(eps=EDGE)])  # [2, B, C, H, W]
                 found.append(reduced(both, vae.reduced))
-        values, logits = torch.cat(found, dim=1)  # [N, values] each
+        both = torch.cat(found, dim=1)
+        values, logits = both[:, both.isfinite().all(2).all(0)]  # [N, values] each; a caller's move may give others
         centre, middle = logits.mean(0), values.mean(0)
         variances, axes = torch.linalg.eigh(torch.cov(logits.T, correction=0).view(len(centre), -1))  # rising
         std = variances[-count:].flip(0).clamp_min(0).sqrt()

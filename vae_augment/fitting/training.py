@@ -87,7 +87,8 @@ def train(
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, betas=(0.9, 0.99), fused=True)
     skip, curve = SkipNonFinite(len(jobs)), LearningCurve(len(jobs), steps, device)
     callbacks = [skip, curve, *callbacks]
-    training = Training(vae, weights, optimizer, jobs, steps, curve, callbacks)
+    fixed = {name: copied[name] for name in vae.fixed}
+    training = Training(vae, weights, optimizer, jobs, steps, curve, callbacks, fixed=fixed)
     for callback in callbacks:
         callback.on_start(training)
     values = math.prod(vae.image_shape)  # of an image

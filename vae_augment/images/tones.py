@@ -43,6 +43,7 @@ def smoothed(images: Tensor) -> Tensor:
 
 
 @lru_cache(256)
+@torch.inference_mode(False)
 def _neighbours(height: int, width: int, device: torch.device) -> Tensor:
     """How many pixels lie within one place of each pixel, itself among them: float32 [H, W], 9 but at the edges."""
     return F.avg_pool2d(torch.ones(1, 1, height, width), 3, 1, 1, divisor_override=1)[0, 0].to(device)

@@ -13,18 +13,20 @@ from torch import Tensor
 
 
 def reduced(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Means of equal parts of images [K, B, C, H, W]: [K, B, C*h*w], where `size` is (h, w)."""
+    """Means of parts of images [K, B, C, H, W], which overlap where h and w do not divide H and W: [K, B, C*h*w]."""
     return F.adaptive_avg_pool2d(images.flatten(0, 1), size).view(*images.shape[:2], -1)
 
 
 def raised(coarse: Tensor, size: tuple[int, int], whole: tuple[int, int]) -> Tensor:
     """Reduced images [K, B, C*h*w] at the `whole` size (H, W), by cubic interpolation: float32 [K*B, C, H*W]."""
     rows, columns = (raising(side, few, coarse.device) for side, few in zip(whole, size, strict=True))
-    images = rows @ coarse.float().view(coarse.shape[0] * coarse.shape[1], -1, *size) @ columns.T
+    with torch.autocast(coarse.device.type, enabled=False):
+        images = rows @ coarse.float().view(coarse.shape[0] * coarse.shape[1], -1, *size) @ columns.T
     return images.flatten(2)
 
 
 @cache
+@torch.inference_mode(False)  # whatever asks first, since training uses the same
 def raising(side: int, few: int, device: torch.device) -> Tensor:
     """Weights [side, few] of cubic interpolation along one side."""
     each = torch.eye(few)[None, None]

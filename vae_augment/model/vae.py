@@ -61,7 +61,7 @@ class VAE:
         image_shape: (C, H, W), sides of 8 to 128 pixels; padded to a multiple of the stride, and cropped again.
         latent_dim: L.
         width: channels after the patch convolution, a multiple of 8.
-        components: M of the first latent dimensions that are principal components too, which no training changes.
+        components: M, so many first latent dimensions are principal components too, which no training changes.
     """
 
     image_shape: tuple[int, int, int]
