@@ -49,6 +49,7 @@ from their codes, and as many images drawn around the codes of training images. 
 features of EfficientNet-Lite0 at 112 pixels, beside the test images; that of the training images is given for scale.
 Made by `python -m tests.benchmarks.photographs`; raw results are in [results](results/photographs.json).
 
+- *seconds*: of training, on one thread.
 - *sharpness*: squared differences of neighbouring pixels, over those of the test images.
 - *seams*: absolute differences across the borders of patches, over those inside of patches.
 - *components*: `FitConfig(components=...)`, principal components that the convolutions add to.
