@@ -42,7 +42,7 @@ def test_wrong_changes_are_one_line(photos, command, message):
 
 
 def test_every_field_of_the_config_is_an_option():
-    assert set(HELP) == set(NAMES) == set(FitConfig().to_dict())
+    assert set(HELP) == set(NAMES) == set(FitConfig(components=1).to_dict())
     listed = run("fit --help")[1]
     assert all(f"--{name.replace('_', '-')}" in listed for name in NAMES)
 
