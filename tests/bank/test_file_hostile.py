@@ -114,10 +114,10 @@ def test_a_header_over_the_bound_is_refused_by_its_length(tmp_path, length):
 
 def test_more_values_than_the_bound_are_refused_before_they_are_parsed(write):
     text = '{"format":"vae-augment-bank","x":[' + "[]," * (MAX_VALUES // 2) + "[]]}"
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match="metadata must have at most 2,097,152 values, got more"):
         VAEBank.load(write(text))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(
@@ -232,20 +232,20 @@ def test_what_is_no_plain_json_is_refused(valid, write, old, new, message):
 
 def test_many_keys_with_the_last_one_twice_take_no_time(write):
     keys = ",".join(f'"{i}":0' for i in range(200_000))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match="got '7' twice"):
         VAEBank.load(write('{"format":"vae-augment-bank",' + keys + ',"7":0}'))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_as_many_classes_as_there_may_be_are_checked_in_bounded_time(valid, write):
     one = json.loads(valid[1])["classes"][0]
     classes = [{**one, "name": str(i % 99_999), "label": i} for i in range(100_000)]
     path = write(changed(valid, "classes", classes))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match="each class needs a name of its own, got '0' more than once"):
         VAEBank.load(path)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("name", ["", " ", "\x1b[2J", "\u202eexe", "a\nb", "x" * MAX_TEXT, "猫", "0\0"])
