@@ -32,7 +32,7 @@ def _sharpened(images: Tensor, share: Tensor) -> Tensor:
 
 
 def smoothed(images: Tensor) -> Tensor:
-    """Mean of each pixel and its neighbours in the image: bit for bit that of avg_pool2d, which takes twice as long."""
+    """Mean of each pixel and its neighbours in the image: bit for bit that of avg_pool2d, which takes longer."""
     height, width = images.shape[2:]
     shifted = F.pad(images, (1, 1, 1, 1)).unfold(2, height, 1).unfold(3, width, 1)  # [B, C, 3, 3, H, W]
     first, *others = (shifted[:, :, down, right] for down, right in product(range(3), repeat=2))
