@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import time
 import warnings
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from tests.bank.test_bank import assert_same_classes
 from tests.commands import run
 from tests.conftest import CONFIG, Shapes
 from tests.fitting.test_fit import Listed, assert_all_finite
+from tests.growth import TENFOLD, growth
 from vae_augment import VAEAugmentedDataset, VAEBank, evaluate, export, fit
 from vae_augment.bank.file import serialize
 from vae_augment.data.loading import load_images
@@ -381,24 +381,24 @@ def test_a_range_that_images_fill_is_not_warned_of(value):
 
 def test_a_thousand_classes_of_one_image(tmp_path):
     images = torch.from_numpy(np.stack(noise(1000, (8, 8))))[:, None]
-    started = time.perf_counter()
     bank = quick(TensorDataset(images, torch.arange(1000)), replace(TINY, steps=2))
     assert {info.status for info in bank.class_infos} == {"few-samples"}
     assert len(bank.sample(torch.arange(1000))) == 1000
     bank.save(tmp_path / "bank.safetensors")
     assert len(VAEBank.load(tmp_path / "bank.safetensors", classes=[999]).classes) == 1
-    assert time.perf_counter() - started < 30  # 2.5 s on one core
 
 
 @pytest.mark.parametrize("counts", [(60_000,), (20_000, 7)])
-def test_large_classes_are_listed_and_described_quickly(counts):
+def test_large_classes_are_listed_and_described_in_time_by_their_number(counts):
     images = torch.randint(256, (sum(counts), 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
-    started = time.perf_counter()
-    bank = quick(TensorDataset(images, labels), replace(TINY, steps=2))
-    assert [info.images for info in bank.class_infos] == list(counts)
-    assert_all_finite(bank)
-    assert time.perf_counter() - started < 30  # 2 s on one core
+    labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)]).flip(0)
+
+    def fitted(count):
+        bank = quick(TensorDataset(images[:count], labels[:count]), replace(TINY, steps=2))
+        assert [info.images for info in bank.class_infos] == labels[:count].bincount().tolist()
+        assert_all_finite(bank)
+
+    assert growth(fitted, len(images) // 10) < TENFOLD
 
 
 # ---- labels that are no integers ----
