@@ -74,7 +74,8 @@ class FitConfig:
             and fitted without a tenth of the images, on which it is measured how well it hides the others
             (`bank.data["membership"]`).
         components: principal components of all classes' images, at 16 pixels, that the VAEs add to: so many of the
-            latent dimensions. With 64 photographs come out sharper and without seams (docs/photographs.md).
+            latent dimensions. By default 64 for photographs, at most `latent_dim` where that is given, which come out
+            sharper and without seams (docs/photographs.md), and 0 for others and without a warm start.
 
     Raises:
         ValueError: an option is out of range; the text names it.
@@ -92,7 +93,7 @@ class FitConfig:
     learning_rate: float = 2e-3
     exemplars: int = 512
     share: bool = False
-    components: int = 0
+    components: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -101,7 +102,7 @@ class FitConfig:
                 raise ValueError(f"{name} must be one of {expected}, got {getattr(self, name)!r}.")
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if value is None and name in PRESETS["default"]:
+            if value is None and (name in PRESETS["default"] or name == "components"):
                 continue
             if not isinstance(value, Integral) or isinstance(value, bool) or not low <= int(value) <= high:
                 raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}.")
@@ -120,19 +121,20 @@ class FitConfig:
             object.__setattr__(self, "exemplars", 0)
         if self.components and self.sharing == "none":
             raise ValueError("components need sharing='warm-start', got 'none': they are those of all classes.")
-        if self.components > (self.latent_dim or MAX_LATENT_DIM):
+        if (self.components or 0) > (self.latent_dim or MAX_LATENT_DIM):
             raise ValueError(f"components must be at most latent_dim, {self.latent_dim}, got {self.components}.")
 
-    def resolve(self, images: int) -> FitConfig:
+    def resolve(self, images: int, components: int = 0) -> FitConfig:
         """Copy with the preset's values for a dataset of `images` images in place of `None`.
 
-        `image_size` may stay `None`: the images' own size decides it (`image_size_cap`).
+        `image_size` and `components` may stay `None`: the images decide them (`image_size_cap`). There are as many
+        latent dimensions as `components` at least.
         """
         preset = PRESETS[self.preset]
         size = min(max(images, SMALL_DATASET), LARGE_DATASET)
         return replace(
             self,
-            latent_dim=self.latent_dim or max(preset["latent_dim"], self.components),
+            latent_dim=self.latent_dim or max(preset["latent_dim"], self.components or components),
             width=self.width or preset["width"],
             steps=self.steps or round(preset["steps"] * math.sqrt(size / LARGE_DATASET)),
         )
@@ -143,11 +145,11 @@ class FitConfig:
         return int(PRESETS[self.preset]["image_size"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Options as a bank's metadata holds them, without components where there are none.
+        """Options as a bank's metadata holds them, components only where their number was given.
 
         A callable `invariances` becomes "custom".
         """
         options = {field.name: getattr(self, field.name) for field in fields(self)}
-        if not self.components:
+        if self.components is None:
             del options["components"]
         return options | ({"invariances": "custom"} if callable(self.invariances) else {})

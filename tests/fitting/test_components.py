@@ -6,7 +6,8 @@ import torch
 from tests.conftest import CONFIG
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank, fit
 from vae_augment.fitting import callbacks, stages
-from vae_augment.fitting.components import begin_with_components
+from vae_augment.fitting.budget import warm_batch
+from vae_augment.fitting.components import begin_with_components, number_of_components
 from vae_augment.images.moves import AFFINE
 from vae_augment.images.tensors import to_float, to_uint8
 from vae_augment.model.vae import VAE
@@ -151,6 +152,32 @@ def test_components_lower_the_error_of_a_short_fit():
     bank = fit(Photographs(), config=CONFIG, progress=False)
     rmse = [sum(info.rmse for info in each.class_infos) for each in (bank, plain)]
     assert rmse[0] < 0.8 * rmse[1]
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "components"),
+    [
+        (smooth(), {}, 64),
+        (smooth(), {"latent_dim": 10}, 10),
+        (smooth(), {"components": 0}, 0),
+        (smooth(), {"sharing": "none"}, 0),
+        (smooth(size=(8, 128)), {}, 48),  # as many values as their reduced images have
+        (smooth()[:, :1], {}, 0),
+        (smooth()[:, :1].expand(-1, 3, -1, -1), {}, 0),  # grey ones, stored in colour
+    ],
+)
+def test_photographs_have_components_if_nothing_is_said(images, options, components):
+    config = FitConfig(**options)
+    assert number_of_components(config, images) == components
+    VAE(tuple(images.shape[1:]), config.resolve(60, components).latent_dim, 8, components)
+
+
+def test_few_photographs_are_trained_on_in_small_batches():
+    small, large = (VAE((3, side, side), 64, 8, 64) for side in (32, 64))
+    assert [warm_batch(128, images, large) for images in (60, 4_999, 5_000)] == [32, 32, 256]
+    assert warm_batch(128, 60, small) == 256
+    assert warm_batch(128, 60, replace(large, components=0)) == 128
+    assert warm_batch(1, 60, large) == 1
 
 
 def test_latent_dimensions_are_as_many_as_components_if_nothing_is_said():

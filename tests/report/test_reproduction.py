@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
 from tests.commands import run
@@ -37,6 +38,19 @@ def check_reproduction(options, wanted):
 )
 def test_the_command_gives_the_same_bytes(here, options):
     check_reproduction(f"--data bars {options}", "bars")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [("", "--seed"), ("--components 0", "--components 0"), ("--sharing none", "--sharing none --seed")],
+)
+def test_components_are_named_where_they_were_given(here, options, named):
+    for at, path in enumerate(sorted(Path("bars").rglob("*.png"))):
+        with Image.open(path) as opened:
+            grey = opened.convert("L")
+        tint = Image.new("L", grey.size, 20 * at)
+        Image.merge("RGB", [grey, tint, tint]).save(path)
+    check_reproduction(f"--data bars --preset fast {options}", f"bars --preset fast {named}")
 
 
 @pytest.mark.parametrize("file", ["rows.csv", "arrays.NPZ", "images.npy", "table.parquet"])

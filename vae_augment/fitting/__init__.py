@@ -23,6 +23,7 @@ from vae_augment.data.unlabelled import Unlabelled, others_than
 from vae_augment.exceptions import DataWarning, FitWarning, check_type, check_whole, warn
 from vae_augment.files.class_names import check_names
 from vae_augment.fitting.checkpoint import Checkpoint, check_folder
+from vae_augment.fitting.components import number_of_components
 from vae_augment.fitting.membership import attack, hold_out
 from vae_augment.fitting.stages import Fitter
 from vae_augment.fitting.training_log import TrainingLog
@@ -35,7 +36,7 @@ from vae_augment.seeding import check_seed, derive
 
 logger = logging.getLogger(__name__)
 
-RECIPE = 20  # raised when the same data, options and seed come to give another bank
+RECIPE = 21  # raised when the same data, options and seed come to give another bank
 
 
 @torch.inference_mode(False)  # so that there are gradients, wherever it is called
@@ -112,13 +113,16 @@ def fit(
     others = open_unlabelled(unlabelled, source, seed)
     wanted = wanted_labels(source, classes)
     if start is None:
-        resolved = config.resolve(len(source) + (0 if others is None else len(others)))
-        sizes = resolved.latent_dim or 0, resolved.width or 0, resolved.components
-        vae = VAE(common_shape(source, config), *sizes)
+        shape = common_shape(source, config)
+        data = load_images(source, shape)
+        count = len(source) + (0 if others is None else len(others))
+        components = number_of_components(config, data.images)
+        resolved = config.resolve(count, components)
+        vae = VAE(shape, resolved.latent_dim or 0, resolved.width or 0, components)
     else:
         resolved, vae = _config_with(config, start, len(source)), start.vae
         _check_start(start, source, config, wanted)
-    data = load_images(source, vae.image_shape)
+        data = load_images(source, vae.image_shape)
     left_out = None
     if config.share:
         data, left_out = hold_out(data, seed)
@@ -224,10 +228,10 @@ def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
         "sharing": "warm-start",
     }
     for name, value in shape.items():
-        if getattr(config, name) not in (None, 0, value):
+        if getattr(config, name) not in (None, value):
             raise ValueError(f"{name} must be that of the start bank, {value!r}, got {getattr(config, name)!r}.")
     vae = start.vae
-    return replace(config.resolve(images), latent_dim=vae.latent_dim, width=vae.width, components=vae.components)
+    return replace(config.resolve(images), latent_dim=vae.latent_dim, width=vae.width)
 
 
 def _check_start(start: VAEBank, source: Source, config: FitConfig, wanted: list[int]) -> None:

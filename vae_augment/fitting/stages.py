@@ -17,10 +17,10 @@ from vae_augment.bank.content import BankContent, ClassInfo, Start
 from vae_augment.bank.inference import Models
 from vae_augment.bank.packed_weights import Stored, halved, join
 from vae_augment.bank.policy import UNLABELLED, Policy, generating
-from vae_augment.config import SMALL_DATASET, FitConfig
+from vae_augment.config import FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
-from vae_augment.fitting.budget import judge_steps, tuning_batch, tuning_steps
+from vae_augment.fitting.budget import WARM_FACTOR, judge_steps, tuning_batch, tuning_steps, warm_batch
 from vae_augment.fitting.callbacks import Callback, CallEachStep, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint, Part
 from vae_augment.fitting.components import begin_with_components
@@ -39,8 +39,6 @@ from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened
 from vae_augment.seeding import generator
 
-WARM_FACTOR = 2  # batch and peak rate of the warm start over those of fine-tuning
-SMALL_SIDE = 32  # pixels
 WARM_SHARE = 0.75  # of a class's steps belong to the warm start
 BAR_NAME = 24  # characters of a class name beside the progress bar
 TRIAL_SHARE = 0.5  # of the steps, for a trial bank of its own
@@ -147,8 +145,6 @@ class Fitter:
         seen = self.seen
         images = seen.images if self.unlabelled is None else torch.cat([seen.images, self.unlabelled])
         moves = training_moves(self.config, len(images) / len(seen.names), self._channels)
-        # A larger batch is not worth its time on few photographs, each of which costs more than a digit.
-        larger = len(images) >= SMALL_DATASET or max(self.vae.image_shape[1:]) <= SMALL_SIDE
         params = self.vae.init(generator(self.seed, "init"))
         begin_with_components(self.vae, params, images, moves, generator(self.seed, "components"))
         params, notes, curves = train(
@@ -156,7 +152,7 @@ class Fitter:
             params,
             [Job(images, generator(self.seed, "warm start"), moves)],
             steps=steps,
-            batch_size=self.config.batch_size * (WARM_FACTOR if larger else 1),
+            batch_size=warm_batch(self.config.batch_size, len(images), self.vae),
             learning_rate=self.config.learning_rate * WARM_FACTOR,
             device=self.device,
             callbacks=self._callbacks("warm-start", ["warm start"]),

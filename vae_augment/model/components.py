@@ -5,11 +5,20 @@ Shapes: K classes, B batch, C H W image, h w reduced image.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+REDUCED = 16  # pixels of the longer side, at most, of the images that components are of
+
+
+def reduced_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the reduced images, of that of whole ones."""
+    stride = math.ceil(max(height, width) / REDUCED)
+    return math.ceil(height / stride), math.ceil(width / stride)
 
 
 def reduced(images: Tensor, size: tuple[int, int]) -> Tensor:

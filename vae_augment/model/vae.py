@@ -18,13 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vae_augment.config import MAX_SIDE, MIN_SIDE
-from vae_augment.model.components import raised, reduced
+from vae_augment.model.components import raised, reduced, reduced_size
 from vae_augment.model.layers import conv, group_norm, group_norm_blocks, linear, pointwise
 
 Params = dict[str, Tensor]
 
 COARSEST = 4  # convolutions halve the grid until its longer side is at most this
-REDUCED = 16  # pixels of the longer side, at most, of the images that components are of
 OVERLAP = 1  # pixels by which decoded patches overlap, so that no edge shows
 LOGVAR_RANGE = (-10.0, 4.0)
 # exp(-3) = 0.05 in pixels of 0..1: below it ten images are memorised rather than modelled.
@@ -105,8 +104,7 @@ class VAE:
     @cached_property
     def reduced(self) -> tuple[int, int]:
         """Height and width of the images that components are of."""
-        stride = math.ceil(max(self.image_shape[1:]) / REDUCED)
-        return math.ceil(self.image_shape[1] / stride), math.ceil(self.image_shape[2] / stride)
+        return reduced_size(self.image_shape[1], self.image_shape[2])
 
     @cached_property
     def channels(self) -> list[int]:

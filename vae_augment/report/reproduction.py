@@ -56,12 +56,11 @@ def named(name: str, source: str) -> str:
 
 
 def _changed(bank: VAEBank) -> dict[str, Any]:
-    """The options that differ from their defaults for this preset and number of images."""
-    chosen = FitConfig(preset=bank.config.preset, components=bank.config.components)
-    usual = chosen.resolve(bank.data.get("images") or 0)
+    """The options that differ from their defaults for this preset, and number of images and of components."""
+    usual = FitConfig(preset=bank.config.preset).resolve(bank.data.get("images") or 0, bank.vae.components)
     options = {field.name: getattr(bank.config, field.name) for field in fields(FitConfig)}
     return {
         name: value
         for name, value in options.items()
-        if value != getattr(FitConfig() if name in ("preset", "components") else usual, name)
+        if value != getattr(FitConfig() if name == "preset" else usual, name)
     }
