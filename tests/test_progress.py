@@ -30,14 +30,34 @@ def test_where_there_is_no_terminal_lines_say_how_far_it_is(capsys, often, monke
         monkeypatch.setenv("TQDM_DISABLE", "1")
     work()
     time.sleep(0.2)
-    lines = [line.rsplit(" ", 2)[0] for line in capsys.readouterr().err.splitlines()]
-    assert "vae-augment: looking, 1,000 of 4,000 images after" in lines
+    first, *others = capsys.readouterr().err.splitlines()
+    told = "vae-augment: looking, 1,000 of 4,000 images after"
+    assert re.fullmatch(f"{told} 0 s, about [0-9]+ s for the others", first)
+    assert all(re.fullmatch(f"{told} [01] s", line) for line in others)  # nothing was done since
+    assert others
 
 
 def test_without_a_total_or_a_description_it_says_the_count():
     bar = tqdm(unit="step", file=io.StringIO(), disable=False)
+    line = progress._Line(bar)
     bar.update(3)
-    assert re.fullmatch("3 steps after [0-9]+ s", progress._line(bar))
+    assert re.fullmatch("3 steps after [0-9]+ s", line())
+
+
+def test_how_long_the_others_take_is_told_by_the_pace_since_the_last_line(monkeypatch):
+    bar, now = tqdm(total=100, unit="step", file=io.StringIO(), disable=False), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    line = progress._Line(bar)
+
+    def after(seconds, steps):
+        now[0] += seconds
+        bar.update(steps)
+        return line().partition(" s, ")[2]
+
+    assert after(10, 0) == ""
+    assert after(15, 10) == "about 135 s for the others"
+    assert after(15, 30) == "about 30 s for the others"
+    assert after(15, 60) == ""
 
 
 def test_short_work_and_work_that_is_not_shown_print_nothing(capsys, caplog, monkeypatch):

@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar on a terminal, elsewhere a line every half minute."""
+"""Progress of long work on standard error: a bar on a terminal, elsewhere a line every 15 seconds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import io
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
 
-EVERY = 30.0  # seconds
+EVERY = 15.0  # seconds
 
 
 @contextmanager
@@ -34,7 +35,8 @@ def progress_bar(unit: str, total: int | None = None, *, shown: bool = True) -> 
             yield bar
         return
     bar = tqdm(total=total, unit=unit, file=io.StringIO(), mininterval=EVERY, disable=False)
-    with bar, repeated(lambda: say(_line(bar))):
+    line = _Line(bar)
+    with bar, repeated(lambda: say(line())):
         yield bar
 
 
@@ -55,7 +57,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def repeated(work: Callable[[], object], seconds: float | None = None) -> Iterator[None]:
-    """Call a function every half minute, or every so many seconds, until the end: in a thread."""
+    """Call a function every 15 seconds, or every so many, until the end: in a thread."""
     ended = threading.Event()
 
     def run() -> None:
@@ -71,8 +73,19 @@ def repeated(work: Callable[[], object], seconds: float | None = None) -> Iterat
         thread.join(1.0)  # so that no line comes after the end, though a stream may hang
 
 
-def _line(bar: tqdm[Any]) -> str:
-    """How far a bar is, in words."""
-    doing = bar.desc.removesuffix(": ") + ", " if bar.desc else ""
-    of = "" if bar.total is None else f" of {bar.total:,}"
-    return f"{doing}{bar.n:,}{of} {bar.unit}s after {bar.format_dict['elapsed']:.0f} s"
+class _Line:
+    """How far a bar is, in words, and for how long it goes on at the pace since the last line."""
+
+    def __init__(self, bar: tqdm[Any]) -> None:
+        self._bar, self._last, self._at = bar, bar.n, time.monotonic()
+
+    def __call__(self) -> str:
+        bar, now = self._bar, time.monotonic()
+        done, took = bar.n - self._last, now - self._at
+        self._last, self._at = bar.n, now
+        doing = bar.desc.removesuffix(": ") + ", " if bar.desc else ""
+        of = "" if bar.total is None else f" of {bar.total:,}"
+        left = ""
+        if bar.total is not None and done > 0 and bar.n < bar.total:
+            left = f", about {(bar.total - bar.n) / done * took:.0f} s for the others"
+        return f"{doing}{bar.n:,}{of} {bar.unit}s after {bar.format_dict['elapsed']:.0f} s{left}"

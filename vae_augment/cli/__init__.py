@@ -41,6 +41,7 @@ class _OneLineErrors(click.Group):
         if not standalone_mode:
             return run(*args, standalone_mode=False, **extra)
         _prepare_streams()
+        _sleep_rather_than_spin()
         given = args[0] if args else extra.get("args")
         resume = how_to_resume(list(sys.argv[1:] if given is None else given))
         try:
@@ -72,6 +73,12 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _sleep_rather_than_spin() -> None:
+    """Let threads that wait for others sleep: spinning takes processors from other work (read as torch is loaded)."""
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _fail(message: str, code: int, resume: str = "") -> NoReturn:

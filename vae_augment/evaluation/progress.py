@@ -1,4 +1,4 @@
-"""Progress of an evaluation: a forecast, then a bar on a terminal, and elsewhere a line every half minute."""
+"""Progress of an evaluation: a forecast, then a bar on a terminal, and elsewhere a line every 15 seconds."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def fit(
             and none of the images.
         device: any torch device; "auto" takes a CUDA device if there is one.
         seed: of everything random here.
-        progress: show a progress bar on standard error, or a line every half minute where it is no terminal.
+        progress: show a progress bar on standard error, or a line every 15 seconds where it is no terminal.
         checkpoint: a folder for finished parts: the warm start, classes, and every few seconds the state of a training.
             The same fit resumes from it after an interruption and gives the same bank, byte for byte.
             `vae_augment.fitting.checkpoint.discard` removes it once the bank is saved. None: nothing is kept.

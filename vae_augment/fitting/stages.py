@@ -67,6 +67,7 @@ class Fitter:
         self._generating: Policy | None = None  # in place of the default, where enough images are adopted
         self._p_unlabelled = 0.0  # likewise
         self._channels = colour_channels(data.images)
+        self._trial_steps = max(1, round((config.steps or 0) * TRIAL_SHARE))
         self._default = first_policy(data, config)
 
     def fit(self, labels: list[int], start: Start | None) -> tuple[BankContent, Quality | None]:
@@ -87,21 +88,24 @@ class Fitter:
         if warm_steps:
             sizes = self.config.batch_size, self._fine_batch, len(self.data.names)
             fine_steps = tuning_steps(steps - warm_steps, *sizes)
+        choosing = self.config.policy == "auto" and start is None
+        parts = split(self.data, self.seed) if choosing else None
+        spared = bool(warm_steps) and parts is not None and len(parts.held_out.images) >= FEW_HELD_OUT
         self.bar.total = (warm_steps if start is None else 0) + fine_steps * len(labels)
-        if choosing := self.config.policy == "auto" and start is None:
+        if parts is not None and not spared:
+            self.bar.total += self._trial_steps * (1 if warm_steps else len(parts.train.names))
+        if choosing:
             asked = self.data, self._default, steps, self.seed, self.device, self.checkpoint
             self._default = tried_moves(*asked, self.bar.set_description)
         if self.unlabelled is not None:
             self._adopt(self.unlabelled)
-        parts = split(self.data, self.seed) if choosing else None
         chosen = None
-        if warm_steps and start is None:
-            if parts is not None and len(parts.held_out.images) >= FEW_HELD_OUT:
-                trial = self._on(parts.train)
-                start = trial.warm_start(warm_steps)
-                chosen = self._select(trial.fine_tune(sorted(parts.train.names), start, 0), parts)
-            else:
-                start = self.warm_start(warm_steps)
+        if parts is not None and spared:
+            trial = self._on(parts.train)
+            start = trial.warm_start(warm_steps)
+            chosen = self._select(trial.fine_tune(sorted(parts.train.names), start, 0), parts)
+        elif warm_steps and start is None:
+            start = self.warm_start(warm_steps)
         content = self.fine_tune(labels, start, fine_steps)
         if parts is not None and chosen is None:
             chosen = self._select(self._on(parts.train)._short_fit(), parts)
@@ -207,9 +211,8 @@ class Fitter:
         """Fit a trial bank in fewer steps: the warm start alone, or without sharing each class."""
         self.bar.set_description("trial")
         self.log = None
-        labels, steps = sorted(self.data.names), max(1, round((self.config.steps or 0) * TRIAL_SHARE))
+        labels, steps = sorted(self.data.names), self._trial_steps
         shared = self.config.sharing == "warm-start"
-        self.bar.total = (self.bar.total or 0) + steps * (1 if shared else len(labels))
         return self.fine_tune(labels, self.warm_start(steps) if shared else None, 0 if shared else steps)
 
     def _select(self, trial: BankContent, parts: Split) -> tuple[Policy, Quality]:
