@@ -74,8 +74,8 @@ class FitConfig:
             and fitted without a tenth of the images, on which it is measured how well it hides the others
             (`bank.data["membership"]`).
         components: principal components of all classes' images, at 16 pixels, that the VAEs add to: so many of the
-            latent dimensions. By default 64 for photographs, at most `latent_dim` where that is given, which come out
-            sharper and without seams (docs/photographs.md), and 0 for others and without a warm start.
+            latent dimensions. By default 64 for photographs and textures, which come out sharper and without seams
+            (docs/photographs.md), at most `latent_dim` where that is given; 0 for drawings and without a warm start.
 
     Raises:
         ValueError: an option is out of range; the text names it.

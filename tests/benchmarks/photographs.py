@@ -1,11 +1,13 @@
 """How photographs come out of a VAE, the one that ships and others: sharpness, seams, error, distances, and time.
 
     VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.photographs [--way NAME ...] [--per-class N] [--side PIXELS]
+    VAE_AUGMENT_DATA=DIR python -m tests.benchmarks.photographs --fits [--per-class N] [--side PIXELS]
 
 Each way trains one VAE on photographs of hands of all classes, as a fit's warm start does, for as many steps; so times
 are those of one thread and compare ways. Figures are of the test images, as they are decoded again from their codes,
-and of as many drawn around the codes of training images of their class. Raw results go to
-docs/results/photographs.json, one way after the other, and docs/photographs.md is made from them.
+and of as many drawn around the codes of training images of their class. With --fits whole fits are compared, without
+components and as `fit` ships. Raw results go to docs/results/photographs.json, one way after the other, and
+docs/photographs.md is made from them; docs/photographs.png from the fits of 30 a class at 64 pixels.
 """
 
 from __future__ import annotations
@@ -21,16 +23,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from tabulate import tabulate
 from torch import Tensor
+from torchvision.transforms.v2.functional import to_pil_image
+from torchvision.utils import make_grid
 
 from tests.benchmarks.backbones import features
 from tests.benchmarks.kinds_data import Cell, Kind, folder
-from vae_augment import FitConfig
+from vae_augment import FitConfig, fit
 from vae_augment.files.writing import atomic_write
+from vae_augment.fitting.budget import WARM_FACTOR
 from vae_augment.fitting.components import begin_with_components
 from vae_augment.fitting.quality import frechet_distance, neighbourhoods
-from vae_augment.fitting.stages import WARM_FACTOR, WARM_SHARE
+from vae_augment.fitting.stages import WARM_SHARE
 from vae_augment.fitting.training import Job, train
 from vae_augment.images.moves import MOVES
 from vae_augment.images.tensors import to_float
@@ -44,16 +50,25 @@ RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "photograph
 PERIOD = 4  # pixels between seams
 INTRODUCTION = """# Photographs
 
-How hands come out of VAEs of one size and one number of steps, the one that ships first: test images decoded again
-from their codes, and as many images drawn around the codes of training images. Frechet distance and precision are in
-features of EfficientNet-Lite0 at 112 pixels, beside the test images; that of the training images is given for scale.
+How hands come out of whole fits, and of VAEs of several sorts trained for one number of steps: test images decoded
+again from their codes, and as many images drawn around the codes of training images. Frechet distance and precision are
+in features of EfficientNet-Lite0 at 112 pixels, beside the test images; that of the training images is given for scale.
 Made by `python -m tests.benchmarks.photographs`; raw results are in [results](results/photographs.json).
 
-- *seconds*: of training, on one thread.
+![Hands: test images, decoded again and drawn without components, decoded again and drawn as fit ships](photographs.png)
+
+From above: test images, decoded again without components and as `fit` ships (30 a class, 64 pixels), and drawn by both.
+
+- *seconds*: of a whole fit, the choice of a policy too, on two threads beside another busy one; of a way, of its
+  training alone, on one thread.
 - *sharpness*: squared differences of neighbouring pixels, over those of the test images.
 - *seams*: absolute differences across the borders of patches, over those inside of patches.
 - *components*: `FitConfig(components=...)`, principal components that the convolutions add to.
+- *own ...*: as `info` shows them, of a trial bank and held-out images, in features of its own classifier.
 """
+SHOWN = "whole fits of sign-digits, 30 a class, 64 pixels"
+FITS = {"without components": 0, "as it ships": None}
+OWN = ("precision", "recall", "coverage", "frechet", "near_duplicates", "generated")
 
 
 @dataclass(frozen=True)
@@ -98,13 +113,14 @@ class Way:
 
 
 WAYS = {
-    "as it ships": Way(16),
+    "16 latents": Way(16),
     "64 latents": Way(64),
     "twice the learning rate": Way(16, factor=2.0),
     "residual convolutions, 64 latents": Way(64, vae=Residual),
     "16 components": Way(16, 16),
     "64 components": Way(64, 64),
-    "64 components, batches of 32": Way(64, 64, batch_size=32),
+    "64 components, batches of 32": Way(64, 64, batch_size=32),  # as it ships
+    "64 components, batches of 32, twice the learning rate": Way(64, 64, factor=2.0, batch_size=32),
     "128 components": Way(128, 128),
     "128 components, batches of 32, twice the learning rate": Way(128, 128, factor=2.0, batch_size=32),
 }
@@ -159,11 +175,34 @@ def measure(way: Way, cell: Cell, steps: int) -> dict[str, Any]:
         torch.rand(len(test.targets), generator=random),
     )
     drawn = decoded(draw(stats, test.targets, noise, pick, method="exemplar", temperature=1.0))
-    again, real = decoded(codes(test.images)), to_float(test.images)
+    return {"seconds": round(seconds, 1), **figures(decoded(codes(test.images)), drawn, cell)}
+
+
+def measure_fit(components: int | None, cell: Cell) -> tuple[dict[str, Any], Tensor]:
+    """Figures of a bank, and some test images decoded again and drawn ones: [2 * K, C, H, W]."""
+    seen, test = cell.train(0), cell.test()
+    started = time.monotonic()
+    bank = fit(seen, config=FitConfig(components=components, image_size=cell.side), progress=False)
+    seconds = time.monotonic() - started
+    torch.manual_seed(0)
+    again, drawn = bank.reconstruct(to_float(test.images), test.targets), to_float(bank.sample(test.targets))
+    own = {f"own {name}": round(bank.data["quality"][name], 3) for name in OWN}
+    found = {"seconds": round(seconds, 1), **figures(again, drawn, cell), **own}
+    some = firsts(test.targets)
+    return found, torch.cat([again[some], drawn[some]])
+
+
+def firsts(labels: Tensor) -> Tensor:
+    """The place of the first image of each class."""
+    return torch.stack([(labels == label).nonzero()[0, 0] for label in labels.unique()])
+
+
+def figures(again: Tensor, drawn: Tensor, cell: Cell) -> dict[str, float]:
+    """Figures of test images that were decoded again, and of drawn images, float32 [N, C, H, W] each."""
+    real = to_float(cell.test().images)
     inside = {name: torch.from_numpy(features(x)) for name, x in (("real", real), ("again", again), ("drawn", drawn))}
     near = neighbourhoods(inside["real"], inside["drawn"])
     return {
-        "seconds": round(seconds, 1),
         "rmse": round(math.sqrt((again - real).square().mean().item()), 4),
         "sharpness": round(steepness(again) / steepness(real), 3),
         "sharpness, drawn": round(steepness(drawn) / steepness(real), 3),
@@ -172,7 +211,7 @@ def measure(way: Way, cell: Cell, steps: int) -> dict[str, Any]:
         "distance": round(frechet_distance(inside["real"], inside["again"]), 1),
         "distance, drawn": round(frechet_distance(inside["real"], inside["drawn"]), 1),
         "distance of training images": round(
-            frechet_distance(inside["real"], torch.from_numpy(features(to_float(seen.images)))), 1
+            frechet_distance(inside["real"], torch.from_numpy(features(to_float(cell.train(0).images)))), 1
         ),
         "precision, drawn": round(near.precision, 3),
         "coverage, drawn": round(near.coverage, 3),
@@ -193,15 +232,29 @@ def main() -> None:
     parser.add_argument("--way", nargs="*", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--per-class", type=int, default=30)
     parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--fits", action="store_true")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     cell = Cell(
         Kind("sign-digits", (options.per_class,), (options.side,), folder("sign-digits", 3)),
         options.side,
         options.per_class,
     )
     content = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    rows = content.setdefault(f"sign-digits, {options.per_class} a class, {options.side} pixels", {})
+    told = f"sign-digits, {options.per_class} a class, {options.side} pixels"
+    if options.fits:
+        told, pictures = f"whole fits of {told}", [to_float(cell.test().images[firsts(cell.test().targets)])]
+        rows = content.setdefault(told, {})
+        for name, components in FITS.items():
+            with torch.enable_grad():
+                rows[name], shown = measure_fit(components, cell)
+            pictures.append(shown)
+            print(name, rows[name], flush=True)
+        if told == SHOWN:
+            picture(*pictures).save(RESULTS.parents[1] / "photographs.png")
+        finish(content)
+        return
+    torch.set_num_threads(1)
+    rows = content.setdefault(told, {})
     steps = round((FitConfig().resolve(len(cell.train(0))).steps or 0) * WARM_SHARE)
     for name in options.way:
         if name not in rows:
@@ -209,9 +262,23 @@ def main() -> None:
                 rows[name] = measure(WAYS[name], cell, steps)
             print(name, rows[name], flush=True)
             atomic_write(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
-    for data, found in content.items():
-        content[data] = {name: found[name] for name in WAYS if name in found}
-    atomic_write(RESULTS.parents[1] / "photographs.md", page(content).encode())
+    finish(content)
+
+
+def picture(real: Tensor, before: Tensor, after: Tensor) -> Image.Image:
+    """Rows of images, enlarged: test images, decoded again before and after, drawn before and after."""
+    again, drawn = zip(before.chunk(2), after.chunk(2), strict=True)
+    tiles = make_grid(torch.cat([real, *again, *drawn]), nrow=len(real), pad_value=1.0)
+    return to_pil_image(F.interpolate(tiles[None], scale_factor=2)[0])
+
+
+def finish(content: dict[str, dict[str, Any]]) -> None:
+    """Write results and the page, whole fits first."""
+    ordered = {data: content[data] for data in sorted(content, key=lambda data: (not data.startswith("whole"), data))}
+    for data, found in ordered.items():
+        ordered[data] = {name: found[name] for name in (*FITS, *WAYS) if name in found}
+    atomic_write(RESULTS, (json.dumps(ordered, indent=1) + "\n").encode())
+    atomic_write(RESULTS.parents[1] / "photographs.md", page(ordered).encode())
 
 
 if __name__ == "__main__":

@@ -162,11 +162,12 @@ def test_components_lower_the_error_of_a_short_fit():
         (smooth(), {"components": 0}, 0),
         (smooth(), {"sharing": "none"}, 0),
         (smooth(size=(8, 128)), {}, 48),  # as many values as their reduced images have
-        (smooth()[:, :1], {}, 0),
-        (smooth()[:, :1].expand(-1, 3, -1, -1), {}, 0),  # grey ones, stored in colour
+        (smooth()[:, :1], {}, 64),  # grey textures
+        (255 * (smooth()[:, :1] > 240).to(torch.uint8), {}, 0),  # drawings
+        ((255 * (smooth()[:, :1] > 240).to(torch.uint8)).expand(-1, 3, -1, -1), {}, 0),  # stored in colour
     ],
 )
-def test_photographs_have_components_if_nothing_is_said(images, options, components):
+def test_photographs_and_textures_have_components_if_nothing_is_said(images, options, components):
     config = FitConfig(**options)
     assert number_of_components(config, images) == components
     VAE(tuple(images.shape[1:]), config.resolve(60, components).latent_dim, 8, components)

@@ -20,7 +20,7 @@ from vae_augment.model.vae import VAE, Params
 
 POINTS = 32  # of a learning curve: each is the mean over a 32nd of the steps
 
-STATUSES = ("ok", "few-samples", "constant", "collapsed", "failed")
+STATUSES = ("ok", "few-samples", "constant", "collapsed", "blurred", "failed")
 
 
 @dataclass(frozen=True)

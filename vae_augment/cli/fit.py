@@ -100,7 +100,7 @@ def fit(
     )
     sheet, seconds = out.with_suffix(".png"), time.perf_counter() - started
     then = ["vae-augment", "generate", str(out), "--out", f"{out.with_suffix('')}-generated", "--per-class", "500"]
-    if poor_precision(bank) is not None:
+    if poor_precision(bank) is not None or any(info.status == "blurred" for info in bank.class_infos):
         then = ["vae-augment", "augment", str(out), "--data", data, "--out", f"{out.with_suffix('')}-augmented"]
     said = [class_table(bank)]
     if opened.source == SAMPLE_SOURCE:

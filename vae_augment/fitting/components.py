@@ -17,7 +17,7 @@ from vae_augment.model.components import reduced, reduced_size
 from vae_augment.model.devices import single_thread
 from vae_augment.model.vae import LOG_SIGMA_RANGE, VAE, Params
 
-PHOTOGRAPHS = 64  # components, measured on hands (docs/photographs.md)
+COMPONENTS = 64  # measured on hands (docs/photographs.md)
 COPIES = 2_400  # images, moved ones among them, that components are found from
 EDGE = 0.02  # of the range, so that the logits of black and white are finite
 RIDGE = 1e-3  # of the mean variance of a reduced image's values
@@ -29,10 +29,10 @@ def number_of_components(config: FitConfig, images: Tensor) -> int:
     """Number of components that are asked for, or else the default for images, uint8 [N, C, H, W]."""
     if config.components is not None:
         return config.components
-    if config.sharing == "none" or kind_of_images(images) != "photographs":
+    if config.sharing == "none" or kind_of_images(images) == "drawings":
         return 0
     values = images.shape[1] * math.prod(reduced_size(*images.shape[2:]))
-    return min(PHOTOGRAPHS, values, config.latent_dim or PHOTOGRAPHS)
+    return min(COMPONENTS, values, config.latent_dim or COMPONENTS)
 
 
 @torch.no_grad()

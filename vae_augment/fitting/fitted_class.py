@@ -19,6 +19,9 @@ from vae_augment.model.vae import VAE
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
 TRIED = 64  # reconstructions that are examined for collapse, at most
 IGNORED = 0.01  # spread of reconstructions over that of images; up to this the decoder ignores the codes
+BLURRED = 0.3  # detail of reconstructions over that of images: digits 0.6, hands as blobs 0.2 (docs/photographs.md)
+SMALL_SIDE = 32  # pixels; smaller images have little detail to lose
+SMOOTH = 1e-4  # detail of images that have none
 FAINT = 0.02  # spread of images, pixels in 0..1; less is lost in a decoder noise of 0.05 or more
 
 
@@ -61,15 +64,25 @@ def status_of(images: Tensor, decode: Callable[[Tensor], Tensor], active: int, f
     if bool((images == images[:1]).all()):
         return "constant", "all images are the same, so there is no variation to learn"
     places = torch.linspace(0, len(images) - 1, min(len(images), TRIED)).long()
-    spread = _spread(images[places].float() / 255)
-    if active and _spread(decode(places)) > IGNORED * spread:
-        return "ok", ""
+    some = images[places].float() / 255
+    spread, again = _spread(some), decode(places)
+    if active and _spread(again) > IGNORED * spread:
+        detail, shown = _detail(some), _detail(again)
+        if shown > BLURRED * detail or detail < SMOOTH or min(images.shape[2:]) <= SMALL_SIDE:
+            return "ok", ""
+        told = f"generated images show {100 * shown / detail:.0f} % of the detail"
+        return "blurred", f"{told}. Augment, which keeps the images' own, or fit with more steps or components"
     if spread < FAINT:
         levels = f"{255 * spread:.1f} of 255 levels"
         return "collapsed", f"images differ by {levels}, too little to learn. Stretch their values"
     if active:
         return "collapsed", "all codes are decoded to one image. Lower learning_rate, or train for more steps"
     return "collapsed", "no latent dimension is in use. Train for more steps, or with sharing='warm-start'"
+
+
+def _detail(images: Tensor) -> float:
+    """Mean squared difference of neighbouring pixels of images [N, C, H, W]."""
+    return sum(images.diff(dim=dim).square().mean().item() for dim in (2, 3))
 
 
 def _spread(images: Tensor) -> float:
