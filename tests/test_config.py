@@ -12,7 +12,7 @@ BAD = {
     "invariances": [True, "rotated", None],
     "policy": ["tuned"],
     "latent_dim": [0, 513, 8.0, True],
-    "image_size": [7, 129],
+    "image_size": [7, 257],
     "steps": [0, -5, "many"],
     "width": [4, 12, 520],
     "batch_size": [0, 65_537, None],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
-MIN_SIDE, MAX_SIDE = 8, 128  # pixels of the images that a bank models
+MIN_SIDE, MAX_SIDE = 8, 256  # pixels of the images that a bank models
 MAX_CHANNELS = 16
 MAX_LATENT_DIM, MAX_WIDTH, MAX_EXEMPLARS = 512, 512, 65_536
 NORM_GROUPS = 8  # of GroupNorm: the width is a multiple of it
@@ -49,7 +49,7 @@ class FitConfig:
     Args:
         preset: "fast" (seconds, for a look), "default", or "best" (three times the steps of a wider model).
         latent_dim: latent dimensions of each class's VAE.
-        image_size: longer side in pixels, 8 to 128, of the images a bank models. By default the dataset's most
+        image_size: longer side in pixels, 8 to 256, of the images a bank models. By default the dataset's most
             common size, capped by the preset at 32, 64 or 128.
         sharing: "warm-start" trains one VAE on all classes first and fine-tunes a copy per class; "none" trains
             each class from random weights.

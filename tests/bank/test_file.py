@@ -291,7 +291,7 @@ def test_a_covariance_that_nothing_can_be_drawn_from_is_refused(damaged):
         (set_metadata("components", -1), "components must be from 0 to 4 for these images, got -1"),
         (set_metadata("components", True), "components of the bank must be a whole number, got True"),
         (set_metadata("exemplars", 10**12), "exemplars must be from 0 to 65,536, got 1000000000000"),
-        (set_metadata("image_shape", [1, 10**6, 10**6]), "image_shape must be .* sides of 8 to 128, got"),
+        (set_metadata("image_shape", [1, 10**6, 10**6]), "image_shape must be .* sides of 8 to 256, got"),
         (set_metadata("image_shape", [0, 12, 12]), "image_shape must be .*, got .0, 12, 12"),
         (set_metadata("image_shape", [17, 12, 12]), "image_shape must be of 1 to 16 channels, .*, got .17, 12, 12"),
         (set_metadata("image_shape", [1, 4, 4]), "image_shape must be"),

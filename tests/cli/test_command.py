@@ -196,7 +196,7 @@ def test_a_folder_in_the_place_of_the_bank_that_a_fit_would_name_is_told_before_
         ("fit --data bars --per-class 0", "'--per-class': 0 is not in the range x>=1"),
         ("fit --data bars --preset huge", "'--preset': 'huge' is not one of 'fast', 'default', 'best'"),
         ("fit --data bars --latent-dim 0", "'--latent-dim': 0 is not in the range 1<=x<=512"),
-        ("fit --data bars --image-size 500", "'--image-size': 500 is not in the range 8<=x<=128"),
+        ("fit --data bars --image-size 500", "'--image-size': 500 is not in the range 8<=x<=256"),
         ("fit --data bars --sharing all", "'--sharing': 'all' is not one of 'warm-start', 'none'"),
         ("fit --data bars --seed one", "'--seed': 'one' is not a valid integer"),
         ("fit --data bars --stepz 5", "No such option '--stepz'"),

@@ -140,7 +140,7 @@ CASES = [
     ({"logvar": 1}, "logvar of the metadata must be true or false, got 1"),
     ({"name_bytes": 5}, "name_bytes must be a whole number from 20 to 40,970, got 5"),
     ({"image_shape": [1, 12]}, "image_shape .1, 12. is out of range"),
-    ({"image_shape": [1, 12, 129]}, "image_shape .* is out of range"),
+    ({"image_shape": [1, 12, 257]}, "image_shape .* is out of range"),
     ({"image_shape": [17, 12, 12]}, "image_shape .* is out of range"),
     ({"image_shape": "abc"}, "image_shape of the metadata must be a list, got 'abc'"),
     ({"classes": []}, "classes must be a list of 1 to 100,000, got 0 classes"),

@@ -23,7 +23,7 @@ from vae_augment.data.loading import load_images
 from vae_augment.data.source import PROBED_ITEMS, Source
 from vae_augment.exceptions import DataWarning, FitWarning
 from vae_augment.fitting import stages, training
-from vae_augment.fitting.fitted_class import TRIED
+from vae_augment.fitting.fitted_class import TRIED, status_of
 from vae_augment.images.conversion import kind_of
 from vae_augment.model.vae import VAE
 from vae_augment.report.contact_sheet import contact_sheet_png
@@ -670,3 +670,21 @@ def test_images_too_faint_to_learn_are_told():
 def test_images_that_begin_alike_are_not_taken_for_collapsed():
     begin = bars(1) * TRIED
     assert quick(dataset_of([begin + bars(TRIED)])).class_infos[0].status == "ok"
+
+
+# ---- blurred images ----
+
+
+@pytest.mark.parametrize(("side", "status"), [(40, "blurred"), (32, "ok")])
+def test_images_that_lose_their_detail_are_blurred(side, status):
+    images = torch.randint(256, (12, 1, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[:, :, : side // 2] //= torch.arange(1, 13, dtype=torch.uint8)[:, None, None, None]
+    few = images.float().div(255)
+
+    def smooth(places):
+        return torch.nn.functional.avg_pool2d(few[places], 5, stride=1, padding=2)
+
+    assert status_of(images, smooth, 3, "")[0] == status
+    assert status_of(images, lambda places: few[places], 3, "") == ("ok", "")
+    plain = torch.arange(0, 240, 20, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, side, side)
+    assert status_of(plain, lambda places: plain[places] / 255, 3, "") == ("ok", "")

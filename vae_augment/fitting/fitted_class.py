@@ -70,8 +70,7 @@ def status_of(images: Tensor, decode: Callable[[Tensor], Tensor], active: int, f
         detail, shown = _detail(some), _detail(again)
         if shown > BLURRED * detail or detail < SMOOTH or min(images.shape[2:]) <= SMALL_SIDE:
             return "ok", ""
-        told = f"generated images show {100 * shown / detail:.0f} % of the detail"
-        return "blurred", f"{told}. Augment, which keeps the images' own, or fit with more steps or components"
+        return "blurred", f"{100 * shown / detail:.0f} % of the detail. Augment, which keeps the images' own"
     if spread < FAINT:
         levels = f"{255 * spread:.1f} of 255 levels"
         return "collapsed", f"images differ by {levels}, too little to learn. Stretch their values"

@@ -57,7 +57,7 @@ class VAE:
     codes give is raised again by cubic interpolation.
 
     Args:
-        image_shape: (C, H, W), sides of 8 to 128 pixels; padded to a multiple of the stride, and cropped again.
+        image_shape: (C, H, W), sides of 8 to 256 pixels; padded to a multiple of the stride, and cropped again.
         latent_dim: L.
         width: channels after the patch convolution, a multiple of 8.
         components: M, so many first latent dimensions are principal components too, which no training changes.
