@@ -123,8 +123,13 @@ def finished(
     if not keeps:
         return _like_channels(resize(to_uint8(made), size), originals)
     # Increases and decreases apart, both as bytes, which are resized in a fifth of the time.
-    brighter, darker = (_difference_for(originals, resize(to_uint8(part), size)) for part in (made, -made))
-    return originals.short().add_(brighter).sub_(darker).clamp_(0, 255).to(torch.uint8)
+    layout = torch.contiguous_format if originals.is_contiguous() else torch.channels_last
+    parts = (_difference_for(originals, resize(to_uint8(part), size)) for part in (made, -made))
+    brighter, darker = (part.contiguous(memory_format=layout) for part in parts)
+    both = torch.minimum(brighter, darker)
+    brighter.sub_(both), darker.sub_(both)  # so that one of them is 0, and bytes need not become wider
+    finished = originals + torch.minimum(brighter, 255 - originals)
+    return finished.sub_(torch.minimum(darker, finished))
 
 
 def _difference_for(originals: Tensor, change: Tensor) -> Tensor:
