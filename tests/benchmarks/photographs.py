@@ -59,7 +59,7 @@ Made by `python -m tests.benchmarks.photographs`; raw results are in [results](r
 
 From above: test images, decoded again without components and as `fit` ships (30 a class, 64 pixels), and drawn by both.
 
-- *seconds*: of a whole fit, the choice of a policy too, on two threads beside another busy one; of a way, of its
+- *seconds*: of a whole fit, the choice of a policy too, on one thread of a busy machine; of a way, of its
   training alone, on one thread.
 - *sharpness*: squared differences of neighbouring pixels, over those of the test images.
 - *seams*: absolute differences across the borders of patches, over those inside of patches.

@@ -161,6 +161,7 @@ def test_components_lower_the_error_of_a_short_fit():
         (smooth(), {"latent_dim": 10}, 10),
         (smooth(), {"components": 0}, 0),
         (smooth(), {"sharing": "none"}, 0),
+        (smooth(), {"share": True}, 0),
         (smooth(size=(8, 128)), {}, 48),  # as many values as their reduced images have
         (smooth()[:, :1], {}, 64),  # grey textures
         (255 * (smooth()[:, :1] > 240).to(torch.uint8), {}, 0),  # drawings

@@ -25,7 +25,7 @@ HELP = {
     "batch_size": "Images per step of fine-tuning.",
     "learning_rate": "Peak rate of Adam in fine-tuning.",
     "exemplars": "Codes of training images kept per class.",
-    "components": "Principal components of the images that VAEs add to.  [default: 64, and 0 for drawings]",
+    "components": "Principal components of the images that VAEs add to.  [default: 64; 0 for drawings, and to share]",
     "share": "Make a bank for others, and measure how well it hides its images.",
 }
 ABSENT = ("", "~", "null")  # values in YAML

@@ -34,7 +34,8 @@ def info(bank: Path) -> None:
     click.echo(printable(f"data      {data.get('name')} ({data.get('source')}), {data.get('images')} images{left_out}"))
     for title, text in summaries(data):
         click.echo(f"{title:10}{printable(text)}")
-    click.echo(f"images    {channels} x {height} x {width}, {loaded.latent_dim} latent dimensions")
+    linear = f", {loaded.vae.components} of them principal components" if loaded.vae.components else ""
+    click.echo(f"images    {channels} x {height} x {width}, {loaded.latent_dim} latent dimensions{linear}")
     click.echo(
         f"fit       preset {config.preset}, sharing {config.sharing}, {config.steps} steps, seed {data.get('seed')}"
     )
@@ -57,6 +58,7 @@ def values_of(path: Path, bank: VAEBank) -> dict[str, Any]:
         "sha256": bank.sha256,
         "image_shape": list(bank.image_shape),
         "latent_dim": bank.latent_dim,
+        "components": bank.vae.components,
         "config": bank.config.to_dict(),
         "policy": bank.policy.to_dict(),
         "data": bank.data,

@@ -29,7 +29,7 @@ def number_of_components(config: FitConfig, images: Tensor) -> int:
     """Number of components that are asked for, or else the default for images, uint8 [N, C, H, W]."""
     if config.components is not None:
         return config.components
-    if config.sharing == "none" or kind_of_images(images) == "drawings":
+    if config.share or config.sharing == "none" or kind_of_images(images) == "drawings":
         return 0
     values = images.shape[1] * math.prod(reduced_size(*images.shape[2:]))
     return min(COMPONENTS, values, config.latent_dim or COMPONENTS)
