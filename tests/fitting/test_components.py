@@ -5,6 +5,7 @@ import torch
 
 from tests.conftest import CONFIG
 from vae_augment import FitConfig, VAEAugmentedDataset, VAEBank, fit
+from vae_augment.bank.shown_images import shown_images
 from vae_augment.fitting import callbacks, stages
 from vae_augment.fitting.budget import warm_batch
 from vae_augment.fitting.components import begin_with_components, number_of_components
@@ -89,6 +90,7 @@ def test_a_bank_with_components_is_fitted_saved_extended_and_served(tmp_path):
     images, labels = dataset.images[:9], torch.tensor(dataset.targets[:9])
     assert torch.equal(loaded.reconstruct(images, labels), bank.reconstruct(images, labels))
     assert fit(dataset, config=CONFIG, progress=False).sha256 == bank.sha256
+    assert list(shown_images(bank, images[::3], 0)) == ["real", "jittered", "reconstructed", "generated"]
     extended = fit(Photographs(seed=1), start=loaded, classes=[2], progress=False)
     assert extended.vae == bank.vae
     one = images[:1], labels[:1]

@@ -61,6 +61,7 @@ def move(page, slider, value):
 def test_a_slider_decodes_what_the_bank_decodes(opened, report):
     bank, _ = report
     mean, deviation = bank.stats.mean[0], bank.stats.cov[0].diagonal().sqrt()
+    opened.click("#mean")
     assert (pixels(opened, "screen") - expected(bank, 0, mean)).abs().max() <= 1
     sliders = opened.locator("#sliders input")
     assert sliders.count() == bank.latent_dim
@@ -75,6 +76,7 @@ def test_a_slider_decodes_what_the_bank_decodes(opened, report):
 
 
 def test_a_slider_moves_by_the_keyboard(opened):
+    opened.click("#mean")
     slider = opened.locator("#sliders input").first
     slider.focus()
     for _ in range(20):
@@ -83,14 +85,20 @@ def test_a_slider_moves_by_the_keyboard(opened):
     assert opened.locator("#sliders output").first.inner_text() == "1.00"
 
 
-def test_another_class_begins_at_its_own_mean(opened, report):
+def test_another_class_begins_at_the_code_of_an_image_near_its_own_mean(opened, report):
     bank, _ = report
     opened.select_option("#class", label=bank.classes[2])
+    codes = bank.stats.exemplars[2, : bank.stats.counts[2]].float()
+    nearest = codes[(codes - bank.stats.mean[2]).norm(dim=1).argmin()]
+    assert (pixels(opened, "screen") - expected(bank, 2, nearest)).abs().max() <= 1
+    assert opened.locator("#screen-note").inner_text() == f"The code of an image of class {bank.classes[2]}."
+    opened.click("#mean")
     assert (pixels(opened, "screen") - expected(bank, 2, bank.stats.mean[2])).abs().max() <= 1
     assert opened.locator("#screen-note").inner_text() == f"The mean of class {bank.classes[2]}."
 
 
 def test_new_images_are_drawn_and_the_mean_comes_back(opened):
+    opened.click("#mean")
     mean = pixels(opened, "screen")
     drawn = []
     for _ in range(3):
@@ -195,7 +203,7 @@ def test_odd_names_break_nothing(page, report, tmp_path):
     assert shown == [shortened(name) for name in names]
     assert shown[1] == "\u05d0\\u202eevil\\nline"
     page.select_option("#class", index=2)
-    assert page.locator("#screen-note").inner_text() == f"The mean of class {names[2]}."
+    assert page.locator("#screen-note").inner_text() == f"The code of an image of class {names[2]}."
 
 
 @pytest.mark.parametrize("shape", [(1, 128, 8), (3, 8, 128)])

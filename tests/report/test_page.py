@@ -15,6 +15,7 @@ from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.data.loading import load_images
 from vae_augment.exploring import maps
 from vae_augment.report import page as report_page
+from vae_augment.report import page_map
 from vae_augment.report.page import report_html
 from vae_augment.report.plots import learning_curves
 
@@ -181,3 +182,17 @@ def test_colour_images_are_kept_as_photographs():
     assert data_uri(sheet, lossless=True).startswith("data:image/png;base64,")
     grey = tiled(images[:, :1], 3, gap=0)
     assert (grey.mode, grey.size) == ("LA", (96, 144))
+
+
+def test_the_map_opens_on_the_layout_that_is_no_heap(monkeypatch, data):
+    bank = fit_once()
+    found = maps.latent_maps(bank, data)
+    rows, along = found.codes.rows, torch.linspace(0, 0.1, len(found.codes.rows))
+    apart, heap = (torch.stack([places.float() + along] * 2, 1) for places in (rows, torch.arange(len(rows)) % 7))
+
+    def layout(pca, tsne):
+        monkeypatch.setattr(page_map, "latent_maps", lambda *_, **__: found._replace(points={"pca": pca, "tsne": tsne}))
+        return page_map.page_map(bank, data, 3, 0).script["layout"]
+
+    assert layout(heap, apart) == "tsne"
+    assert layout(apart, heap) == layout(apart, apart) == layout(heap, heap) == "pca"

@@ -16,6 +16,8 @@ COLUMNS = 6  # images of each kind
 def shown_images(bank: VAEBank, images: Tensor | None, label: int, seed: int = 0) -> dict[str, Tensor]:
     """uint8 images [up to COLUMNS, C, H, W] of each kind, the same on any number of threads.
 
+    Jittered ones of photographs and textures come first, since they keep detail that others lose.
+
     Args:
         bank: a fitted bank.
         images: uint8 [N, C, H, W] of the class at the bank's size, to draw from; None: only generated images.
@@ -29,7 +31,8 @@ def shown_images(bank: VAEBank, images: Tensor | None, label: int, seed: int = 0
             real = images[torch.randperm(len(images), generator=random)[:COLUMNS]]
             labels = torch.full((len(real),), label)
             shown["real"] = real
-            shown["reconstructed"] = to_uint8(bank.reconstruct(real, labels))
-            shown["jittered"] = bank.jitter(real, labels, generator=random)
+            again, jittered = to_uint8(bank.reconstruct(real, labels)), bank.jitter(real, labels, generator=random)
+            both = {"reconstructed": again, "jittered": jittered}
+            shown |= dict(reversed(both.items())) if bank.vae.components else both
         shown["generated"] = bank.sample(torch.full((COLUMNS,), label), generator=random)
     return shown

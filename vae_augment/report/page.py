@@ -8,7 +8,9 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.metadata import summaries
@@ -16,6 +18,7 @@ from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.data.loading import FitData
 from vae_augment.evaluation.result import Evaluation
 from vae_augment.images.colours import class_colours
+from vae_augment.model.latent import LatentStats
 from vae_augment.printable import shortened
 from vae_augment.report.decoder_payload import decoder_payload, decoder_script, payload_bytes
 from vae_augment.report.page_map import Map, base64_floats, page_map
@@ -140,6 +143,14 @@ def _decodable(bank: VAEBank) -> int:
     return 1 + bisect_right(counts, DECODER_BYTES, key=lambda count: payload_bytes(bank, range(count)))
 
 
+def _typical(stats: LatentStats) -> Tensor:
+    """Of each class the code of a training image that is nearest to the mean of codes, [K, L]."""
+    codes = stats.exemplars.float()  # [K, M, L]
+    away = (codes - stats.mean[:, None]).square().sum(2)
+    away[torch.arange(codes.shape[1]) >= stats.counts[:, None]] = torch.inf
+    return codes[torch.arange(len(codes)), away.argmin(1)]
+
+
 def _script(bank: VAEBank, decodable: int, found: Map | None) -> dict[str, Any]:
     """The data that the page's script uses."""
     stats = bank.content.stats
@@ -154,6 +165,7 @@ def _script(bank: VAEBank, decodable: int, found: Map | None) -> dict[str, Any]:
             "mean": base64_floats(stats.mean[:decodable]),
             "deviation": base64_floats(variances.sqrt()),
             "factors": base64_floats(stats.scale_tril[:decodable]),
+            "typical": base64_floats(_typical(stats)[:decodable]) if bool(stats.counts.all()) else None,
         },
         "map": None if found is None else found.script,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from vae_augment.bank import VAEBank
@@ -16,13 +17,14 @@ from vae_augment.report.embedded import data_uri, shrunk, tiled
 WIDTH, HEIGHT, MARGIN = 1000, 700, 25  # of the map, in its own units
 SPRITE_COLUMNS = 40
 LARGEST_THUMBNAIL = 48  # pixels
+HEAP = 0.5  # of the points' nearest neighbours are of their class: fewer, and a layout is a heap
 
 
 class Map(NamedTuple):
     """A map.
 
     Args:
-        points: x, y and class of each code in the first layout.
+        points: x, y and class of each code in the first layout: PCA, or t-SNE where PCA is a heap and t-SNE is not.
         shared: True: all codes lie in one latent space, that of the warm start.
         script: data for the page's script, with the other layout.
     """
@@ -47,17 +49,25 @@ def page_map(bank: VAEBank, data: FitData | None, decodable: int, seed: int) -> 
     """
     codes, shared, points = latent_maps(bank, data, seed=seed)
     layouts = {method: _placed(found) for method, found in points.items()}
+    first = "tsne" if _agreement(points["pca"], codes.rows) < HEAP < _agreement(points["tsne"], codes.rows) else "pca"
     images = None if data is None or codes.items is None else data.images[codes.items]
     rows: list[int] = codes.rows.tolist()
     script = {
         "rows": rows,
         "names": [shortened(name) for name in bank.classes],
-        "layouts": {"tsne": layouts["tsne"]},
+        "layout": first,
+        "layouts": {method: layout for method, layout in layouts.items() if method != first},
         "codes": base64_floats(codes.latents),
         "decoded": decodable,
         "sprite": None if images is None else _sprite(images),
     }
-    return Map([(x, y, row) for (x, y), row in zip(layouts["pca"], rows, strict=True)], shared, script)
+    return Map([(x, y, row) for (x, y), row in zip(layouts[first], rows, strict=True)], shared, script)
+
+
+def _agreement(points: Tensor, rows: Tensor) -> float:
+    """Share of points [N, 2] whose nearest neighbour is of their class."""
+    apart = torch.cdist(points, points).fill_diagonal_(torch.inf)
+    return (rows[apart.argmin(1)] == rows).float().mean().item()
 
 
 def base64_floats(numbers: Tensor) -> str:

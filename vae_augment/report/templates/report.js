@@ -29,6 +29,7 @@
   function setUpSliders(vae) {
     const { names, order, shown } = data.live;
     const latents = data.latents;
+    const typical = data.live.typical === null ? null : floats(data.live.typical);
     const mean = floats(data.live.mean), deviation = floats(data.live.deviation), factors = floats(data.live.factors);
     const screen = find("screen"), choice = find("class");
     let row = 0, z = new Float32Array(latents);
@@ -65,11 +66,13 @@
       find("others").hidden = latents <= shown;
       paint();
     }
-    function toMean() {
-      z = mean.slice(row * latents, (row + 1) * latents);
+    function moveTo(codes, words) {
+      z = codes.slice(row * latents, (row + 1) * latents);
       layOut();
-      say(`The mean of class ${names[row]}.`);
+      say(`${words} of class ${names[row]}.`);
     }
+    const toMean = () => moveTo(mean, "The mean");
+    const begin = () => (typical === null ? toMean() : moveTo(typical, "The code of an image"));
     function normal() {
       return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
     }
@@ -82,12 +85,12 @@
       layOut();
       say(`A new image of class ${names[row]}, drawn from its Gaussian.`);
     }
-    choice.addEventListener("change", () => { row = Number(choice.value); toMean(); });
+    choice.addEventListener("change", () => { row = Number(choice.value); begin(); });
     find("mean").addEventListener("click", toMean);
     find("draw").addEventListener("click", draw);
     document.querySelector(".live").hidden = false;
     choice.value = "0";
-    toMean();
+    begin();
   }
 
   // ---- map ----
@@ -97,7 +100,7 @@
     const codes = floats(data.map.codes), latents = data.latents;
     const svg = find("points"), circles = [...svg.querySelectorAll("circle")], hover = find("hover");
     const only = find("only"), real = find("real"), thumb = find("thumb");
-    let layout = "pca", here = -1;
+    let layout = data.map.layout, here = -1;
 
     const sheet = new Image();
     if (sprite) sheet.src = sprite.uri;
@@ -175,10 +178,10 @@
         layouts[layout].forEach(([x, y], i) => { circles[i].setAttribute("cx", x); circles[i].setAttribute("cy", y); });
       });
     }
-    layouts.pca = circles.map((circle) => [Number(circle.getAttribute("cx")), Number(circle.getAttribute("cy"))]);
+    layouts[layout] = circles.map((circle) => [Number(circle.getAttribute("cx")), Number(circle.getAttribute("cy"))]);
     find("map-controls").hidden = false;
     only.value = "";
-    document.querySelector("input[name=layout][value=pca]").checked = true;
+    document.querySelector(`input[name=layout][value=${layout}]`).checked = true;
   }
 
   setUpTheme();
