@@ -36,6 +36,7 @@ RANGES = {
     "exemplars": (0, MAX_EXEMPLARS),
     "components": (0, MAX_LATENT_DIM),
 }
+COMPONENTS = 64  # of photographs and textures, measured on hands (docs/photographs.md)
 SMALL_DATASET, LARGE_DATASET = 5_000, 50_000  # images between which the number of steps rises
 
 
@@ -66,7 +67,8 @@ class FitConfig:
             (jittered, moved, up to two values changed), "textures" (up to four slight changes), "gentle" (a little of
             many), or "none", only where the wrapper is told to.
         width: channels of the finest convolution; coarser ones have twice as many.
-        batch_size: images per step of fine-tuning; twice as many in the warm start, fewer for small classes.
+        batch_size: images per step of fine-tuning, fewer for small classes; twice as many in the warm start, or a
+            quarter for few photographs with components.
         learning_rate: Adam's peak rate in fine-tuning; twice as high in the warm start.
         exemplars: latent codes of training images kept per class; new images are drawn around them. With 0 the bank
             holds no code of any single image and draws from a Gaussian.

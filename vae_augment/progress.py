@@ -73,16 +73,24 @@ def repeated(work: Callable[[], object], seconds: float | None = None) -> Iterat
         thread.join(1.0)  # so that no line comes after the end, though a stream may hang
 
 
+def passed(bar: tqdm[Any], steps: int) -> None:
+    """Count steps that an earlier run did, which say nothing of how long others take."""
+    with bar.get_lock():  # type: ignore[no-untyped-call]
+        bar.initial = getattr(bar, "initial", 0) + steps  # which a bar that is not shown lacks
+        bar.update(steps)
+
+
 class _Line:
     """How far a bar is, in words, and for how long it goes on at the pace since the last line."""
 
     def __init__(self, bar: tqdm[Any]) -> None:
-        self._bar, self._last, self._at = bar, bar.n, time.monotonic()
+        self._bar, self._last, self._at = bar, 0.0, time.monotonic()
 
     def __call__(self) -> str:
         bar, now = self._bar, time.monotonic()
-        done, took = bar.n - self._last, now - self._at
-        self._last, self._at = bar.n, now
+        own = bar.n - bar.initial
+        done, took = own - self._last, now - self._at
+        self._last, self._at = own, now
         doing = bar.desc.removesuffix(": ") + ", " if bar.desc else ""
         of = "" if bar.total is None else f" of {bar.total:,}"
         left = ""

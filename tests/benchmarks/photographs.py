@@ -234,6 +234,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--fits", action="store_true")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     cell = Cell(
         Kind("sign-digits", (options.per_class,), (options.side,), folder("sign-digits", 3)),
         options.side,
@@ -253,7 +254,6 @@ def main() -> None:
             picture(*pictures).save(RESULTS.parents[1] / "photographs.png")
         finish(content)
         return
-    torch.set_num_threads(1)
     rows = content.setdefault(told, {})
     steps = round((FitConfig().resolve(len(cell.train(0))).steps or 0) * WARM_SHARE)
     for name in options.way:

@@ -19,7 +19,7 @@ from torchvision.datasets import ImageFolder
 import vae_augment
 from vae_augment import VAEBank
 from vae_augment.exceptions import PolicyWarning
-from vae_augment.exporting import BLOCK, WORTH_A_PROCESS, counts_per_class, export, parts
+from vae_augment.exporting import BLOCK, WORTH_A_PROCESS, counts_per_class, export, parts, poor_images
 from vae_augment.files.folder_names import CLASSES, folder_names
 from vae_augment.files.folders import write_json
 from vae_augment.images.encoding import encode_pngs
@@ -347,3 +347,12 @@ def test_progress_is_told(bank, tmp_path):
 def test_fewer_images_than_classes_leave_no_empty_folder(bank, tmp_path):
     export(bank, tmp_path / "out", count=2)
     assert ImageFolder(tmp_path / "out").targets == [0, 1]
+
+
+def test_poor_images_are_told_by_precision_and_by_near_duplicates(bank):
+    def told(**figures):
+        return poor_images(bank.with_data(quality={"precision": 0.9, "near_duplicates": 2, "generated": 80} | figures))
+
+    assert told() == told(near_duplicates=20) == poor_images(bank.with_data(quality={})) == ""
+    assert "precision 0.30, below 0.5" in told(precision=0.3)
+    assert told(near_duplicates=21).startswith("21 of 80 generated images lie nearer to a training image")

@@ -42,7 +42,13 @@ def test_the_command_gives_the_same_bytes(here, options):
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [("", "--seed"), ("--components 0", "--components 0"), ("--sharing none", "--sharing none --seed")],
+    [
+        ("", "--seed"),
+        ("--latent-dim 20", "--latent-dim 20 --seed"),
+        ("--latent-dim 16", "--latent-dim 16 --seed"),
+        ("--components 0", "--components 0"),
+        ("--sharing none", "--sharing none --seed"),
+    ],
 )
 def test_components_are_named_where_they_were_given(here, options, named):
     for at, path in enumerate(sorted(Path("bars").rglob("*.png"))):

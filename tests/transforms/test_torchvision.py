@@ -485,8 +485,11 @@ def test_a_spawned_worker_does_as_a_forked_one(bank, record_property):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_the_bank_follows_the_images_to_their_device(bank):
-    transform, (images, labels) = RandomVAEJitter(bank, p=0.5), batch_of(32)
+@pytest.mark.parametrize("options", [{}, {"moves": None, "keep_detail": True}])
+@pytest.mark.parametrize("size", [(12, 12), (30, 20), (8, 30)])
+def test_the_bank_follows_the_images_to_their_device(bank, size, options):
+    transform, (images, labels) = RandomVAEJitter(bank, p=0.5, **options), batch_of(32)
+    images = torch.nn.functional.interpolate(images, size=size)
     torch.manual_seed(0)
     expected = transform(images, labels)[0]
     torch.manual_seed(0)

@@ -237,12 +237,14 @@ class VAEBank:
         """A bank of the classes of both, in label order; all else is bank_a's, without its quality figures.
 
         Raises:
-            ValueError: they model images of different shapes, or share a class name or label.
+            ValueError: their VAEs have different shapes, or they share a class name or label.
         """
         for name, bank in (("bank_a", bank_a), ("bank_b", bank_b)):
             check_type(name, bank, cls, "a VAEBank, as VAEBank.load(path) gives it")
         if bank_a.vae != bank_b.vae:
-            raise ValueError(f"banks to merge must have VAEs of the same shapes, got {bank_a.vae} and {bank_b.vae}.")
+            remedy = "Give both fits the same image_size, latent_dim, width and components"
+            both = f"{bank_a.vae} and {bank_b.vae}"
+            raise ValueError(f"banks to merge must have VAEs of the same shapes, got {both}. {remedy}.")
         return cls(merged(bank_a.content, bank_b.content), bank_a.device)
 
     def to(self, device: torch.device | str) -> VAEBank:

@@ -54,7 +54,7 @@ class Models:
         """Posterior mean and log-variance, float32 [B, L] each, of uint8 or float images [B, C, H, W] of any size.
 
         Args:
-            images: on any device; resized, bytes as bytes, and converted to floats a block at a time.
+            images: on any device; converted to floats and resized a block at a time.
             rows: of the images.
             block: images in every pass, padded if need be, so that a result does not depend on its batch; None: as many
                 as suit the device, at most.
@@ -63,7 +63,7 @@ class Models:
         logvar = torch.empty_like(mean)
         for params, items in self._by_model(rows, block or block_of(self.device)):
             some = images[items.to(images.device)].to(self.device)
-            x = as_float(_resized(some, self.vae.image_shape[1:]))  # [b, C, H, W]
+            x = resize(as_float(some), self.vae.image_shape[1:])  # [b, C, H, W]
             m, v = self.vae.encode(params, _padded(x, block)[None])  # [1, b, L] each
             mean[items], logvar[items] = m[0, : len(items)], v[0, : len(items)]
         return mean, logvar
@@ -169,13 +169,6 @@ class Models:
 def _whole(vae: VAE) -> int:
     """Passes have a multiple of so many images: at least LEAST, and so many that no pixels are left over by ALIGNED."""
     return max(LEAST, ALIGNED // math.gcd(ALIGNED, math.prod(vae.image_shape)))
-
-
-def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images [B, C, H, W] at a size, in contiguous memory; bytes are resized as images are read, which is quick."""
-    if tuple(images.shape[2:]) == tuple(size):
-        return images
-    return resize(images.contiguous(memory_format=torch.channels_last), size).contiguous()
 
 
 def _padded(x: Tensor, length: int | None) -> Tensor:

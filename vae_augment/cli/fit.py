@@ -66,7 +66,7 @@ def fit(
     from vae_augment.bank import VAEBank
     from vae_augment.bank.metadata import summaries
     from vae_augment.data import SAMPLE_SOURCE, examine, open_data
-    from vae_augment.exporting import poor_precision
+    from vae_augment.exporting import poor_images
 
     if tensorboard is not None:
         check_folder("--tensorboard", tensorboard)
@@ -100,7 +100,7 @@ def fit(
     )
     sheet, seconds = out.with_suffix(".png"), time.perf_counter() - started
     then = ["vae-augment", "generate", str(out), "--out", f"{out.with_suffix('')}-generated", "--per-class", "500"]
-    if poor_precision(bank) is not None or any(info.status == "blurred" for info in bank.class_infos):
+    if poor_images(bank) or any(info.status == "blurred" for info in bank.class_infos):
         then = ["vae-augment", "augment", str(out), "--data", data, "--out", f"{out.with_suffix('')}-augmented"]
     said = [class_table(bank)]
     if opened.source == SAMPLE_SOURCE:

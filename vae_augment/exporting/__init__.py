@@ -34,6 +34,7 @@ MOST_IMAGES = 10**9  # per class, or in all
 BLOCK = 256  # images drawn from one random stream, so that any block can be made by itself
 BLOCKS_IN_A_TAR = 4
 POOR = 0.5  # precision of generated images
+COPIES = 0.25  # near-duplicates among them
 WORTH_A_PROCESS = 8  # blocks: about 0.2 s of small images
 
 
@@ -97,10 +98,10 @@ def export(
     check_method(bank.stats.counts, method)
     if resume and overwrite:
         raise ValueError("give resume or overwrite, not both.")
-    if (precision := poor_precision(bank)) is not None:
+    if against := poor_images(bank):
         warn(
-            f"few of the bank's generated images look like real ones (precision {precision:.2f}, below {POOR}). "
-            "Jittered and moved copies of the images themselves do: vae-augment augment, or vae_augment.augment().",
+            f"{against}. Jittered and moved copies of the images themselves teach more: vae-augment augment, or "
+            "vae_augment.augment().",
             PolicyWarning,
         )
     folder, run = Path(out), ALONE if shard is None else Shard(*shard)
@@ -111,10 +112,15 @@ def export(
     return write_export(parts, folder, made_by, workers=workers, resume=resume, overwrite=overwrite, shard=run, **told)
 
 
-def poor_precision(bank: VAEBank) -> float | None:
-    """Share of a bank's generated images that look like real ones, by its own figures, if it is below POOR."""
-    precision = bank.data.get("quality", {}).get("precision", 1.0)
-    return precision if precision < POOR else None
+def poor_images(bank: VAEBank) -> str:
+    """What speaks against a bank's generated images by its own figures; "" if nothing does."""
+    found = bank.data.get("quality", {})
+    if (precision := found.get("precision", 1.0)) < POOR:
+        return f"few of the bank's generated images look like real ones (precision {precision:.2f}, below {POOR})"
+    if found and found["near_duplicates"] > COPIES * found["generated"]:
+        many = f"{found['near_duplicates']:,} of {found['generated']:,}"
+        return f"{many} generated images lie nearer to a training image than real ones do"
+    return ""
 
 
 def counts_per_class(classes: int, *, per_class: int | None, count: int | None) -> list[int]:

@@ -114,6 +114,8 @@ def fit(
     wanted = wanted_labels(source, classes)
     if start is None:
         shape = common_shape(source, config)
+        if config.components:  # too many are refused before images are read
+            VAE(shape, config.resolve(0).latent_dim or 0, components=config.components)
         data = load_images(source, shape)
         count = len(source) + (0 if others is None else len(others))
         components = number_of_components(config, data.images)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vae_augment.fitting.checkpoint import Checkpoint, Part
 from vae_augment.model.vae import VAE, Loss, Params
+from vae_augment.progress import passed
 
 if TYPE_CHECKING:
     from vae_augment.fitting.learning_curve import LearningCurve
@@ -86,7 +87,7 @@ class Progress(Callback):
         self._bar, self._each = bar, each
 
     def on_start(self, training: Training) -> None:
-        self._update(training.step)
+        passed(self._bar, training.step * self._each)
 
     def on_step(self, training: Training) -> None:
         self._update(1)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae_augment.config import FitConfig
+from vae_augment.config import COMPONENTS, FitConfig
 from vae_augment.data.items import evenly
 from vae_augment.fitting.training import Move
 from vae_augment.images.kinds import kind_of_images
@@ -17,11 +17,11 @@ from vae_augment.model.components import reduced, reduced_size
 from vae_augment.model.devices import single_thread
 from vae_augment.model.vae import LOG_SIGMA_RANGE, VAE, Params
 
-COMPONENTS = 64  # measured on hands (docs/photographs.md)
+MOST_VALUES = 1_024  # of a reduced image, four channels; those of more take long to find
 COPIES = 2_400  # images, moved ones among them, that components are found from
 EDGE = 0.02  # of the range, so that the logits of black and white are finite
 RIDGE = 1e-3  # of the mean variance of a reduced image's values
-BLOCK = 300  # images at a time; the error is measured on as many
+BLOCK = 300  # images of 64x64 at a time, fewer of larger ones; the error is measured on as many
 LEAST_STD = 1e-3  # of a component, over that of the first: of fewer images than components some say nothing
 
 
@@ -32,6 +32,8 @@ def number_of_components(config: FitConfig, images: Tensor) -> int:
     if config.share or config.sharing == "none" or kind_of_images(images) == "drawings":
         return 0
     values = images.shape[1] * math.prod(reduced_size(*images.shape[2:]))
+    if values > MOST_VALUES:
+        return 0
     return min(COMPONENTS, values, config.latent_dim or COMPONENTS)
 
 
@@ -58,9 +60,10 @@ def begin_with_components(
     if not vae.components:
         return
     some, count = images[evenly(len(images), COPIES)], vae.components
+    block_size = max(1, BLOCK * 64**2 // max(64**2, math.prod(vae.image_shape[1:])))
     found: list[Tensor] = []
     with single_thread():  # the same bits on any number
-        for block in some.split(BLOCK):
+        for block in some.split(block_size):
             x = to_float(block)
             copies = 0 if moves is None else COPIES // len(some) - 1
             for moved in (x, *(moves(x, generator) for _ in range(copies) if moves is not None)):
@@ -82,7 +85,7 @@ def begin_with_components(
     params["decoder.patch.weight"].zero_()
     params["encoder.out.weight"][0, :, : vae.latent_dim] = 0
     params["encoder.out.bias"].zero_()
-    shown = to_float(some[evenly(len(some), BLOCK)])[None]
+    shown = to_float(some[evenly(len(some), block_size)])[None]
     made = vae.decode(params, vae.encode(params, shown)[0])
     error = (made - shown).square().mean().clamp_min(math.exp(2 * LOG_SIGMA_RANGE[0]))
     # Squared change of an image by a unit of each code: of the logits, raised, and through the sigmoid.

@@ -37,6 +37,7 @@ from vae_augment.images.moves import colour_channels
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
 from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened
+from vae_augment.progress import passed
 from vae_augment.seeding import generator
 
 WARM_SHARE = 0.75  # of a class's steps belong to the warm start
@@ -137,7 +138,7 @@ class Fitter:
             self.checkpoint.save("start", kept)
             self.checkpoint.clear("warm-start")
         else:
-            self.bar.update(steps)
+            passed(self.bar, steps)
         if kept.values["note"]:
             warn(f"warm start stopped early: {kept.values['note']}", FitWarning)
         params = {name: kept.tensors[name].float() for name in self.vae.shapes}
@@ -180,7 +181,7 @@ class Fitter:
             kept = self.checkpoint.load(f"class-{label}")
             if kept is not None:
                 done[label] = FittedClass.of(kept, self.vae, start)
-        self.bar.update(steps * len(done))
+        passed(self.bar, steps * len(done))
         left = [label for label in labels if label not in done]
         at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
         groups = [left[first : first + at_once] for first in range(0, len(left), at_once)]

@@ -39,6 +39,8 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(images.shape[-2:]) == tuple(size):
         return images
+    if images.dtype == torch.uint8 and images.device.type != "cpu":
+        return to_uint8(resize(as_float(images), size))  # where bytes cannot be made smaller
     smaller = size[0] < images.shape[-2] or size[1] < images.shape[-1]
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=smaller)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import fields
 from typing import Any
 
 from vae_augment.bank import VAEBank
-from vae_augment.config import FitConfig
+from vae_augment.config import COMPONENTS, FitConfig
 from vae_augment.data import SAMPLE_SOURCE
 
 BY_NAME = ("torchvision", SAMPLE_SOURCE)  # data with a name; other data has a path, which a bank does not keep
@@ -57,7 +58,10 @@ def named(name: str, source: str) -> str:
 
 def _changed(bank: VAEBank) -> dict[str, Any]:
     """The options that differ from their defaults for this preset, and number of images and of components."""
-    usual = FitConfig(preset=bank.config.preset).resolve(bank.data.get("images") or 0, bank.vae.components)
+    components = bank.vae.components
+    if components and bank.config.components is None:  # fewer latent dimensions that were asked for have fewer
+        components = min(COMPONENTS, bank.image_shape[0] * math.prod(bank.vae.reduced))
+    usual = FitConfig(preset=bank.config.preset).resolve(bank.data.get("images") or 0, components)
     options = {field.name: getattr(bank.config, field.name) for field in fields(FitConfig)}
     return {
         name: value
