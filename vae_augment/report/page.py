@@ -144,11 +144,12 @@ def _decodable(bank: VAEBank) -> int:
 
 
 def _typical(stats: LatentStats) -> Tensor:
-    """Of each class the code of a training image that is nearest to the mean of codes, [K, L]."""
+    """Of each class the code of a training image at the median distance from their mean, [K, L]."""
     codes = stats.exemplars.float()  # [K, M, L]
     away = (codes - stats.mean[:, None]).square().sum(2)
     away[torch.arange(codes.shape[1]) >= stats.counts[:, None]] = torch.inf
-    return codes[torch.arange(len(codes)), away.argmin(1)]
+    middle = away.argsort(dim=1, stable=True).gather(1, (stats.counts[:, None] - 1) // 2)[:, 0]
+    return codes[torch.arange(len(codes)), middle]
 
 
 def _script(bank: VAEBank, decodable: int, found: Map | None) -> dict[str, Any]:
