@@ -113,7 +113,7 @@ def export(
 
 
 def poor_images(bank: VAEBank) -> str:
-    """What speaks against a bank's generated images by its own figures; "" if nothing does."""
+    """The reason, by a bank's own figures, not to use its generated images; "" if there is none."""
     found = bank.data.get("quality", {})
     if (precision := found.get("precision", 1.0)) < POOR:
         return f"few of the bank's generated images look like real ones (precision {precision:.2f}, below {POOR})"

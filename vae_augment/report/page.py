@@ -144,7 +144,7 @@ def _decodable(bank: VAEBank) -> int:
 
 
 def _typical(stats: LatentStats) -> Tensor:
-    """Of each class the code of a training image at the median distance from their mean, [K, L]."""
+    """The code [K, L] of a training image of each class, at the median distance from their mean."""
     codes = stats.exemplars.float()  # [K, M, L]
     away = (codes - stats.mean[:, None]).square().sum(2)
     away[torch.arange(codes.shape[1]) >= stats.counts[:, None]] = torch.inf
