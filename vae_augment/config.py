@@ -78,7 +78,7 @@ class FitConfig:
         components: principal components of all classes' images, at 16 pixels, that the VAEs add to: so many of the
             latent dimensions. By default 64 for photographs and textures, which come out sharper and without seams
             (docs/photographs.md), at most `latent_dim` where that is given; 0 for drawings, without a warm start, and
-            for a bank to share, since with them images of hands are told from others by 0.76 in place of 0.66.
+            for a bank to share, since with them training images are told from others more easily.
 
     Raises:
         ValueError: an option is out of range; the text names it.

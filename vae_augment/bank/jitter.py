@@ -127,7 +127,8 @@ def finished(
     parts = (_difference_for(originals, resize(to_uint8(part), size)) for part in (made, -made))
     brighter, darker = (part.contiguous(memory_format=layout) for part in parts)
     both = torch.minimum(brighter, darker)
-    brighter.sub_(both), darker.sub_(both)  # so that one of them is 0, and bytes need not become wider
+    brighter.sub_(both)
+    darker.sub_(both)  # so that one of the two is 0, and bytes need not become wider
     finished = originals + torch.minimum(brighter, 255 - originals)
     return finished.sub_(torch.minimum(darker, finished))
 

@@ -19,7 +19,7 @@ from vae_augment.model.vae import VAE
 FEW_SAMPLES = 5  # images; a class with fewer is reported as such
 TRIED = 64  # reconstructions that are examined for collapse, at most
 IGNORED = 0.01  # spread of reconstructions over that of images; up to this the decoder ignores the codes
-BLURRED = 0.3  # detail of reconstructions over that of images: digits 0.6, hands as blobs 0.2 (docs/photographs.md)
+BLURRED = 0.3  # detail of reconstructions over that of images: hands 0.2 as blobs, else 0.4 (docs/photographs.md)
 SMALL_SIDE = 32  # pixels; smaller images have little detail to lose
 SMOOTH = 1e-4  # detail of images that have none
 FAINT = 0.02  # spread of images, pixels in 0..1; less is lost in a decoder noise of 0.05 or more
