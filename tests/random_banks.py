@@ -9,14 +9,15 @@ from vae_augment.bank.content import BankContent, ClassInfo
 from vae_augment.bank.packed_weights import Stored, halved
 from vae_augment.bank.policy import Policy
 from vae_augment.fitting.learning_curve import blank
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.latent import LatentStats
-from vae_augment.model.vae import VAE, stack
+from vae_augment.model.vae import stack
 
 
 def random_bank(image_shape, *, latent_dim=5, width=8, classes=3, tuned=True, seed=0, components=0) -> VAEBank:
     """One whose classes are kept as differences from a start, or (tuned=False) as they are; all norms do something."""
     generator = torch.Generator().manual_seed(seed)
-    vae = VAE(image_shape, latent_dim, width, components)
+    vae = ConvVAE(image_shape, latent_dim, width, components)
     start = halved(vae, vae.init(generator))
     whole = stack([start] * classes if tuned else [vae.init(generator) for _ in range(classes)])
     for name, tensor in whole.items():

@@ -40,6 +40,15 @@ def test_mnist_quickstart_prints_both_accuracies(tmp_path):
     assert len(list((tmp_path / "banks").glob("*.safetensors"))) == 1
 
 
+@pytest.mark.parametrize("networks", ["two-layers", "convolutions"])
+def test_own_networks_are_fitted_and_read_again(networks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = run("own_networks.py", "--networks", networks, "--steps", 8, cache=tmp_path)
+    assert "images 1x28x28" in printed
+    assert "300 items" in printed
+    assert {path.name for path in tmp_path.iterdir()} >= {"own.safetensors", "own.png"}
+
+
 def test_folder_to_folder_makes_an_image_folder(tmp_path):
     shapes = Shapes(per_class=4)
     for index in range(len(shapes)):

@@ -13,8 +13,8 @@ from vae_augment import VAEBank, fit
 from vae_augment.bank.file import read, serialize
 from vae_augment.bank.packed_weights import Stored
 from vae_augment.bank.tensor_file import METADATA_KEY
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.latent import LatentStats
-from vae_augment.model.vae import VAE
 
 
 @pytest.fixture
@@ -366,7 +366,7 @@ def test_a_missing_entry_of_the_metadata_is_named(damaged, key):
 
 
 def test_a_width_that_the_model_cannot_have_is_refused(bank, tmp_path):
-    vae = VAE((1, 12, 12), 4, width=12)
+    vae = ConvVAE((1, 12, 12), 4, width=12)
     params = {name: torch.zeros(3, *shape) for name, shape in vae.shapes.items()}
     content = replace(bank.content, vae=vae, start=None, weights=Stored.pack(vae, params, None))
     (tmp_path / "file").write_bytes(serialize(content))

@@ -8,9 +8,10 @@ import torch
 from tests.conftest import CONFIG, Shapes
 from vae_augment import VAEBank, fit
 from vae_augment.bank.packed_weights import LARGEST, Stored, flatten, halved, join, sizes, unflatten
-from vae_augment.model.vae import VAE, stack
+from vae_augment.model.conv_vae import ConvVAE
+from vae_augment.model.vae import stack
 
-SHAPE = VAE((1, 12, 12), 4, width=8)
+SHAPE = ConvVAE((1, 12, 12), 4, width=8)
 
 
 def gen(seed=0):
@@ -57,7 +58,7 @@ def test_differences_are_kept_to_half_a_step(start):
 
 @pytest.mark.parametrize("tuned", [True, False])
 def test_components_are_kept_once_for_all_classes_of_a_start(tuned):
-    vae = VAE((3, 12, 12), 4, width=8, components=3)
+    vae = ConvVAE((3, 12, 12), 4, width=8, components=3)
     first = {n: t + torch.randn(t.shape, generator=gen(1)) for n, t in vae.init(gen(0)).items()}
     start = halved(vae, first)
     params = near(start)

@@ -1,8 +1,6 @@
-"""Densities of latents that ideas draw from: a conditional flow, and the metric of posteriors."""
+"""A density of latents that an idea draws from: a conditional flow."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +8,6 @@ from torch import Tensor, nn
 from vae_augment.seeding import generator
 
 FLOW_LAYERS, FLOW_WIDTH, FLOW_STEPS = 6, 64, 1_000
-CHAIN_STEPS, LEAPFROGS, STEP_SIZE = 100, 10, 0.05  # Hamiltonian Monte Carlo
-METRIC_FLOOR = 1e-2  # lambda of the metric far from all codes
 
 
 class Flow(nn.Module):
@@ -65,38 +61,3 @@ def fitted_flow(codes: list[Tensor]) -> Flow:
         flow.loss(noisy, rows[some]).backward()
         optimizer.step()
     return flow
-
-
-def metric_draws(mean: Tensor, logvar: Tensor, count: int) -> Tensor:
-    """[count, L] by Hamiltonian Monte Carlo, uniform with regard to a metric made of posterior covariances.
-
-    Chadebec and Allassonniere (2022), "A Geometric Perspective on Variational Autoencoders": G(z) is the sum of the
-    posteriors' inverse covariances, each weighted by how near z is to its mean, and the density is sqrt(det G).
-    """
-    random = generator(0, "metric")
-    precision = (-logvar).exp()  # [N, L]
-    distances = torch.cdist(mean, mean).fill_diagonal_(math.inf)
-    reach = distances.min(1).values.max().square()
-
-    def log_density(z: Tensor) -> Tensor:
-        squared = ((z[:, None] - mean).square() * precision).sum(2)  # [count, N]
-        metric = torch.einsum("bn,nl->bl", (-squared / reach).exp(), precision) + METRIC_FLOOR
-        return 0.5 * metric.log().sum(1)
-
-    def slope(z: Tensor) -> Tensor:
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            return torch.autograd.grad(log_density(z).sum(), z)[0]
-
-    z = mean[torch.randint(len(mean), (count,), generator=random)]
-    for _ in range(CHAIN_STEPS):
-        momentum = torch.randn(z.shape, generator=random)
-        energy = log_density(z) - 0.5 * momentum.square().sum(1)
-        moved_to, speed = z, momentum + STEP_SIZE / 2 * slope(z)
-        for leap in range(LEAPFROGS):
-            moved_to = moved_to + STEP_SIZE * speed
-            speed = speed + STEP_SIZE * (0.5 if leap == LEAPFROGS - 1 else 1.0) * slope(moved_to)
-        gained = log_density(moved_to) - 0.5 * speed.square().sum(1) - energy
-        accepted = torch.rand(count, generator=random).log() < gained
-        z = torch.where(accepted[:, None], moved_to, z)
-    return z

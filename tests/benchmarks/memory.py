@@ -24,15 +24,15 @@ from vae_augment.bank.content import BankContent, ClassInfo
 from vae_augment.bank.packed_weights import LARGEST, Stored, flatten
 from vae_augment.bank.policy import Policy
 from vae_augment.fitting.learning_curve import blank
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.latent import LatentStats
-from vae_augment.model.vae import VAE
 
 WORKERS, BATCH, BATCHES, IMAGES_PER_CLASS = 4, 32, 80, 4
 
 
 def large_bank(classes: int) -> VAEBank:
     """One of random weights: what it draws does not matter here."""
-    vae, generator = VAE((1, 28, 28), 16), torch.Generator().manual_seed(0)
+    vae, generator = ConvVAE((1, 28, 28), 16), torch.Generator().manual_seed(0)
     start = flatten(vae, vae.init(generator)).half()
     weights = Stored(
         vae,

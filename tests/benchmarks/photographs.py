@@ -40,10 +40,11 @@ from vae_augment.fitting.stages import WARM_SHARE
 from vae_augment.fitting.training import Job, train
 from vae_augment.images.moves import MOVES
 from vae_augment.images.tensors import to_float
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.latent import concatenate, describe, pooled_covariance
 from vae_augment.model.layers import conv, group_norm
 from vae_augment.model.samplers import draw
-from vae_augment.model.vae import VAE, Params
+from vae_augment.model.vae import Params
 from vae_augment.seeding import generator
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "photographs.json"
@@ -72,12 +73,12 @@ OWN = ("precision", "recall", "coverage", "frechet", "near_duplicates", "generat
 
 
 @dataclass(frozen=True)
-class Residual(VAE):
+class Residual(ConvVAE):
     """A decoder with a residual 3x3 convolution after each upsampling, and patches of twice their stride."""
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = dict(VAE.shapes.func(self))
+        shapes = dict(ConvVAE.shapes.func(self))
         shapes["decoder.patch.weight"] = (self.width, self.image_shape[0], 2 * self.patch, 2 * self.patch)
         for i in range(self.stages):
             fine = self.channels[i]
@@ -107,7 +108,7 @@ class Way:
 
     latent_dim: int
     components: int = 0
-    vae: type[VAE] = VAE
+    vae: type[ConvVAE] = ConvVAE
     factor: float = 1.0  # of the learning rate
     batch_size: int = FitConfig.batch_size
 

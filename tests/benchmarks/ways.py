@@ -6,10 +6,9 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from tests.benchmarks.densities import fitted_flow, metric_draws
+from tests.benchmarks.densities import fitted_flow
 from vae_augment import VAEBank
 from vae_augment.bank.jitter import jitter as bank_jitter
 from vae_augment.evaluation.arms import InMemory
@@ -18,7 +17,6 @@ from vae_augment.model.latent import covariance, pooled_covariance
 from vae_augment.seeding import generator
 
 POOL = 300  # latents a class that are drawn ahead, where a draw takes long
-COMPONENTS = 10  # of a Gaussian mixture, as pythae has it, and no more than a third of the images
 ERASED = 0.3  # of the side
 
 
@@ -67,16 +65,6 @@ class Fitted:
         return factor(pooled_covariance(self.codes)).expand(len(self.codes), -1, -1)
 
     @cached_property
-    def mixture_pool(self) -> Tensor:
-        """[K, POOL, L], from a Gaussian mixture per class."""
-        drawn = []
-        for codes in self.codes:
-            components = max(1, min(COMPONENTS, len(codes) // 3))
-            mixture = GaussianMixture(components, reg_covar=1e-3, random_state=0).fit(codes.double().numpy())
-            drawn.append(torch.from_numpy(mixture.sample(POOL)[0]).float())
-        return torch.stack(drawn)
-
-    @cached_property
     def flow_pool(self) -> Tensor:
         """[K, POOL, L], from one flow for all classes."""
         with torch.enable_grad():
@@ -84,11 +72,6 @@ class Fitted:
         noise = torch.randn(len(self.codes) * POOL, self.bank.latent_dim, generator=generator(0, "flow"))
         rows = torch.arange(len(self.codes)).repeat_interleave(POOL)
         return flow.sample(noise, rows).view(len(self.codes), POOL, -1)
-
-    @cached_property
-    def metric_pool(self) -> Tensor:
-        """[K, POOL, L], uniform with regard to the metric of each class's posteriors."""
-        return torch.stack([metric_draws(mean, logvar, POOL) for mean, logvar in self.posteriors])
 
 
 Make = Callable[[Fitted, Tensor, Tensor, torch.Generator], Tensor]  # float images, class positions -> float images
@@ -133,14 +116,10 @@ def generated(method: str, temperature: float = 1.0) -> Make:
     return make
 
 
-def pooled(name: str) -> Make:
-    """Decoded from latents that were drawn ahead, the attribute `name` of what is fitted."""
-
-    def make(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
-        drawn: Tensor = getattr(known, name)
-        return known.bank.models.decode(drawn[rows, torch.randint(POOL, (len(x),), generator=random)], rows)
-
-    return make
+def from_flow(known: Fitted, x: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
+    """Decoded from latents that were drawn ahead."""
+    chosen = torch.randint(POOL, (len(x),), generator=random)
+    return known.bank.models.decode(known.flow_pool[rows, chosen], rows)
 
 
 def partners(known: Fitted, labels: Tensor, random: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from vae_augment.fitting.budget import warm_batch
 from vae_augment.fitting.components import begin_with_components, number_of_components
 from vae_augment.images.moves import AFFINE
 from vae_augment.images.tensors import to_float, to_uint8
-from vae_augment.model.vae import VAE
+from vae_augment.model.conv_vae import ConvVAE
 
 CONFIG = replace(CONFIG, latent_dim=6, components=4)
 
@@ -48,7 +48,7 @@ def test_a_vae_begins_as_its_components_and_with_their_error():
     images, others = smooth(), smooth(seed=5)
     errors = []
     for components in (1, 4, 12):
-        vae = VAE((3, 24, 32), 12, width=8, components=components)
+        vae = ConvVAE((3, 24, 32), 12, width=8, components=components)
         params = begun(vae, images)
         errors.append(error(vae, params, others))
         assert params["log_sigma"].exp().item() == pytest.approx(error(vae, params, images), abs=2e-3)
@@ -57,21 +57,21 @@ def test_a_vae_begins_as_its_components_and_with_their_error():
 
 
 def test_codes_have_the_variance_of_the_prior_and_do_not_correlate():
-    vae, images = VAE((3, 24, 32), 5, width=8, components=5), smooth(200)
+    vae, images = ConvVAE((3, 24, 32), 5, width=8, components=5), smooth(200)
     mean, logvar = vae.encode(begun(vae, images), to_float(images)[None])
     assert torch.allclose(torch.cov(mean[0].T), torch.eye(5), atol=0.15)
     assert (logvar < 0).all()
 
 
 def test_moved_copies_widen_the_components():
-    vae, images = VAE((3, 24, 32), 5, width=8, components=5), smooth(20)
+    vae, images = ConvVAE((3, 24, 32), 5, width=8, components=5), smooth(20)
     moved = to_uint8(AFFINE.draw(to_float(smooth(100, seed=9)), torch.Generator().manual_seed(3)))
     assert error(vae, begun(vae, images, AFFINE.draw), moved) < error(vae, begun(vae, images), moved)
 
 
 @pytest.mark.parametrize("images", [smooth(1), smooth(3), torch.full((9, 3, 24, 32), 255, dtype=torch.uint8)])
 def test_few_images_or_images_of_one_colour_give_finite_weights(images):
-    vae = VAE((3, 24, 32), 8, width=8, components=8)
+    vae = ConvVAE((3, 24, 32), 8, width=8, components=8)
     params = begun(vae, images)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in params.values())
     assert error(vae, params, images) < 0.1
@@ -104,7 +104,7 @@ def test_a_bank_with_components_is_fitted_saved_extended_and_served(tmp_path):
 
 
 def test_components_are_as_before_after_decoding_in_inference_mode():
-    vae = VAE((3, 20, 26), 4, width=8, components=2)
+    vae = ConvVAE((3, 20, 26), 4, width=8, components=2)
     params = {
         name: tensor.requires_grad_(name not in vae.fixed)
         for name, tensor in vae.init(torch.Generator().manual_seed(1)).items()
@@ -119,7 +119,7 @@ def test_a_move_that_gives_what_is_no_number_is_passed_over():
     def broken(images, generator):
         return torch.where(torch.arange(len(images)).view(-1, 1, 1, 1) % 2 == 0, images, torch.nan)
 
-    vae = VAE((3, 24, 32), 4, width=8, components=4)
+    vae = ConvVAE((3, 24, 32), 4, width=8, components=4)
     assert error(vae, begun(vae, smooth(), broken), smooth()) < 0.2
 
 
@@ -133,14 +133,14 @@ def test_a_training_resumes_with_the_components_it_had(tmp_path, monkeypatch):
 
     taken = []
 
-    def counted(self, *args, loss=VAE.loss):
+    def counted(self, *args, loss=ConvVAE.loss):
         taken.append(1)
         if len(taken) == 6:
             raise Ended
         return loss(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(VAE, "loss", counted)
+        patch.setattr(ConvVAE, "loss", counted)
         with pytest.raises(Ended):
             fit(Photographs(), config=CONFIG, progress=False, checkpoint=tmp_path / "kept")
     with monkeypatch.context() as patch:
@@ -173,11 +173,11 @@ def test_components_lower_the_error_of_a_short_fit():
 def test_photographs_and_textures_have_components_if_nothing_is_said(images, options, components):
     config = FitConfig(**options)
     assert number_of_components(config, images) == components
-    VAE(tuple(images.shape[1:]), config.resolve(60, components).latent_dim, 8, components)
+    ConvVAE(tuple(images.shape[1:]), config.resolve(60, components).latent_dim, 8, components)
 
 
 def test_few_photographs_are_trained_on_in_small_batches():
-    small, large = (VAE((3, side, side), 64, 8, 64) for side in (32, 64))
+    small, large = (ConvVAE((3, side, side), 64, 8, 64) for side in (32, 64))
     assert [warm_batch(128, images, large) for images in (60, 4_999, 5_000)] == [32, 32, 256]
     assert warm_batch(128, 60, small) == 256
     assert warm_batch(128, 60, replace(large, components=0)) == 128

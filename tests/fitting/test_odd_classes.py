@@ -25,7 +25,7 @@ from vae_augment.exceptions import DataWarning, FitWarning
 from vae_augment.fitting import stages, training
 from vae_augment.fitting.fitted_class import TRIED, status_of
 from vae_augment.images.conversion import kind_of
-from vae_augment.model.vae import VAE
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.report.contact_sheet import contact_sheet_png
 
 TINY = replace(CONFIG, steps=4, latent_dim=2, batch_size=4)
@@ -529,13 +529,13 @@ def test_a_class_that_diverges_fails_alone(monkeypatch, spoiled, at_once, sharin
 
 
 def test_a_note_says_what_went_wrong(monkeypatch):
-    plain = VAE.loss
+    plain = ConvVAE.loss
 
     def loss(self, *arguments):
         parts = plain(self, *arguments)
         return parts._replace(reconstruction=parts.reconstruction * math.inf)
 
-    monkeypatch.setattr(VAE, "loss", loss)
+    monkeypatch.setattr(ConvVAE, "loss", loss)
     note = quick(dataset_of([bars(6)]), replace(CONFIG, sharing="none")).class_infos[0].note
     found = re.search(r"step \d+ .*\(reconstruction inf, KL (\S+) nats, largest \|log-variance\| (\S+)\)", note)
     assert all(0 < float(figure) < 10 for figure in found.groups())
@@ -629,8 +629,8 @@ def test_the_highest_rate_ends_in_a_status_and_images_can_be_drawn(sharing, late
 @pytest.fixture
 def blind(monkeypatch):
     """From now on decoders are blind to the latents."""
-    plain = VAE.decode
-    monkeypatch.setattr(VAE, "decode", lambda self, params, z: plain(self, params, z * 0))
+    plain = ConvVAE.decode
+    monkeypatch.setattr(ConvVAE, "decode", lambda self, params, z: plain(self, params, z * 0))
 
 
 def test_a_decoder_that_ignores_the_latents_is_told(blind):

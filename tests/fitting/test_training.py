@@ -12,10 +12,11 @@ from vae_augment.fitting.divergence import MOST_SKIPPED
 from vae_augment.fitting.learning_curve import blank
 from vae_augment.fitting.training import Job, train
 from vae_augment.images.moves import AFFINE
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.devices import flush_denormals
-from vae_augment.model.vae import VAE, pick, stack
+from vae_augment.model.vae import pick, stack
 
-VAE_8 = VAE((1, 8, 8), 3, width=8)
+VAE_8 = ConvVAE((1, 8, 8), 3, width=8)
 CPU = torch.device("cpu")
 K = 2
 
@@ -45,7 +46,7 @@ def assert_equal(params, expected):
 
 def poison(monkeypatch, steps):
     """From now on the loss of class 0, and so its gradient, is not a number at the given steps."""
-    plain, calls = VAE.loss, iter(range(10_000))
+    plain, calls = ConvVAE.loss, iter(range(10_000))
 
     def loss(self, params, images, noise):
         parts = plain(self, params, images, noise)
@@ -55,7 +56,7 @@ def poison(monkeypatch, steps):
         factor[0] = float("nan")
         return parts._replace(reconstruction=parts.reconstruction * factor)
 
-    monkeypatch.setattr(VAE, "loss", loss)
+    monkeypatch.setattr(ConvVAE, "loss", loss)
 
 
 def test_classes_trained_together_equal_classes_trained_apart():
@@ -78,13 +79,13 @@ def test_training_lowers_the_loss():
 
 def seen_in_training(monkeypatch, moves, batch_size=8):
     """The first class's first batch, float [B, 1, 8, 8]."""
-    plain, seen = VAE.loss, []
+    plain, seen = ConvVAE.loss, []
 
     def loss(self, params, images, noise):
         seen.append(images[0])
         return plain(self, params, images, noise)
 
-    monkeypatch.setattr(VAE, "loss", loss)
+    monkeypatch.setattr(ConvVAE, "loss", loss)
     run(started(), jobs(moves=moves), steps=1, batch_size=batch_size)
     return seen[0]
 
@@ -219,7 +220,7 @@ def test_a_batch_may_hold_one_image():
     assert all(torch.isfinite(tensor).all() for tensor in trained.values())
 
 
-VAE_32 = VAE((3, 32, 32), 4, width=8)
+VAE_32 = ConvVAE((3, 32, 32), 4, width=8)
 
 
 def photographs(count=6):
@@ -231,13 +232,13 @@ def photographs(count=6):
     ("vae", "known", "expected"), [(VAE_32, True, True), (VAE_32, False, False), (VAE_8, True, False)]
 )
 def test_larger_images_are_trained_in_bfloat16_where_the_processor_computes_in_it(vae, known, expected, monkeypatch):
-    plain, seen = VAE.loss, []
+    plain, seen = ConvVAE.loss, []
 
     def loss(self, *arguments):
         seen.append(torch.is_autocast_enabled("cpu"))
         return plain(self, *arguments)
 
-    monkeypatch.setattr(VAE, "loss", loss)
+    monkeypatch.setattr(ConvVAE, "loss", loss)
     monkeypatch.setattr(training, "computes_bfloat16", lambda device: known)
     todo = photographs() if vae is VAE_32 else jobs([0])
     trained, notes, _ = train(

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vae_augment.model.geometry import LEAST_METRIC, Metric, walked
 from vae_augment.model.latent import (
     LatentStats,
     active_dims,
@@ -14,7 +16,8 @@ from vae_augment.model.latent import (
     pooled_covariance,
     shrinkage_intensity,
 )
-from vae_augment.model.samplers import SAMPLERS, draw
+from vae_augment.model.mixture import fitted
+from vae_augment.model.samplers import OF_CODES, SAMPLERS, draw
 
 L = 3
 
@@ -34,8 +37,13 @@ def stats_of(means):
     return LatentStats(means.mean(0)[None], covariance(means)[None], means[None], torch.tensor([len(means)]))
 
 
+def with_posteriors(stats):
+    """Statistics as a bank has them: posteriors of its networks, here all of standard deviation 0.1."""
+    return replace(stats, posterior=lambda codes, row: torch.full_like(codes, 2 * math.log(0.1)))
+
+
 def drawn(stats, count, method, temperature=1.0, row=0):
-    rows = torch.full((count,), row)
+    rows, stats = torch.full((count,), row), with_posteriors(stats)
     noise, pick = torch.randn(count, stats.mean.shape[1], generator=gen(1)), torch.rand(count, generator=gen(2))
     return draw(stats, rows, noise, pick, method=method, temperature=temperature)
 
@@ -138,8 +146,7 @@ def test_concatenating_pads_the_exemplars_and_keeps_the_counts():
 # ---- samplers ----
 
 
-@pytest.mark.parametrize("method", ["exemplar", "gaussian"])
-@pytest.mark.parametrize("count", [6, 200])
+@pytest.mark.parametrize(("method", "count"), [("exemplar", 6), ("exemplar", 200), ("gaussian", 6), ("mixture", 200)])
 def test_draws_have_the_mean_and_covariance_of_the_class(method, count):
     means = codes(count)
     cov = torch.cov(means.T, correction=0)  # codes repeat, so theirs is the population's
@@ -180,13 +187,18 @@ def test_a_pick_just_below_1_is_the_last_exemplar_whatever_the_count():
 
 @pytest.mark.parametrize("method", SAMPLERS)
 def test_rows_choose_the_class_and_do_not_mix(method):
-    both = concatenate([stats_of(codes(4)), stats_of(codes(7, seed=1) + 50)])
+    both = with_posteriors(concatenate([stats_of(codes(4)), stats_of(codes(7, seed=1) + 50)]))
     rows = torch.tensor([1, 0, 1])
     noise, pick = torch.randn(3, L, generator=gen(1)), torch.rand(3, generator=gen(2))
     together = draw(both, rows, noise, pick, method=method, temperature=1.0)
     for i, row in enumerate(rows.tolist()):
         alone = draw(
-            both.pick([row]), torch.tensor([0]), noise[i : i + 1], pick[i : i + 1], method=method, temperature=1.0
+            with_posteriors(both.pick([row])),
+            torch.tensor([0]),
+            noise[i : i + 1],
+            pick[i : i + 1],
+            method=method,
+            temperature=1.0,
         )
         torch.testing.assert_close(together[i : i + 1], alone)
 
@@ -198,7 +210,7 @@ def test_spread_colours_noise_by_the_covariance():
 
 
 def test_an_unknown_method_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"^method must be one of 'exemplar', 'gaussian', 'prior', got 'smote'\.$"):
+    with pytest.raises(ValueError, match=r"^method must be one of .*'exemplar', 'gaussian', 'prior', .*got 'smote'\.$"):
         drawn(stats_of(codes(5)), 1, "smote")
 
 
@@ -209,8 +221,90 @@ def test_a_bad_temperature_is_named(method, temperature):
         drawn(stats_of(codes(5)), 1, method, temperature)
 
 
-def test_exemplar_without_exemplars_says_what_to_use():
+@pytest.mark.parametrize("method", OF_CODES)
+def test_samplers_of_codes_say_what_to_use_without(method):
     stats = concatenate([stats_of(codes(5)), describe(codes(5), None, 0, gen())])
-    assert drawn(stats, 2, "exemplar", row=0).shape == (2, L)
-    with pytest.raises(ValueError, match=r"method='exemplar' needs .*exemplars > 0; use method='gaussian'"):
-        drawn(stats, 2, "exemplar", row=1)
+    assert drawn(stats, 2, method, row=0).shape == (2, L)
+    with pytest.raises(ValueError, match=rf"method='{method}' needs .*exemplars > 0; use method='gaussian'"):
+        drawn(stats, 2, method, row=1)
+
+
+@pytest.mark.parametrize("method", SAMPLERS)
+def test_a_draw_is_a_function_of_its_own_randomness(method):
+    stats, count = with_posteriors(stats_of(codes(30))), 9
+    noise, pick = torch.randn(count, L, generator=gen(1)), torch.rand(count, generator=gen(2))
+    rows = torch.zeros(count, dtype=torch.long)
+    whole = draw(stats, rows, noise, pick, method=method, temperature=1.0)
+    again = draw(replace(stats), rows, noise, pick, method=method, temperature=1.0)  # nothing kept from the first
+    assert torch.equal(whole, again)
+    for i in range(count):
+        one = slice(i, i + 1)
+        torch.testing.assert_close(
+            draw(stats, rows[one], noise[one], pick[one], method=method, temperature=1.0), whole[one]
+        )
+
+
+def test_anybodys_sampler_can_be_added_to_the_table(monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "means", lambda stats, rows, noise, pick, temperature: stats.mean[rows])
+    torch.testing.assert_close(drawn(stats_of(codes(5)), 2, "means"), codes(5).mean(0).expand(2, L))
+
+
+def heaps(count=60, apart=20.0):
+    """Codes in two heaps, of which the second is twice as large."""
+    second = torch.arange(count) % 3 > 0
+    return torch.randn(count, L, generator=gen()) + apart * second[:, None]
+
+
+def test_a_mixture_finds_the_heaps_that_a_gaussian_fills_the_space_between():
+    means = heaps()
+    made = {method: drawn(stats_of(means), 3_000, method).mean(1) for method in ("mixture", "gaussian")}
+    between = {method: ((z > 4) & (z < 16)).float().mean().item() for method, z in made.items()}
+    assert between["mixture"] < 0.01 < 0.3 < between["gaussian"]
+    assert (made["mixture"] > 10).float().mean().item() == pytest.approx(2 / 3, abs=0.03)
+
+
+def test_a_mixture_of_few_codes_is_one_gaussian():
+    stats = stats_of(codes(5))
+    assert len(fitted(stats, 0).ends) == 1
+    assert torch.isfinite(fitted(stats_of(codes(1)), 0).std).all()
+
+
+def test_the_gradient_of_the_volume_is_what_autograd_finds():
+    metric = Metric(codes(8).double(), torch.rand(8, L, generator=gen(3)).double() + 0.5, 2.0)
+    z = (codes(4, seed=5) + 0.3).double().requires_grad_()
+    volume, gradient = metric.log_volume(z)
+    torch.testing.assert_close(torch.autograd.grad(volume.sum(), z)[0], gradient)
+    dense = torch.stack(
+        [
+            (metric.precision * (-((p - metric.codes) ** 2 * metric.precision).sum(1) / 4).exp()[:, None]).sum(0)
+            for p in z
+        ]
+    )
+    torch.testing.assert_close(volume, (dense + LEAST_METRIC).log().sum(1) / 2)
+
+
+def test_a_walk_about_one_code_has_the_spread_of_its_kernel():
+    """About a single code the density is a Gaussian of its posterior's spread, times reach over the root of L."""
+    metric = Metric(torch.zeros(1, L), torch.full((1, L), 4.0), math.sqrt(L))
+    noise = torch.randn(2_000, 1, L, generator=gen(1))
+    ends = torch.cat([walked(metric, torch.zeros(1, L), n, n[:, 0]) for n in noise])
+    assert ends.std(0).mean().item() == pytest.approx(0.5, rel=0.15)
+
+
+def test_walks_stay_near_codes_and_move_away_from_them():
+    means = heaps()
+    z = drawn(stats_of(means), 100, "geometry")
+    nearest = torch.cdist(z, means).amin(1)
+    assert 0.05 < nearest.median() < 2
+    torch.testing.assert_close(
+        torch.cdist(drawn(stats_of(means), 100, "geometry", temperature=0.0), means).amin(1),
+        torch.zeros(100),
+        atol=2e-2,
+        rtol=0,
+    )
+
+
+def test_walks_need_a_banks_networks():
+    stats = stats_of(codes(5))
+    with pytest.raises(ValueError, match=r"needs a bank's networks: draw by bank\.sample"):
+        draw(stats, torch.tensor([0]), torch.zeros(1, L), torch.zeros(1), method="geometry", temperature=1.0)

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
 from vae_augment.config import NORM_GROUPS
-from vae_augment.model.vae import LOG_SIGMA_RANGE, LOGVAR_RANGE, OVERLAP, VAE, kl_per_dim, pick, stack
+from vae_augment.model.conv_vae import OVERLAP, ConvVAE
+from vae_augment.model.vae import LOG_SIGMA_RANGE, LOGVAR_RANGE, kl_per_dim, pick, stack
 
 SHAPES = [(1, 28, 28), (3, 64, 64), (1, 8, 8), (3, 128, 128), (1, 256, 256), (2, 17, 100)]
 COMPONENTS = [0, 1, 5]
@@ -16,7 +17,7 @@ def gen(seed=0):
 
 
 def made(shape, classes=K, components=0):
-    vae = VAE(shape, L, width=8, components=components)
+    vae = ConvVAE(shape, L, width=8, components=components)
     params = stack([vae.init(gen(k)) for k in range(classes)])
     for name in vae.fixed:
         params[name] += 0.1 * torch.randn(params[name].shape, generator=gen(len(name)))
@@ -105,7 +106,7 @@ def test_decoding_is_made_of_the_usual_layers(shape, components):
 
 def test_codes_of_components_are_linear_in_reduced_images():
     vae, params, images, _ = made((3, 64, 48), components=4)
-    plain = VAE(vae.image_shape, L, width=8)
+    plain = ConvVAE(vae.image_shape, L, width=8)
     codes = F.adaptive_avg_pool2d(images[1], (16, 12)).flatten(1) @ params["encoder.components.weight"][1]
     added = (vae.encode(params, images)[0] - plain.encode(params, images)[0])[1]
     torch.testing.assert_close(added[:, :4], codes + params["encoder.components.bias"][1], rtol=1e-4, atol=1e-5)
@@ -115,7 +116,7 @@ def test_codes_of_components_are_linear_in_reduced_images():
 @pytest.mark.parametrize(("shape", "components"), [((1, 12, 12), -1), ((1, 12, 12), L + 1)])
 def test_other_numbers_of_components_are_refused(shape, components):
     with pytest.raises(ValueError, match=f"components must be from 0 to {L} for these images, got {components}"):
-        VAE(shape, L, components=components)
+        ConvVAE(shape, L, components=components)
 
 
 def test_a_class_has_no_gradient_from_another():
@@ -163,14 +164,14 @@ def test_the_kl_of_the_prior_itself_is_nothing():
 
 
 def test_starting_weights_are_a_function_of_the_generator():
-    vae = VAE((1, 12, 12), L, width=8)
+    vae = ConvVAE((1, 12, 12), L, width=8)
     first, again, other = vae.init(gen(0)), vae.init(gen(0)), vae.init(gen(1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["decoder.in.weight"], other["decoder.in.weight"])
 
 
 def test_picking_undoes_stacking():
-    vae = VAE((1, 12, 12), L, width=8)
+    vae = ConvVAE((1, 12, 12), L, width=8)
     one, two = vae.init(gen(0)), vae.init(gen(1))
     assert all(torch.equal(pick(stack([one, two]), [1])[name], two[name]) for name in two)
 
@@ -178,4 +179,4 @@ def test_picking_undoes_stacking():
 @pytest.mark.parametrize("shape", [(1, 7, 28), (1, 28, 7), (3, 257, 64), (3, 64, 257), (0, 28, 28)])
 def test_other_image_shapes_are_refused(shape):
     with pytest.raises(ValueError, match=r"image_shape must be \(C, H, W\) with sides of 8 to 256, got \("):
-        VAE(shape, L)
+        ConvVAE(shape, L)

@@ -12,7 +12,7 @@ from tests.random_banks import random_bank
 from vae_augment import VAEBank, fit
 from vae_augment.config import MAX_SIDE, MIN_SIDE
 from vae_augment.images.tensors import match_channels, to_uint8
-from vae_augment.model.vae import VAE
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.report.decoder_payload import decoder_payload, decoder_script, payload_bytes
 
 LATENTS = 3  # a class
@@ -97,12 +97,12 @@ def test_values_of_patches_go_to_the_models_pixels(opened):
     sides = torch.randint(MIN_SIDE, MAX_SIDE // 2, (20, 2), generator=generator).tolist()
     heads = []
     for height, width in [*sides, (MAX_SIDE, MIN_SIDE), (MAX_SIDE, MAX_SIDE)]:
-        vae = VAE((1, height, width), 1)
+        vae = ConvVAE((1, height, width), 1)
         names = ("image_shape", "patch", "stages", "grid", "padding")
         heads.append({"raising": [], **{name: getattr(vae, name) for name in names}})
     found = opened(heads[0]).evaluate("heads => heads.map(head => Array.from(new VAEDecoder(head).pixels))", heads)
     for head, pixels in zip(heads, found, strict=True):
-        assert pixels == VAE(head["image_shape"], 1).pixels_of_patches().tolist(), head
+        assert pixels == ConvVAE(head["image_shape"], 1).pixels_of_patches().tolist(), head
 
 
 # ---- the weights ----

@@ -23,6 +23,7 @@ from vae_augment.exceptions import check_type
 from vae_augment.files.writing import atomic_write, named_file
 from vae_augment.images.tensors import to_float, to_uint8
 from vae_augment.model.devices import usable_device
+from vae_augment.model.network_vae import Networks
 from vae_augment.model.samplers import draw
 from vae_augment.model.vae import VAE
 from vae_augment.processes import own_defaults
@@ -47,7 +48,7 @@ class VAEBank:
         self.content = content
         self.device = torch.device(device)
         self.models = Models(content.vae, content.weights, self.device)
-        self.stats = content.stats.to(self.device)
+        self.stats = replace(content.stats.to(self.device), posterior=self.models.posterior)
         self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}  # class positions
 
     @property
@@ -156,9 +157,8 @@ class VAEBank:
 
         Args:
             labels: int64 [B].
-            method: "exemplar", "gaussian" or "prior" (see vae_augment.model.latent); None: the policy's.
+            method: a name in `vae_augment.model.samplers.SAMPLERS`; None: the policy's.
             temperature: 1 draws as the method is defined, a smaller one closer to its centres.
-            generator: a CPU generator; None: torch's global one.
 
         Raises:
             ValueError: an unknown method or label, or a temperature below 0.
@@ -187,7 +187,6 @@ class VAEBank:
             scale: how far, in standard deviations of the class's spread; None: the policy's.
             keep_detail: True adds D(z') - D(z) to the image, which keeps the detail that a VAE blurs; False decodes z'.
                 None: the policy's, but True for images larger than the bank's.
-            generator: a CPU generator; None: torch's global one.
 
         Raises:
             ValueError: an unknown label, images that do not fit, or a scale below 0.
@@ -224,8 +223,6 @@ class VAEBank:
         noise, chosen = noise.to(self.device), chosen.to(self.device)
         return draw(self.stats, rows, noise, chosen, method=method, temperature=temperature)
 
-    # ---- other banks from this one ----
-
     @own_defaults()
     def subset(self, classes: Sequence[str | int]) -> VAEBank:
         """A bank of some classes, given by name or integer label; they keep their labels and weights."""
@@ -241,10 +238,6 @@ class VAEBank:
         """
         for name, bank in (("bank_a", bank_a), ("bank_b", bank_b)):
             check_type(name, bank, cls, "a VAEBank, as VAEBank.load(path) gives it")
-        if bank_a.vae != bank_b.vae:
-            remedy = "Give both fits the same image_size, latent_dim, width and components"
-            both = f"{bank_a.vae} and {bank_b.vae}"
-            raise ValueError(f"banks to merge must have VAEs of the same shapes, got {both}. {remedy}.")
         return cls(merged(bank_a.content, bank_b.content), bank_a.device)
 
     def to(self, device: torch.device | str) -> VAEBank:
@@ -282,15 +275,21 @@ class VAEBank:
     @classmethod
     @own_defaults()
     def load(
-        cls, path: str | Path, classes: Sequence[str | int] | None = None, device: torch.device | str = "cpu"
+        cls,
+        path: str | Path,
+        classes: Sequence[str | int] | None = None,
+        device: torch.device | str = "cpu",
+        networks: Networks | None = None,
     ) -> VAEBank:
         """Read a bank, or some of its classes by name or label without reading the others.
 
+        A file holds no code: `networks` is the function that a bank was fitted with, if it was.
+
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no bank, is damaged or too new, or lacks one of `classes`.
+            ValueError: it is no bank, is damaged or too new, lacks one of `classes`, or was fitted with other networks.
         """
-        return cls(read(named_file(path), classes), usable_device(device))
+        return cls(read(named_file(path), classes, networks), usable_device(device))
 
     @cached_property
     def sha256(self) -> str:

@@ -108,7 +108,13 @@ class BankContent:
 
 
 def merged(a: BankContent, b: BankContent) -> BankContent:
-    """The classes of both, in label order; all else is the first's, without figures of its classes together."""
+    """The classes of both, in label order; all else is the first's, without figures of its classes together.
+
+    Raises ValueError if their VAEs differ.
+    """
+    if a.vae != b.vae:
+        remedy = "Give both fits the same image_size, latent_dim, width, components and networks"
+        raise ValueError(f"banks to merge must have VAEs of the same shapes, got {a.vae} and {b.vae}. {remedy}.")
     infos = (*a.class_infos, *b.class_infos)
     sampled = a.policy.method != "exemplar" or bool(b.stats.counts.all())
     both = replace(

@@ -7,7 +7,7 @@ metadata before any is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank.content import BankContent, Start, find_all, without_figures
-from vae_augment.bank.metadata import Declared, Metadata
+from vae_augment.bank.metadata import Declared, Metadata, NetworksError
 from vae_augment.bank.packed_weights import LARGEST, Stored, own_sizes, sizes
 from vae_augment.bank.tensor_file import Kind, require_finite, serialized
 from vae_augment.files.class_names import check_names
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.latent import LatentStats
+from vae_augment.model.network_vae import Networks, NetworkVAE
 from vae_augment.model.samplers import check_method
 
 BANK = Kind("vae-augment-bank", 3, "bank", ".safetensors", "vae-augment fit", "fit the bank again")
@@ -48,12 +50,13 @@ def serialize(content: BankContent) -> bytes:
         tensors["unlabelled.items"] = content.unlabelled
     for name, tensor in tensors.items():
         require_finite(name, tensor, "bank")
+    vae = content.vae
     metadata = Metadata(
         BANK.format,
         BANK.version,
         image_shape=list(content.vae.image_shape),
         latent_dim=content.vae.latent_dim,
-        width=content.vae.width,
+        width=vae.width if isinstance(vae, ConvVAE) else 0,
         exemplars=content.stats.exemplars.shape[1],
         tuned=weights.tuned,
         bases=len(weights.bases),
@@ -63,24 +66,31 @@ def serialize(content: BankContent) -> bytes:
         data=content.data,
         value_range=None if content.value_range is None else list(content.value_range),
         start_steps=None if content.start is None else content.start.steps,
-        components=content.vae.components,
+        components=vae.components,
+        networks=[[name, list(shape)] for name, shape in vae.shapes.items()] if isinstance(vae, NetworkVAE) else None,
     )
     entries = vars(metadata)
-    if not metadata.components:
-        del entries["components"]
+    for name in ("components", "networks"):
+        if not entries[name]:
+            del entries[name]
     return serialized(tensors, entries)
 
 
-def read(path: str | Path, classes: Sequence[str | int] | None = None) -> BankContent:
+def read(path: str | Path, classes: Sequence[str | int] | None = None, networks: Networks | None = None) -> BankContent:
     """The content of a bank file, or of some of its classes without reading the others.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no bank, is damaged, was written by a newer version, or lacks one of `classes`.
+        ValueError: it is no bank, is damaged, was written by a newer version, lacks one of `classes`, or was fitted
+            with other networks.
     """
     path = Path(path)
     with BANK.opened(path) as (file, text):
-        return _read_tensors(path, file, BANK.declared(path, text, Declared.of), classes)
+        try:
+            declared = BANK.declared(path, text, lambda metadata: Declared.of(metadata, networks))
+        except NetworksError as error:
+            raise ValueError(f"{path} cannot be read: {str(error).rstrip('.')}.") from error
+        return _read_tensors(path, file, declared, classes)
 
 
 def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[str | int] | None) -> BankContent:
@@ -100,7 +110,7 @@ def _read_tensors(path: Path, file: Any, declared: Declared, classes: Sequence[s
             raise BANK.damaged(path, error) from None
         return tensor
 
-    stats = LatentStats(*(load(f"latent.{field.name}") for field in fields(LatentStats)))
+    stats = LatentStats.of(lambda name: load(f"latent.{name}"))
     if not bool(((stats.counts >= 0) & (stats.counts <= entries.exemplars)).all()):
         raise BANK.damaged(path, "latent.counts is out of range")
     if not stats.usable():
@@ -161,7 +171,9 @@ def _check_images(weights: Stored, stats: LatentStats) -> None:
 
 
 def _extraordinary(weights: Stored, stats: LatentStats) -> list[int]:
-    """Positions of classes with larger weights or codes than any fit is known to give."""
+    """Positions of classes with larger weights or codes than any fit is known to give, or with anybody's networks."""
+    if not isinstance(weights.vae, ConvVAE):
+        return list(range(len(weights)))
     if weights.tuned:  # components alone give finite images by any weights of half precision
         bases = weights.bases[:, : sum(own_sizes(weights.vae))]
         largest = weights.steps.amax(1) * LARGEST + bases.abs().amax(1).float()[weights.base]

@@ -23,7 +23,6 @@ from vae_augment.model.vae import VAE, Params, pick
 EACH = 64  # images a pass of `decode_each` at most: copies of their weights take 100 KB each at 28x28
 EACH_EXPANDED = 4  # the same for a large bank, whose weights are expanded for each pass
 LEAST = 4  # images a pass of `decode_each`; missing ones are zeros
-FEW_CLASSES = 16  # up to these, one product with all first layers, mostly of zeros, is quicker than copying the layers
 ALIGNED = 64  # numbers; a processor may compute a shorter rest at the end in another way, which rounds differently
 EXPANDED_BYTES = 32 * 2**20  # of float32 weights on a CPU; larger banks stay as they are stored
 
@@ -76,6 +75,12 @@ class Models:
             made = self.vae.decode(params, z[items][None])[0]
             images[items] = to_uint8(made) if as_bytes else made  # while they are in the processor's cache
         return images
+
+    def posterior(self, codes: Tensor, row: int) -> Tensor:
+        """Posterior log-variances [M, L] of what codes [M, L] of one class are decoded to."""
+        with torch.no_grad():
+            rows = torch.full((len(codes),), row, device=self.device)
+            return self.encode(self.decode(codes, rows), rows)[1]
 
     def squared_errors(self, images: Tensor, z: Tensor, rows: Tensor) -> Tensor:
         """Sum of squared differences between images [B, C, H, W], uint8 or float, and z [B, L] decoded: float64 [B]."""
@@ -130,21 +135,7 @@ class Models:
         """Images [B, C, H, W] of latents [B, L], each by a copy of its own class's weights, in one pass."""
         if self.expanded is None:
             return self.vae.decode(self._stored.params(rows.tolist(), "decoder."), z[:, None])[:, 0]
-        names = [name for name in self.expanded if name.startswith("decoder.")]
-        if self.classes > FEW_CLASSES:
-            return self.vae.decode({n: self.expanded[n].index_select(0, rows) for n in names}, z[:, None])[:, 0]
-        weight, bias = self.expanded["decoder.in.weight"], self.expanded["decoder.in.bias"]
-        apart = z.new_zeros(len(z), self.classes, z.shape[1])  # each code in the place of its class
-        apart[torch.arange(len(z)), rows] = z
-        features = torch.addmm(bias.index_select(0, rows), apart.flatten(1), weight.flatten(0, 1))
-        coarse = None
-        if components := self.vae.components:
-            weight, bias = self.expanded["decoder.components.weight"], self.expanded["decoder.components.bias"]
-            own = apart[:, :, :components].flatten(1)
-            coarse = torch.addmm(bias.index_select(0, rows), own, weight.flatten(0, 1))[:, None]
-        first = ("decoder.in.", "decoder.components.")
-        params = {n: self.expanded[n].index_select(0, rows) for n in names if not n.startswith(first)}
-        return self.vae.render(params, features[:, None], coarse)[:, 0]
+        return self.vae.decode_each(self.expanded, z, rows)
 
     def _by_model(self, rows: Tensor, size: int) -> Iterator[tuple[Params, Tensor]]:
         """Weights (K = 1) of each model that class positions [B] need, with up to `size` of its items at a time."""

@@ -12,10 +12,16 @@ from vae_augment.bank.policy import Policy
 from vae_augment.config import MAX_CHANNELS, MAX_EXEMPLARS, MAX_LATENT_DIM, MAX_WIDTH, NORM_GROUPS, FitConfig
 from vae_augment.files.class_names import MAX_CLASSES
 from vae_augment.files.untrusted_json import brief, from_dict
+from vae_augment.model.conv_vae import ConvVAE
+from vae_augment.model.network_vae import Networks, NetworkVAE
 from vae_augment.model.vae import VAE
 
 CHANCE, HIDDEN = 0.5, 0.6  # areas under the ROC curve: of no knowledge, and the most that an interval may reach to
 TOLD_APART = 0.55  # area under the ROC curve, beyond which training images are told from others
+
+
+class NetworksError(Exception):
+    """Networks that are not given, or are not those of a bank: the file is not damaged."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Metadata:
     value_range: list[float] | None
     start_steps: int | None
     components: int = 0
+    networks: list[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,8 +147,11 @@ class Declared:
     value_range: tuple[float, float] | None
 
     @classmethod
-    def of(cls, metadata: dict[str, Any]) -> Declared:
-        """Check each entry as far as possible without the tensors. Raises ValueError for an impossible one."""
+    def of(cls, metadata: dict[str, Any], networks: Networks | None = None) -> Declared:
+        """Check each entry as far as possible without the tensors. Raises ValueError for an impossible one.
+
+        `networks` makes the modules of a bank that was fitted with such; raises NetworksError if they are not its own.
+        """
         entries = from_dict(Metadata, metadata, "the bank")
         steps, bases, tuned = entries.start_steps, entries.bases, entries.tuned
         if steps is not None and steps < 0:
@@ -154,7 +164,7 @@ class Declared:
         infos = tuple(map(_info, class_entries(entries.classes)))
         check_unique(infos)
         config, policy = from_dict(FitConfig, entries.config, "config"), Policy.from_dict(entries.policy)
-        return cls(entries, _vae(entries), infos, config, policy, _value_range(entries.value_range))
+        return cls(entries, _vae(entries, networks), infos, config, policy, _value_range(entries.value_range))
 
     def tensors(self) -> dict[str, tuple[str, list[int]]]:
         """The type and shape of each tensor that the file must hold."""
@@ -186,15 +196,38 @@ SUMMARIES: dict[str, tuple[str, type[LearnedFrom] | type[Membership]]] = {
 }
 
 
-def _vae(entries: Metadata) -> VAE:
+def _vae(entries: Metadata, networks: Networks | None) -> VAE:
     shape, latent_dim, width = entries.image_shape, entries.latent_dim, entries.width
     if len(shape) != 3 or any(type(n) is not int for n in shape) or shape[0] > MAX_CHANNELS:
         raise ValueError(f"image_shape must be of 1 to {MAX_CHANNELS} channels, height and width, got {brief(shape)}")
     if not 1 <= latent_dim <= MAX_LATENT_DIM:
         raise ValueError(f"latent_dim must be from 1 to {MAX_LATENT_DIM}, got {latent_dim}")
+    if entries.networks is not None:
+        return _network_vae((shape[0], shape[1], shape[2]), latent_dim, entries.networks, networks)
+    if networks is not None:
+        raise NetworksError("it was fitted with the networks of this library. Leave networks out")
     if not NORM_GROUPS <= width <= MAX_WIDTH or width % NORM_GROUPS:
         raise ValueError(f"width must be a multiple of {NORM_GROUPS}, at most {MAX_WIDTH}, got {width}")
-    return VAE((shape[0], shape[1], shape[2]), latent_dim, width, entries.components)
+    return ConvVAE((shape[0], shape[1], shape[2]), latent_dim, width, entries.components)
+
+
+def _network_vae(
+    shape: tuple[int, int, int], latent_dim: int, declared: list[Any], networks: Networks | None
+) -> NetworkVAE:
+    """The VAE of somebody's own networks, if they have the tensors that the file declares."""
+    if networks is None:
+        raise NetworksError("it was fitted with networks of its own. Give the function that makes them, networks=")
+    try:
+        vae = NetworkVAE(shape, latent_dim, networks)
+    except (TypeError, ValueError) as error:
+        raise NetworksError(error) from error
+    expected = [[name, list(sizes)] for name, sizes in vae.shapes.items()]
+    if declared != expected:
+        odd = next((entry for entry in declared if entry not in expected), None) or next(
+            (entry for entry in expected if entry not in declared), "their order"
+        )
+        raise NetworksError(f"these networks are not those that it was fitted with: they differ in {brief(odd)}")
+    return vae
 
 
 def _value_range(values: list[float] | None) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from vae_augment.cli.results import show
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="An empty or new folder.")
 @click.option("--per-class", type=click.IntRange(min=1), help="Images of each class. [default: 500]")
 @click.option("--count", type=click.IntRange(min=1), help="Images in all instead, split evenly.")
-@click.option("--method", help="exemplar, gaussian or prior. [default: the bank's policy]")
+@click.option("--method", help="exemplar, gaussian, prior, mixture or geometry. [default: the bank's policy]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--format", type=click.Choice(("png", "webdataset")), default="png", show_default=True, help="Or tar files of PNGs."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -28,11 +29,13 @@ from vae_augment.fitting.membership import attack, hold_out
 from vae_augment.fitting.stages import Fitter
 from vae_augment.fitting.training_log import TrainingLog
 from vae_augment.images.conversion import common_range
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.devices import choose_device
+from vae_augment.model.network_vae import Networks, NetworkVAE
 from vae_augment.model.vae import VAE
 from vae_augment.processes import own_defaults
 from vae_augment.progress import progress_bar
-from vae_augment.seeding import check_seed, derive
+from vae_augment.seeding import check_seed, derive, generator
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ def fit(
     classes: Sequence[str | int] | None = None,
     start: VAEBank | None = None,
     unlabelled: Dataset[Any] | str | Path | None = None,
+    networks: Networks | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: bool = True,
@@ -77,6 +81,8 @@ def fit(
             50,000, drawn at random, of more; of fewer if they are large), the VAE of a class from those that
             classifiers trained on `dataset` surely take for it (pseudo-labels, Lee 2013). The bank keeps their places,
             and none of the images.
+        networks: your own encoder and decoder in place of ours: a function of (image_shape, latent_dim) that gives two
+            torch modules, as `vae_augment.model.network_vae.NetworkVAE` says. `VAEBank.load` needs it again.
         device: any torch device; "auto" takes a CUDA device if there is one.
         seed: of everything random here.
         progress: show a progress bar on standard error, or a line every 15 seconds where it is no terminal.
@@ -114,16 +120,20 @@ def fit(
     wanted = wanted_labels(source, classes)
     if start is None:
         shape = common_shape(source, config)
+        if config.components and networks is not None:
+            raise ValueError("components are of our own networks: leave components out, or networks.")
         if config.components:  # too many are refused before images are read
-            VAE(shape, config.resolve(0).latent_dim or 0, components=config.components)
+            ConvVAE(shape, config.resolve(0).latent_dim or 0, components=config.components)
         data = load_images(source, shape)
         count = len(source) + (0 if others is None else len(others))
-        components = number_of_components(config, data.images)
+        components = 0 if networks is not None else number_of_components(config, data.images)
         resolved = config.resolve(count, components)
-        vae = VAE(shape, resolved.latent_dim or 0, resolved.width or 0, components)
+        vae = new_vae(shape, resolved, components, networks)
     else:
         resolved, vae = _config_with(config, start, len(source)), start.vae
         _check_start(start, source, config, wanted)
+        if networks is not None and NetworkVAE(vae.image_shape, vae.latent_dim, networks) != vae:
+            raise ValueError(f"networks must be those of the start bank, {vae}. They may be left out.")
         data = load_images(source, vae.image_shape)
     left_out = None
     if config.share:
@@ -134,7 +144,7 @@ def fit(
     count, of, images = len(wanted), len(source.classes), len(source)
     size = "x".join(map(str, vae.image_shape))
     logger.info("fitting %d of %d classes, %d images as %s, on %s", count, of, images, size, torch_device)
-    key = fit_key(source, config, wanted, start, seed, others)
+    key = fit_key(source, config, wanted, start, seed, others, vae if isinstance(vae, NetworkVAE) else None)
     kept = Checkpoint(None if checkpoint is None else Path(checkpoint), key)
     with progress_bar("step", shown=progress) as bar:
         known = data.images if left_out is None else data.joined(left_out).images
@@ -170,6 +180,13 @@ def fit(
     return VAEBank(content) if start is None else _joined(start, VAEBank(content))
 
 
+def new_vae(shape: tuple[int, int, int], config: FitConfig, components: int, networks: Networks | None) -> VAE:
+    """The VAE of a class, ours or of somebody's own networks, by options without `None`."""
+    if networks is not None:
+        return NetworkVAE(shape, config.latent_dim or 0, networks)
+    return ConvVAE(shape, config.latent_dim or 0, config.width or 0, components)
+
+
 def _sample(
     unlabelled: Unlabelled, shape: tuple[int, int, int], known: Tensor
 ) -> tuple[Tensor, Tensor] | tuple[None, None]:
@@ -189,13 +206,20 @@ def fit_key(
     start: VAEBank | None = None,
     seed: int = 0,
     unlabelled: Unlabelled | None = None,
+    networks: NetworkVAE | None = None,
 ) -> str:
-    """Hash of everything that a fit depends on: equal keys, equal banks. `wanted` are labels; None: all."""
+    """Hash of everything that a fit depends on: equal keys, equal banks.
+
+    `wanted` are labels; None: all. `networks` is the VAE of somebody's own networks.
+    """
     begun = "" if start is None else start.sha256
     options = repr(sorted(config.to_dict().items()))
     names = repr(sorted(source.classes.items()))
     labels = repr(wanted or wanted_labels(source, None))
-    others = () if unlabelled is None else (unlabelled.fingerprint,)
+    others: tuple[str, ...] = () if unlabelled is None else (unlabelled.fingerprint,)
+    if networks is not None and start is None:
+        begin = networks.init(generator(seed, "init")).values()  # weights may have been trained before
+        others += (repr(networks.modules), hashlib.sha256(b"".join(t.numpy().tobytes() for t in begin)).hexdigest())
     return f"{derive(seed, RECIPE, source.fingerprint(), names, labels, options, begun, *others):016x}"
 
 
@@ -222,9 +246,11 @@ def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
     """The options of a fit that extends `start`. Raises ValueError if they ask for a model of another shape."""
     if config == FitConfig():
         return replace(start.config, share=False)
+    vae = start.vae
+    width = vae.width if isinstance(vae, ConvVAE) else start.config.width
     shape = {
         "latent_dim": start.latent_dim,
-        "width": start.vae.width,
+        "width": width,
         "components": start.vae.components,
         "image_size": max(start.image_shape[1:]),
         "sharing": "warm-start",
@@ -232,8 +258,7 @@ def _config_with(config: FitConfig, start: VAEBank, images: int) -> FitConfig:
     for name, value in shape.items():
         if getattr(config, name) not in (None, value):
             raise ValueError(f"{name} must be that of the start bank, {value!r}, got {getattr(config, name)!r}.")
-    vae = start.vae
-    return replace(config.resolve(images), latent_dim=vae.latent_dim, width=vae.width)
+    return replace(config.resolve(images), latent_dim=vae.latent_dim, width=width)
 
 
 def _check_start(start: VAEBank, source: Source, config: FitConfig, wanted: list[int]) -> None:

@@ -14,6 +14,7 @@ from vae_augment.fitting.training import Move
 from vae_augment.images.kinds import kind_of_images
 from vae_augment.images.tensors import to_float
 from vae_augment.model.components import reduced, reduced_size
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.devices import single_thread
 from vae_augment.model.vae import LOG_SIGMA_RANGE, VAE, Params
 
@@ -57,7 +58,7 @@ def begin_with_components(
         moves: as for training; None: no copies.
         generator: of the copies.
     """
-    if not vae.components:
+    if not isinstance(vae, ConvVAE) or not vae.components:
         return
     some, count = images[evenly(len(images), COPIES)], vae.components
     block_size = max(1, BLOCK * 64**2 // max(64**2, math.prod(vae.image_shape[1:])))

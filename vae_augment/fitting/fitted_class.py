@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import NamedTuple
 
 import torch
@@ -43,7 +43,7 @@ class FittedClass(NamedTuple):
     def of(cls, part: Part, vae: VAE, start: Start | None) -> FittedClass:
         """The inverse of `part`."""
         kept = part.tensors
-        stats = LatentStats(*(kept[f"latent.{field.name}"] for field in fields(LatentStats)))
+        stats = LatentStats.of(lambda name: kept[f"latent.{name}"])
         weights = Stored.unpacked(vae, kept["values"], kept["steps"], None if start is None else start.params)
         return cls(weights, ClassInfo(**part.values), stats, kept["curve"])
 

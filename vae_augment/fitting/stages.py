@@ -254,7 +254,7 @@ class Fitter:
         moves = [training_moves(self.config, len(images), self._channels) for images in seen]
         jobs = [Job(i, generator(self.seed, "fine-tune", n), m) for i, n, m in zip(seen, names, moves, strict=True)]
         params, notes, curves = train(
-            self.vae,
+            self.vae if start is None else self.vae.tuned(),
             stack(own),
             jobs,
             steps=steps,

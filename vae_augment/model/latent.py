@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from vae_augment.model.devices import half
 # A dimension is active if the posterior means vary by more than this over the images (Burda et al. 2016).
 ACTIVE_VARIANCE = 0.01
 VARIANCE_FLOOR = 1e-6  # added to variances before a Cholesky factor is taken
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,31 @@ class LatentStats:
         cov: [K, L, L], within-class covariance, shrunk toward the pooled one.
         exemplars: float16 [K, M, L], posterior means of training images; rows past `counts` are zero.
         counts: int64 [K], how many exemplars each class has.
+        posterior: a function of codes [M, L] and a class position: the posterior log-variances [M, L] of what these are
+            decoded to. A bank sets it, for samplers.
     """
 
     mean: Tensor
     cov: Tensor
     exemplars: Tensor
     counts: Tensor
+    posterior: Callable[[Tensor, int], Tensor] | None = None
+
+    @classmethod
+    def of(cls, tensor: Callable[[str], Tensor]) -> LatentStats:
+        """Statistics of four tensors, each found by its name."""
+        return cls(tensor("mean"), tensor("cov"), tensor("exemplars"), tensor("counts"))
 
     def tensors(self) -> dict[str, Tensor]:
         """The four tensors by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"mean": self.mean, "cov": self.cov, "exemplars": self.exemplars, "counts": self.counts}
+
+    def once(self, key: Any, made: Callable[[], T]) -> T:
+        """What `made` gives, kept for the next time, by a key: for what samplers compute of the statistics."""
+        kept: dict[Any, T] = self.__dict__.setdefault("_kept", {})
+        if key not in kept:
+            kept[key] = made()
+        return kept[key]
 
     @cached_property
     def scale_tril(self) -> Tensor:
@@ -63,10 +81,10 @@ class LatentStats:
         return torch.einsum("bij,bj->bi", self.scale_tril[rows], noise)
 
     def pick(self, rows: list[int]) -> LatentStats:
-        return LatentStats(*(tensor[rows] for tensor in self.tensors().values()))
+        return LatentStats.of(lambda name: getattr(self, name)[rows])
 
     def to(self, device: torch.device) -> LatentStats:
-        return LatentStats(*(tensor.to(device) for tensor in self.tensors().values()))
+        return LatentStats.of(lambda name: getattr(self, name).to(device))
 
 
 def concatenate(stats: Sequence[LatentStats]) -> LatentStats:

@@ -1,6 +1,6 @@
 """Layers of K classes at once: the first axis of a weight is the class.
 
-`params` holds the weights by name, as `VAE.shapes` lists them; `name` is the layer's.
+`params` holds the weights by name, as `ConvVAE.shapes` lists them; `name` is the layer's.
 
 Shapes: K classes, B batch, I inputs, O outputs.
 """

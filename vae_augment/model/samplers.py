@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from vae_augment.model.geometry import geometry
 from vae_augment.model.latent import LatentStats
+from vae_augment.model.mixture import mixture
 
 # Kernel width of "exemplar" in units of the class's own spread: 0 repeats training codes, 1 is "gaussian".
 EXEMPLAR_BANDWIDTH = 0.5
@@ -35,19 +37,27 @@ def exemplar(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, temp
     return mean + math.sqrt(1 - bandwidth**2) * (code - mean) + bandwidth * stats.spread(rows, noise)
 
 
+# Anybody's own may be added: `SAMPLERS["mine"] = mine`, and then `bank.sample(labels, method="mine")`.
 # A sampler maps statistics of K classes, the class position of each item (int64 [B]), standard normal noise [B, L],
 # uniform numbers [B] in [0, 1) and a temperature to latents [B, L]. Randomness comes in from outside, so that an item's
 # draw does not depend on its batch.
 Sampler = Callable[[LatentStats, Tensor, Tensor, Tensor, float], Tensor]
-SAMPLERS: dict[str, Sampler] = {"exemplar": exemplar, "gaussian": gaussian, "prior": prior}
+SAMPLERS: dict[str, Sampler] = {
+    "exemplar": exemplar,
+    "gaussian": gaussian,
+    "prior": prior,
+    "mixture": mixture,
+    "geometry": geometry,
+}
+OF_CODES = ("exemplar", "mixture", "geometry")
 
 
 def check_method(counts: Tensor, method: str) -> None:
     """Raise ValueError for an unknown sampler, or one that needs exemplars where `counts` [K] is 0."""
     if method not in SAMPLERS:
         raise ValueError(f"method must be one of {', '.join(map(repr, SAMPLERS))}, got {method!r}.")
-    if method == "exemplar" and not bool(counts.all()):
-        raise ValueError("method='exemplar' needs a bank fitted with exemplars > 0; use method='gaussian'.")
+    if method in OF_CODES and not bool(counts.all()):
+        raise ValueError(f"method={method!r} needs a bank fitted with exemplars > 0; use method='gaussian'.")
 
 
 def draw(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, *, method: str, temperature: float) -> Tensor:

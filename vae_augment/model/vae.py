@@ -1,30 +1,23 @@
-"""The convolutional VAE of a class, written for K classes at once.
+"""What every VAE of a class has in common: weights, and the loss that they are trained by.
 
 Weights are a plain dict of tensors whose first axis is the class: one call encodes or decodes K batches by K models.
-Convolutions are grouped by class, linear layers are batched matrix products. With K = 1 both are the ordinary ones.
 
-Shapes: K classes, B batch, C H W image, L latent, F features where the convolutions end.
+Shapes: K classes, B batch, C H W image, L latent.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-from vae_augment.config import MAX_SIDE, MIN_SIDE
-from vae_augment.model.components import raised, reduced, reduced_size
-from vae_augment.model.layers import conv, group_norm, group_norm_blocks, linear, pointwise
 
 Params = dict[str, Tensor]
 
-COARSEST = 4  # convolutions halve the grid until its longer side is at most this
-OVERLAP = 1  # pixels by which decoded patches overlap, so that no edge shows
 LOGVAR_RANGE = (-10.0, 4.0)
 # exp(-3) = 0.05 in pixels of 0..1: below it ten images are memorised rather than modelled.
 LOG_SIGMA_RANGE = (-3.0, 0.0)
@@ -44,196 +37,65 @@ class Loss(NamedTuple):
 
 
 @dataclass(frozen=True)
-class VAE:
+class VAE(ABC):
     """The shapes of one class's VAE, and its functions of (weights, inputs).
 
-    A patch convolution, `stages` strided 3x3 convolutions with GroupNorm, and a linear layer give the posterior
-    (Kingma and Welling 2014). The decoder mirrors them by 1x1 sub-pixel convolutions (Shi et al. 2016), because its
-    linear layer has mixed all places already, and ends in overlapping patches. Its noise is one learned sigma (Rybkin
+    Kingma and Welling (2014), "Auto-Encoding Variational Bayes", with one learned sigma for the decoder's noise (Rybkin
     et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders").
 
-    With components the convolutions add to a linear VAE, whose optimum is known without training: probabilistic
-    principal component analysis (Tipping and Bishop 1999; Lucas et al. 2019). Images are reduced for it, and what its
-    codes give is raised again by cubic interpolation.
-
     Args:
-        image_shape: (C, H, W), sides of 8 to 256 pixels; padded to a multiple of the stride, and cropped again.
+        image_shape: (C, H, W).
         latent_dim: L.
-        width: channels after the patch convolution, a multiple of 8.
-        components: M, so many first latent dimensions are principal components too, which no training changes.
     """
 
     image_shape: tuple[int, int, int]
     latent_dim: int
-    width: int = 32
-    components: int = 0
 
-    def __post_init__(self) -> None:
-        channels, height, width = self.image_shape
-        if channels < 1 or not all(MIN_SIDE <= side <= MAX_SIDE for side in (height, width)):
-            raise ValueError(
-                f"image_shape must be (C, H, W) with sides of {MIN_SIDE} to {MAX_SIDE}, got {self.image_shape}."
-            )
-        most = min(self.latent_dim, channels * math.prod(self.reduced))
-        if not 0 <= self.components <= most:
-            raise ValueError(f"components must be from 0 to {most} for these images, got {self.components}.")
-
-    @cached_property
-    def patch(self) -> int:
-        return 4 if min(self.image_shape[1:]) >= 16 else 2
-
-    @cached_property
-    def stages(self) -> int:
-        grid = math.ceil(max(self.image_shape[1:]) / self.patch)
-        return max(1, math.ceil(math.log2(grid / COARSEST)))
-
-    @cached_property
-    def grid(self) -> tuple[int, int]:
-        """Height and width where the convolutions end."""
-        stride = self.patch * 2**self.stages
-        return math.ceil(self.image_shape[1] / stride), math.ceil(self.image_shape[2] / stride)
-
-    @cached_property
-    def padding(self) -> tuple[int, int, int, int]:
-        """Pixels added on the left, right, top and bottom."""
-        stride = self.patch * 2**self.stages
-        extra_h = self.grid[0] * stride - self.image_shape[1]
-        extra_w = self.grid[1] * stride - self.image_shape[2]
-        return extra_w // 2, extra_w - extra_w // 2, extra_h // 2, extra_h - extra_h // 2
-
-    @cached_property
-    def reduced(self) -> tuple[int, int]:
-        """Height and width of the images that components are of."""
-        return reduced_size(self.image_shape[1], self.image_shape[2])
-
-    @cached_property
-    def channels(self) -> list[int]:
-        """Channels after the patch convolution and after each stage."""
-        return [self.width] + [2 * self.width] * self.stages
-
-    @cached_property
+    @property
+    @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor of one class, without the class axis, those of `fixed` last.
 
-        A bank file is checked against it.
+        Names begin with "encoder." or "decoder.", but for "log_sigma", of shape (). A bank file is checked against it.
         """
-        image_channels, (p, c) = self.image_shape[0], (self.patch, self.channels)
-        features = c[-1] * self.grid[0] * self.grid[1]
-        shapes: dict[str, tuple[int, ...]] = {
-            "encoder.patch.weight": (c[0], image_channels, p, p),
-            "encoder.patch.bias": (c[0],),
-            "encoder.out.weight": (features, 2 * self.latent_dim),
-            "encoder.out.bias": (2 * self.latent_dim,),
-            "decoder.in.weight": (self.latent_dim, features),
-            "decoder.in.bias": (features,),
-            "decoder.patch.weight": (c[0], image_channels * (p + 2 * OVERLAP) ** 2),
-            "decoder.patch.bias": (image_channels,),
-            "log_sigma": (),
-        }
-        for i in range(self.stages):
-            fine, coarse = c[i], c[i + 1]
-            shapes |= _stage_shapes(f"encoder.{i}", (coarse, fine, 3, 3), coarse)
-            shapes |= _stage_shapes(f"decoder.{i}", (4 * fine, coarse, 1, 1), fine)  # 4: a 2x2 block of each pixel
-        return shapes | self.fixed
 
-    @cached_property
+    @property
+    @abstractmethod
     def fixed(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor that training leaves as it is, so that all classes of a start share it."""
-        if not self.components:
-            return {}
-        values = self.image_shape[0] * math.prod(self.reduced)
-        return {
-            "encoder.components.weight": (values, self.components),
-            "encoder.components.bias": (self.components,),
-            "decoder.components.weight": (self.components, values),
-            "decoder.components.bias": (values,),
-        }
+        """The shape of each tensor that no gradient changes, so that all classes of a start share it."""
 
+    @property
+    def components(self) -> int:
+        """The number of first latent dimensions that are principal components."""
+        return 0
+
+    @abstractmethod
     def init(self, generator: torch.Generator) -> Params:
-        """Random weights of one class (K = 1): uniform in +-1/sqrt(fan in), as torch.nn's layers start.
+        """Random weights of one class (K = 1)."""
 
-        Components are zeros; `vae_augment.fitting.components` sets them.
-        """
-        params = {}
-        for name, shape in self.shapes.items():
-            if name in self.fixed:
-                tensor = torch.zeros(shape)
-            elif name == "log_sigma":
-                tensor = torch.full(shape, INITIAL_LOG_SIGMA)
-            elif ".norm." in name:
-                tensor = torch.full(shape, 1.0 if name.endswith("weight") else 0.0)
-            else:
-                weight = self.shapes[name.replace(".bias", ".weight")]
-                fan_in = weight[0] if len(weight) == 2 else math.prod(weight[1:])
-                tensor = (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(fan_in)
-            params[name] = tensor[None]
-        return params
-
+    @abstractmethod
     def encode(self, params: Params, images: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior of images [K, B, C, H, W] in [0, 1]: mean and log-variance [K, B, L], the latter clamped."""
-        classes = images.shape[0]
-        h = images.transpose(0, 1).flatten(1, 2)  # [B, K*C, H, W]
-        h = F.pad(h, self.padding, mode="replicate")
-        h = F.silu(conv(params, "encoder.patch", h, stride=self.patch))  # [B, K*width, H/p, W/p]
-        for i in range(self.stages):
-            h = conv(params, f"encoder.{i}", h, stride=2, padding=1)
-            h = F.silu(group_norm(params, f"encoder.{i}.norm", h))  # half the grid
-        h = h.unflatten(1, (classes, -1)).flatten(2).transpose(0, 1)  # [K, B, F]
-        mean, logvar = linear(params, "encoder.out", h).float().chunk(2, dim=-1)  # [K, B, L] each
-        if self.components:
-            codes = linear(params, "encoder.components", reduced(images, self.reduced)).float()  # [K, B, M]
-            mean = mean + F.pad(codes, (0, self.latent_dim - self.components))
-        return mean, logvar.clamp(*LOGVAR_RANGE)
 
+    @abstractmethod
     def decode(self, params: Params, z: Tensor) -> Tensor:
         """Mean images [K, B, C, H, W] in [0, 1] of latents [K, B, L]."""
-        first = linear(params, "decoder.in", z)
-        if not self.components:
-            return self.render(params, first)
-        return self.render(params, first, linear(params, "decoder.components", z[..., : self.components]))
 
-    def render(self, params: Params, features: Tensor, coarse: Tensor | None = None) -> Tensor:
-        """`decode` from the outputs of the decoder's first layer, [K, B, F], and of components, [K, B, C*h*w]."""
-        classes, batch = features.shape[:2]
-        h = F.silu(features)  # a channel's places side by side
-        for i in reversed(range(self.stages)):
-            h = h.reshape(classes, batch, self.channels[i + 1], -1)
-            h = pointwise(params, f"decoder.{i}", h)  # [K, B, 4*channels, places]
-            h = F.silu(group_norm_blocks(params, f"decoder.{i}.norm", h))
-        # A channel's four values of a place are its 2x2 block on the finer grid. They are never rearranged into it:
-        # `pixels_of_patches` maps each value to its pixel.
-        h, weight = h.reshape(classes, batch, self.width, -1), params["decoder.patch.weight"].transpose(1, 2)
-        # Patches are added up with images side by side. With one class it is quicker to transpose before the product.
-        if classes == 1:
-            turned = h[0].flatten(1).t().contiguous()  # in two dimensions, which torch copies in blocks
-            values = (weight[0] @ turned.view(self.width, -1)).view(-1, batch)  # [V, B]
-        else:
-            values = torch.matmul(weight[:, None], h).reshape(classes * batch, -1).t().contiguous()  # [V, K*B]
-        bias = params["decoder.patch.bias"][:, None].expand(-1, batch, -1).flatten(0, 1)  # [K*B, C]
-        more = None if coarse is None else raised(coarse, self.reduced, self.image_shape[1:])
-        images: Tensor = _Overlapped.apply(values.float(), bias, more, self)
-        return images.view(classes, batch, *self.image_shape)
+    def decode_each(self, params: Mapping[str, Tensor], z: Tensor, rows: Tensor) -> Tensor:
+        """Images [B, C, H, W] of latents [B, L], in one pass, each by a copy of the weights of its class.
 
-    def pixels_of_patches(self) -> Tensor:
-        """The pixel of the flat image [C*H*W] that each value of the decoder's patches adds to; -1: it is cropped.
-
-        Values are ordered by channel, row and column in a patch, and place of the patch. Places are ordered by their
-        position in the 2x2 block of each stage, the last stage first, and then on the coarsest grid.
+        Args:
+            params: of K classes; those whose names begin with "decoder." are used.
+            z: latents.
+            rows: int64 [B], the class position of each.
         """
-        height, width = self.grid
-        rows, columns = torch.arange(height)[:, None].expand(height, width), torch.arange(width).expand(height, width)
-        rows, columns = rows.flatten(), columns.flatten()
-        for _ in range(self.stages):
-            rows = (2 * rows + torch.tensor([0, 0, 1, 1])[:, None]).flatten()
-            columns = (2 * columns + torch.tensor([0, 1, 0, 1])[:, None]).flatten()
-        side = torch.arange(self.patch + 2 * OVERLAP) - OVERLAP
-        left, _, top, _ = self.padding
-        channels, height, width = self.image_shape
-        y = (rows * self.patch - top + side[:, None])[:, None]  # [side, 1, places]
-        x = (columns * self.patch - left + side[:, None])[None]  # [1, side, places]
-        pixel = torch.where((y >= 0) & (y < height) & (x >= 0) & (x < width), y * width + x, -1)
-        first = torch.arange(channels).view(-1, 1, 1, 1) * height * width
-        return torch.where(pixel < 0, -1, first + pixel).flatten()
+        own = {name: tensor.index_select(0, rows) for name, tensor in params.items() if name.startswith("decoder.")}
+        return self.decode(own, z[:, None])[:, 0]
+
+    def in_training(self, params: Params, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Posterior mean and log-variance [K, B, L] of images, and images [K, B, C, H, W] of latents drawn from it."""
+        mean, logvar = self.encode(params, images)
+        return mean, logvar, self.decode(params, reparameterised(mean, logvar, noise))
 
     def loss(self, params: Params, images: Tensor, noise: Tensor) -> Loss:
         """The two parts of the negative evidence lower bound of images [K, B, C, H, W], per class.
@@ -243,50 +105,22 @@ class VAE:
             images: float32 in [0, 1].
             noise: standard normal [K, B, L], the draw of the reparameterisation.
         """
-        mean, logvar = self.encode(params, images)
-        z = mean + noise * (0.5 * logvar).exp()
-        squared_error = (images - self.decode(params, z)).square().flatten(2).sum(2)  # [K, B]
+        mean, logvar, made = self.in_training(params, images, noise)
+        squared_error = (images - made).square().flatten(2).sum(2)  # [K, B]
         log_sigma = params["log_sigma"].clamp(*LOG_SIGMA_RANGE)  # [K]
         pixels = math.prod(self.image_shape)
         log_normaliser = pixels * (log_sigma + 0.5 * math.log(2 * math.pi))
         reconstruction = log_normaliser + squared_error.mean(1) / (2 * (2 * log_sigma).exp())
         return Loss(reconstruction, kl_per_dim(mean, logvar).sum(2).mean(1), logvar.detach().abs().amax((1, 2)))
 
-
-@cache
-def _bags(vae: VAE, device: torch.device) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Arguments of `embedding_bag`: the values that each pixel sums, and backwards the pixel, if any, of each value."""
-    pixels = vae.pixels_of_patches()
-    order = pixels.argsort(stable=True)[int((pixels < 0).sum()) :]
-    counts = torch.bincount(pixels[order], minlength=math.prod(vae.image_shape))
-    kept = pixels >= 0
-    there, back = (order, counts.cumsum(0) - counts), (pixels[kept], kept.cumsum(0) - kept.long())
-    return tuple((some.to(device), first.to(device)) for some, first in (there, back))  # type: ignore[return-value]
+    def tuned(self) -> VAE:
+        """The VAE by which classes are tuned from a shared start, whose `fixed` tensors stay as they are."""
+        return self
 
 
-class _Overlapped(torch.autograd.Function):
-    """Images [N, C, H*W] in [0, 1] from values [V, N] of overlapping patches, a bias [N, C], and more logits or None.
-
-    The same as `torch.nn.functional.fold` and a sigmoid, but quicker: images lie side by side while patches are added.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, bias: Tensor, more: Tensor | None, vae: VAE) -> Tensor:
-        some, first = _bags(vae, values.device)[0]
-        flat = F.embedding_bag(some, values, first, mode="sum").t().contiguous()  # [N, C*H*W]
-        images = flat.view(*bias.shape, -1).add_(bias[:, :, None])
-        images = (images if more is None else images.add_(more)).sigmoid_()
-        ctx.vae = vae
-        ctx.save_for_backward(images)
-        return images
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        (images,) = ctx.saved_tensors
-        gradient = torch.ops.aten.sigmoid_backward(gradient, images)
-        some, first = _bags(ctx.vae, gradient.device)[1]
-        values = F.embedding_bag(some, gradient.flatten(1).t().contiguous(), first, mode="sum")
-        return values, gradient.sum(2), gradient if ctx.needs_input_grad[2] else None, None
+def reparameterised(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+    """Latents of a posterior, from standard normal noise; all of one shape."""
+    return mean + noise * (0.5 * logvar).exp()
 
 
 def kl_per_dim(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -302,12 +136,3 @@ def stack(params: list[Params]) -> Params:
 def pick(params: Params, rows: list[int] | slice) -> Params:
     """The weights of some classes."""
     return {name: tensor[rows] for name, tensor in params.items()}
-
-
-def _stage_shapes(name: str, weight: tuple[int, ...], normed: int) -> dict[str, tuple[int, ...]]:
-    return {
-        f"{name}.weight": weight,
-        f"{name}.bias": weight[:1],
-        f"{name}.norm.weight": (normed,),
-        f"{name}.norm.bias": (normed,),
-    }

@@ -1,4 +1,4 @@
-// The decoders of a bank's classes, in a page: the images that `VAE.decode` of vae_augment/model/vae.py gives.
+// The decoders of a bank's classes, in a page: the images that `ConvVAE.decode` of vae_augment/model/conv_vae.py gives.
 //
 //   const vae = new VAEDecoder(payload); // made by vae_augment/report/decoder_payload.py
 //   const pixels = vae.decode(row, z);   // row: a class's place in the payload; z: L numbers

@@ -20,7 +20,7 @@ from torch import Tensor
 from vae_augment.bank import VAEBank
 from vae_augment.bank.packed_weights import Stored, sizes
 from vae_augment.model.components import raising
-from vae_augment.model.vae import VAE
+from vae_augment.model.conv_vae import ConvVAE
 
 PREFIX = "decoder."
 
@@ -52,10 +52,9 @@ def decoder_payload(bank: VAEBank, rows: Sequence[int]) -> dict[str, Any]:
         float16.
 
     Raises:
-        ValueError: the bank has no such row.
+        ValueError: the bank has no such row, or networks of its own.
     """
-    _check(bank, rows)
-    vae, stored = bank.vae, bank.content.weights
+    vae, stored = _checked(bank, rows), bank.content.weights
     parts = _parts(vae)
     bases = sorted(set(stored.base[list(rows)].tolist())) if stored.tuned else []
     return {
@@ -81,10 +80,9 @@ def payload_bytes(bank: VAEBank, rows: Sequence[int]) -> int:
         rows: positions of classes in `bank.classes`.
 
     Raises:
-        ValueError: the bank has no such row.
+        ValueError: the bank has no such row, or networks of its own.
     """
-    _check(bank, rows)
-    stored, parts = bank.content.weights, _parts(bank.vae)
+    stored, parts = bank.content.weights, _parts(_checked(bank, rows))
     numbers = sum(part.stop - part.start for part in parts.values())
     one: dict[str, Any] = {"values": ""}
     own = _own(stored, parts)
@@ -98,19 +96,23 @@ def payload_bytes(bank: VAEBank, rows: Sequence[int]) -> int:
     return len(json.dumps(decoder_payload(bank, []))) + shared + len(rows) * (each + len(json.dumps(one)) + len(", "))
 
 
-def _check(bank: VAEBank, rows: Sequence[int]) -> None:
+def _checked(bank: VAEBank, rows: Sequence[int]) -> ConvVAE:
+    """The bank's VAE, if the page's script knows it and the rows are the bank's."""
     unknown = [row for row in rows if not 0 <= row < len(bank.classes)]
     if unknown:
         raise ValueError(f"rows must be positions among the bank's {len(bank.classes)} classes, got {unknown[0]}.")
+    if not isinstance(bank.vae, ConvVAE):
+        raise ValueError("the page's script decodes this library's own VAE, got a bank of other networks.")
+    return bank.vae
 
 
-def _parts(vae: VAE) -> dict[str, slice]:
+def _parts(vae: ConvVAE) -> dict[str, slice]:
     """The place of each tensor of the decoder among a class's numbers."""
     ends = pairwise(accumulate(sizes(vae), initial=0))
     return {name: slice(*part) for name, part in zip(vae.shapes, ends, strict=True) if name.startswith(PREFIX)}
 
 
-def _raising(vae: VAE) -> list[str]:
+def _raising(vae: ConvVAE) -> list[str]:
     """Weights of the interpolation of components along both sides, if there are any."""
     sides = zip(vae.image_shape[1:], vae.reduced, strict=True) if vae.components else ()
     return [_base64(raising(side, reduced, torch.device("cpu"))) for side, reduced in sides]

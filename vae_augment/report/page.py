@@ -18,6 +18,7 @@ from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.data.loading import FitData
 from vae_augment.evaluation.result import Evaluation
 from vae_augment.images.colours import class_colours
+from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.latent import LatentStats
 from vae_augment.printable import shortened
 from vae_augment.report.decoder_payload import decoder_payload, decoder_script, payload_bytes
@@ -138,7 +139,9 @@ def _curves(bank: VAEBank) -> dict[str, Any]:
 
 
 def _decodable(bank: VAEBank) -> int:
-    """The number of classes, from the first, whose decoders fit into `DECODER_BYTES`; 1 at least."""
+    """The number of classes, from the first, whose decoders fit into `DECODER_BYTES`; 0 for somebody's own networks."""
+    if not isinstance(bank.vae, ConvVAE):
+        return 0
     counts = range(2, len(bank.classes) + 1)
     return 1 + bisect_right(counts, DECODER_BYTES, key=lambda count: payload_bytes(bank, range(count)))
 
@@ -158,7 +161,7 @@ def _script(bank: VAEBank, decodable: int, found: Map | None) -> dict[str, Any]:
     variances = stats.cov[:decodable].diagonal(dim1=1, dim2=2)
     return {
         "latents": bank.latent_dim,
-        "decoder": decoder_payload(bank, range(decodable)),
+        "decoder": decoder_payload(bank, range(decodable)) if decodable else None,
         "live": {
             "names": [shortened(name) for name in bank.classes[:decodable]],
             "shown": SLIDERS,

@@ -10,6 +10,8 @@ from typing import Any
 from vae_augment.bank import VAEBank
 from vae_augment.config import COMPONENTS, FitConfig
 from vae_augment.data import SAMPLE_SOURCE
+from vae_augment.model.conv_vae import ConvVAE
+from vae_augment.model.network_vae import NetworkVAE
 
 BY_NAME = ("torchvision", SAMPLE_SOURCE)  # data with a name; other data has a path, which a bank does not keep
 FROM_PYTHON = "dataset object"
@@ -22,9 +24,10 @@ def reproduction(bank: VAEBank) -> str:
     since, it is the fit that its options and policy come from.
     """
     changed, data = _changed(bank), data_option(bank)
-    if data is None:
+    if data is None or isinstance(bank.vae, NetworkVAE):
         options = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         others = ", unlabelled=others" if "unlabelled" in bank.data else ""
+        others += ", networks=networks" if isinstance(bank.vae, NetworkVAE) else ""
         return f"fit(dataset{others}, config=FitConfig({options}), seed={bank.data.get('seed', 0)})"
     words = ["vae-augment", "fit", "--data", data]
     if unlabelled := bank.data.get("unlabelled", {}).get("name"):
@@ -59,7 +62,9 @@ def named(name: str, source: str) -> str:
 def _changed(bank: VAEBank) -> dict[str, Any]:
     """The options that differ from their defaults for this preset, and number of images and of components."""
     components = bank.vae.components
-    if components and bank.config.components is None:  # fewer latent dimensions that were asked for have fewer
+    if (
+        isinstance(bank.vae, ConvVAE) and components and bank.config.components is None
+    ):  # fewer latent dimensions that were asked for have fewer
         components = min(COMPONENTS, bank.image_shape[0] * math.prod(bank.vae.reduced))
     usual = FitConfig(preset=bank.config.preset).resolve(bank.data.get("images") or 0, components)
     options = {field.name: getattr(bank.config, field.name) for field in fields(FitConfig)}

@@ -25,7 +25,8 @@ from vae_augment import FitConfig, fit
 from vae_augment.fitting import training
 from vae_augment.mnist_sample import MNISTSample
 from vae_augment.model import vae as model
-from vae_augment.model.vae import VAE, Params, stack
+from vae_augment.model.conv_vae import ConvVAE
+from vae_augment.model.vae import Params, stack
 
 CLASSES, BATCH, STEPS = 10, 128, 4
 GREY, COLOUR = (1, 28, 28), (3, 64, 64)
@@ -37,7 +38,7 @@ class Task:
 
     def __init__(self, shape: tuple[int, int, int], classes: int, batch: int, device: str = "cpu") -> None:
         random = torch.Generator().manual_seed(0)
-        self.vae, self.device = VAE(shape, 16), torch.device(device)
+        self.vae, self.device = ConvVAE(shape, 16), torch.device(device)
         each = stack([self.vae.init(random) for _ in range(classes)])
         self.params = {name: tensor.to(device).requires_grad_() for name, tensor in each.items()}
         self.images = torch.rand(classes, batch, *shape, generator=random).to(device)
@@ -68,7 +69,7 @@ class Task:
             torch.cuda.synchronize()
 
 
-def textbook_loss(vae: VAE, params: Params, images: Tensor, noise: Tensor) -> Tensor:
+def textbook_loss(vae: ConvVAE, params: Params, images: Tensor, noise: Tensor) -> Tensor:
     """The loss of one class by torch's own layers, which `vmap` can batch: weights without the class axis."""
     h = F.pad(images, vae.padding, mode="replicate")
     h = F.silu(F.conv2d(h, params["encoder.patch.weight"], params["encoder.patch.bias"], vae.patch))
@@ -93,11 +94,11 @@ def textbook_loss(vae: VAE, params: Params, images: Tensor, noise: Tensor) -> Te
     return pixels * sigma + error / (2 * (2 * sigma).exp()) + model.kl_per_dim(mean, logvar).sum(1).mean()
 
 
-def of_textbook(vae: VAE, params: Params, images: Tensor, noise: Tensor) -> Tensor:
+def of_textbook(vae: ConvVAE, params: Params, images: Tensor, noise: Tensor) -> Tensor:
     return textbook_loss(vae, {name: tensor[0] for name, tensor in params.items()}, images[0], noise[0])
 
 
-def of_vmap(vae: VAE, params: Params, images: Tensor, noise: Tensor) -> Tensor:
+def of_vmap(vae: ConvVAE, params: Params, images: Tensor, noise: Tensor) -> Tensor:
     return vmap(partial(textbook_loss, vae))(params, images, noise).sum()
 
 
@@ -154,7 +155,7 @@ def profile(dataset: Any, steps: int) -> dict[str, float]:
 
     with (
         patch.object(training, "_batch", timed("data", training._batch)),
-        patch.object(VAE, "loss", timed("forward", VAE.loss)),
+        patch.object(ConvVAE, "loss", timed("forward", ConvVAE.loss)),
         patch.object(Tensor, "backward", timed("backward", Tensor.backward)),
         patch.object(torch.optim.Adam, "step", timed("optimizer", torch.optim.Adam.step)),
     ):

@@ -185,7 +185,7 @@
   }
 
   setUpTheme();
-  const vae = new VAEDecoder(data.decoder);
-  setUpSliders(vae);
+  const vae = data.decoder ? new VAEDecoder(data.decoder) : null; // null: of networks that a page cannot run
+  if (vae) setUpSliders(vae);
   if (data.map) setUpMap(vae);
 })();
