@@ -5,6 +5,7 @@ import torch
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.file import serialize
+from vae_augment.bank.jitter import smoothed
 from vae_augment.images.tensors import to_uint8
 from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.devices import BLOCKS
@@ -306,6 +307,28 @@ def test_scale_and_detail_are_the_policys_by_default(bank):
     expected = bank.jitter(images, LABELS, scale=3.0, keep_detail=True, generator=gen())
     assert torch.equal(tuned.jitter(images, LABELS, generator=gen()), expected)
     assert not torch.equal(bank.jitter(images, LABELS, generator=gen()), expected)
+
+
+def test_a_smoothed_difference_changes_an_image_slowly_from_place_to_place(bank):
+    images = torch.full((B, 1, 48, 48), 128, dtype=torch.uint8)
+    changes = {}
+    for smooth in (False, True):
+        made = bank.with_policy(smooth=smooth).jitter(images, LABELS, scale=4.0, keep_detail=True, generator=gen())
+        changes[smooth] = made.float() - 128
+    steep = {smooth: change.diff(dim=3).abs().mean() / change.abs().mean() for smooth, change in changes.items()}
+    assert 0 < steep[True] < 0.6 * steep[False]
+
+
+def test_a_smoothed_difference_of_a_code_that_did_not_move_gives_the_image_back(bank):
+    images = images_of((24, 30))
+    assert torch.equal(bank.with_policy(smooth=True).jitter(images, LABELS, scale=0, keep_detail=True), images)
+
+
+def test_smoothing_is_of_means_and_leaves_what_is_even():
+    even = torch.linspace(-1, 1, 6).view(2, 3, 1, 1).expand(2, 3, 64, 50)
+    torch.testing.assert_close(smoothed(even), even[:, :, :16, :13])
+    edge = (torch.arange(64) >= 32).float().expand(1, 1, 64, 64)
+    assert smoothed(edge).diff(dim=3).max() <= 1 / 3 + 1e-6
 
 
 # ---- interpolation ----

@@ -72,13 +72,15 @@ def test_many_images_of_very_unequal_classes_are_moved_as_people_move_them(count
 def test_photographs_keep_their_detail_and_are_not_drawn_anew():
     for count in COUNTS:
         policy = even(count, kind="photographs")
-        assert (policy.keep_detail, policy.p_generate) == (True, 0.0)
+        assert (policy.keep_detail, policy.smooth, policy.p_generate) == (True, True, 0.0)
         assert policy.p_jitter > 0
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_jitter_goes_by_the_number_of_images_and_not_by_their_kind(count):
-    assert len({even(count, kind=kind).scale for kind in KINDS}) == 1
+def test_jitter_goes_by_the_number_of_images_and_is_twice_as_far_where_it_is_smoothed(count):
+    scales = {kind: even(count, kind=kind).scale for kind in KINDS}
+    assert scales["drawings"] == scales["textures"] == (0.4 if count <= 1_000 else 0.8)
+    assert scales["photographs"] == 0.8
 
 
 def test_a_default_says_that_it_is_one_and_for_what():
@@ -166,6 +168,11 @@ def test_the_mover_is_the_one_named(moves):
 )
 def test_a_policy_survives_its_dict(policy):
     assert Policy.from_dict(policy.to_dict()) == policy
+
+
+def test_a_dict_says_that_differences_are_smoothed_only_where_they_are():
+    assert "smooth" not in even(50).to_dict()
+    assert even(50, kind="photographs").to_dict()["smooth"] is True
 
 
 def test_empty_tiers_which_earlier_versions_wrote_are_passed_over():

@@ -67,6 +67,15 @@ def test_each_image_keeps_its_kind_and_does_not_depend_on_its_batch(bank, moves,
         assert torch.equal(made_of(bank, draws.pick(torch.tensor([i])), [i])[0], image)
 
 
+@pytest.mark.parametrize("moves", MOVES_TRIED)
+def test_a_smoothed_difference_does_not_depend_on_the_batch(bank, moves):
+    bank, draws = bank.with_policy(keep_detail=True, smooth=True, moves=moves), draws_of(bank, *[JITTERED] * 4)
+    made = made_of(bank, draws)
+    for i, image in enumerate(made):
+        assert torch.equal(made_of(bank, draws.pick(torch.tensor([i])), [i])[0], image)
+    assert not any(map(torch.equal, made, made_of(bank.with_policy(smooth=False), draws)))
+
+
 @pytest.mark.parametrize("soon_read", [0, 100])
 @pytest.mark.parametrize("keep_detail", [False, True])
 def test_what_is_known_already_changes_nothing(still, keep_detail, soon_read, monkeypatch):

@@ -29,7 +29,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 from torchvision.utils import make_grid
 
-from tests.benchmarks.backbones import features
+from tests.benchmarks.backbones import features, network
 from tests.benchmarks.kinds_data import Cell, Kind, folder
 from vae_augment import FitConfig, fit
 from vae_augment.files.writing import atomic_write
@@ -44,11 +44,12 @@ from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.latent import concatenate, describe, pooled_covariance
 from vae_augment.model.layers import conv, group_norm
 from vae_augment.model.samplers import draw
-from vae_augment.model.vae import Params
+from vae_augment.model.vae import Loss, Params
 from vae_augment.seeding import generator
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "photographs.json"
 PERIOD = 4  # pixels between seams
+FEATURE_STAGES, FEATURE_WEIGHT = 3, 1.0  # of a loss in features: nats a value of an image, for features all wrong
 INTRODUCTION = """# Photographs
 
 How hands come out of whole fits, and of VAEs of several sorts trained for one number of steps: test images decoded
@@ -65,8 +66,15 @@ From above: test images, decoded again without components and as `fit` ships (30
 - *sharpness*: squared differences of neighbouring pixels, over those of the test images.
 - *seams*: absolute differences across the borders of patches, over those inside of patches.
 - *components*: `FitConfig(components=...)`, principal components that the convolutions add to.
+- *jittered images told from real ones*: the share that a network knows for such, the mean of two networks; 0.5 if they
+  cannot tell (`python -m tests.benchmarks.jittered`). Jittered as far as the default does, and not moved.
 - *own ...*: as `info` shows them, of a trial bank and held-out images, in features of its own classifier.
 """
+JITTERED_PICTURE = """![Hands: as they are, and jittered in three ways](jittered.png)
+
+From above: hands as they are, decoded anew, with their detail kept, and with the difference smoothed, all at 0.8.
+"""
+JITTERED = "jittered images told from real ones"
 SHOWN = "whole fits of sign-digits, 30 a class, 64 pixels"
 FITS = {"without components": 0, "as it ships": None}
 OWN = ("precision", "recall", "coverage", "frechet", "near_duplicates", "generated")
@@ -103,6 +111,40 @@ class Residual(ConvVAE):
 
 
 @dataclass(frozen=True)
+class InFeatures(ConvVAE):
+    """Our VAE with a loss in features of a pretrained network too, those of its first layers.
+
+    Johnson et al. (2016), "Perceptual Losses for Real-Time Style Transfer"; Hou et al. (2017), "Deep
+    Feature Consistent Variational Autoencoder".
+    """
+
+    def in_training(self, params: Params, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, logvar, made = super().in_training(params, images, noise)
+        self.__dict__["made"] = made
+        return mean, logvar, made
+
+    def loss(self, params: Params, images: Tensor, noise: Tensor) -> Loss:
+        loss = super().loss(params, images, noise)
+        errors = [
+            (ours - theirs).square().mean() / theirs.var()
+            for ours, theirs in zip(first_layers(self.made[0]), first_layers(images[0]), strict=True)
+        ]
+        more = math.prod(self.image_shape) * FEATURE_WEIGHT * torch.stack(errors).mean()
+        return loss._replace(reconstruction=loss.reconstruction + more)
+
+
+def first_layers(images: Tensor) -> list[Tensor]:
+    """What the first stages of EfficientNet-Lite0 give for images [B, 3, H, W], at a half to an eighth of the size."""
+    pretrained = network()
+    model, found = pretrained.model.requires_grad_(False), []
+    h = model.bn1(model.conv_stem((images - pretrained.mean) / pretrained.std))
+    for stage in model.blocks[:FEATURE_STAGES]:
+        h = stage(h)
+        found.append(h)
+    return found
+
+
+@dataclass(frozen=True)
 class Way:
     """A VAE and how it is trained."""
 
@@ -122,6 +164,7 @@ WAYS = {
     "64 components": Way(64, 64),
     "64 components, batches of 32": Way(64, 64, batch_size=32),  # as it ships
     "64 components, batches of 32, twice the learning rate": Way(64, 64, factor=2.0, batch_size=32),
+    "64 components, batches of 32, a loss in features too": Way(64, 64, InFeatures, batch_size=32),
     "128 components": Way(128, 128),
     "128 components, batches of 32, twice the learning rate": Way(128, 128, factor=2.0, batch_size=32),
 }
@@ -224,6 +267,7 @@ def page(content: dict[str, dict[str, Any]]) -> str:
     for data, rows in content.items():
         table = [{"way": name, **row} for name, row in rows.items()]
         parts += [f"## {data}\n", tabulate(table, "keys", "github") + "\n"]
+        parts += [JITTERED_PICTURE] if data == JITTERED else []
     return "\n".join(parts)
 
 
@@ -277,7 +321,8 @@ def finish(content: dict[str, dict[str, Any]]) -> None:
     """Write results and the page, whole fits first."""
     ordered = {data: content[data] for data in sorted(content, key=lambda data: (not data.startswith("whole"), data))}
     for data, found in ordered.items():
-        ordered[data] = {name: found[name] for name in (*FITS, *WAYS) if name in found}
+        if data != JITTERED:
+            ordered[data] = {name: found[name] for name in (*FITS, *WAYS) if name in found}
     atomic_write(RESULTS, (json.dumps(ordered, indent=1) + "\n").encode())
     atomic_write(RESULTS.parents[1] / "photographs.md", page(ordered).encode())
 

@@ -113,6 +113,17 @@ def test_classes_stacked_are_as_apart(own):
         torch.testing.assert_close(together[row], alone)
 
 
+@pytest.mark.parametrize("sharing", ["warm-start", "none"])
+def test_classes_trained_stacked_are_as_apart(sharing, monkeypatch):
+    config = replace(QUICK, sharing=sharing, policy="gentle")
+    apart = fitted(with_batch_norm, config).content.weights.params()
+    monkeypatch.setitem(stages.CLASSES_AT_ONCE, "cpu", 3)
+    monkeypatch.setattr(stages, "side_by_side", lambda work, groups: [work(group) for group in groups])
+    stacked = fitted(with_batch_norm, config).content.weights.params()
+    for name, tensor in apart.items():
+        torch.testing.assert_close(stacked[name], tensor, rtol=0.02, atol=2e-3)
+
+
 def test_a_file_holds_tensors_and_names_alone(path):
     tensors = load_file(path)
     assert {"class.weights", "base.weights"} <= set(tensors)

@@ -124,8 +124,7 @@ class VAEBank:
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance of each image under its class's VAE, float32 [B, L] each."""
-        rows = self._rows(labels, len(images))
-        return self.models.encode(self._checked(images), rows)
+        return self.models.encode(self._checked(images), self._rows(labels, len(images)))
 
     @own_defaults()
     @torch.no_grad()
@@ -159,6 +158,7 @@ class VAEBank:
             labels: int64 [B].
             method: a name in `vae_augment.model.samplers.SAMPLERS`; None: the policy's.
             temperature: 1 draws as the method is defined, a smaller one closer to its centres.
+            generator: a CPU generator; None: torch's global one.
 
         Raises:
             ValueError: an unknown method or label, or a temperature below 0.
@@ -187,6 +187,7 @@ class VAEBank:
             scale: how far, in standard deviations of the class's spread; None: the policy's.
             keep_detail: True adds D(z') - D(z) to the image, which keeps the detail that a VAE blurs; False decodes z'.
                 None: the policy's, but True for images larger than the bank's.
+            generator: a CPU generator; None: torch's global one.
 
         Raises:
             ValueError: an unknown label, images that do not fit, or a scale below 0.

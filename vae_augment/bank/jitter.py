@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vae_augment.exceptions import check_number
 from vae_augment.images.moves import Moves
 from vae_augment.images.tensors import as_float, match_channels, resize, to_uint8
+from vae_augment.model.components import reduced_size
 
 if TYPE_CHECKING:
     from vae_augment.bank.bank import VAEBank
@@ -56,7 +58,7 @@ def jitter(
     keeps = keeps_detail(bank, (images.shape[2], images.shape[3]), keep_detail)
     if keeps:
         made = difference(made, bank.models.decode(z, rows), z_moved, z)
-    return finished(made, images, keeps=keeps, moves=moves, uniform=uniform)
+    return finished(made, images, keeps=keeps, smooth=bank.policy.smooth, moves=moves, uniform=uniform)
 
 
 def moved(bank: VAEBank, z: Tensor, rows: Tensor, noise: Tensor, scale: float | Tensor | None = None) -> Tensor:
@@ -94,8 +96,24 @@ def difference(made: Tensor, own: Tensor, z_moved: Tensor, z: Tensor) -> Tensor:
     return change
 
 
+def smoothed(change: Tensor) -> Tensor:
+    """A change [B, C, H, W] as means over overlapping parts of an image: [B, C, h, w], sides of 16 at most.
+
+    What is added to an image then varies more slowly than its edges: where a VAE moves an edge, no pale copy of it is
+    left beside the image's own.
+    """
+    coarse = F.adaptive_avg_pool2d(change, reduced_size(change.shape[2], change.shape[3]))
+    return F.avg_pool2d(coarse, 3, stride=1, padding=1, count_include_pad=False)
+
+
 def finished(
-    made: Tensor, originals: Tensor, *, keeps: bool, moves: Moves | None = None, uniform: Tensor | None = None
+    made: Tensor,
+    originals: Tensor,
+    *,
+    keeps: bool,
+    smooth: bool,
+    moves: Moves | None = None,
+    uniform: Tensor | None = None,
 ) -> Tensor:
     """Decoded images resized to the originals, or the originals with differences added; then moved by the policy.
 
@@ -103,6 +121,7 @@ def finished(
         made: float32 [B, c, h, w], decoded images, or differences where detail is kept.
         originals: uint8, or float32 in [0, 1], [B, C, H, W].
         keeps: True if `made` are differences.
+        smooth: True if differences are `smoothed`.
         moves: the policy's; None: images are not moved.
         uniform: float32 [B, M] in [0, 1), for the moves.
 
@@ -110,6 +129,7 @@ def finished(
         [B, C, H, W], uint8, or float32 that is not clipped.
     """
     size = (originals.shape[2], originals.shape[3])
+    made = smoothed(made) if keeps and smooth else made
     if moves is not None and uniform is not None:
         if not keeps:
             return moves.apply(_like_channels(resize(made, size), originals), uniform)

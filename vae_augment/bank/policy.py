@@ -25,6 +25,8 @@ class Policy:
         p_jitter: probability that an item is a version of itself: jittered in latent space, moved, or both.
         scale: jitter in units of the class's spread in latent space.
         keep_detail: add the decoded difference to the image, instead of replacing it by the decoded one.
+        smooth: where detail is kept, the difference is averaged over parts of the image: light and colour change
+            and edges stay.
         method: the sampler of generated images.
         moves: a name in `vae_augment.images.moves.MOVES`: random moves of an image after it is jittered or generated.
         vae: False if items of p_jitter are moved and not jittered. Jitter that is asked for (`bank.jitter`, the
@@ -43,6 +45,7 @@ class Policy:
     vae: bool = True
     p_unlabelled: float = 0.0
     origin: str = ""
+    smooth: bool = False
 
     def __post_init__(self) -> None:
         check_types(Policy, vars(self), "the policy")
@@ -96,7 +99,8 @@ class Policy:
         return replace(self, p_generate=0.0, p_jitter=share, keep_detail=True, vae=False, p_unlabelled=0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As a bank's metadata holds it, `smooth` only where it is True."""
+        return {name: value for name, value in asdict(self).items() if name != "smooth" or value}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Policy:
@@ -132,6 +136,8 @@ def generating(policy: Policy, kind: str, seen: str) -> Policy:
 
 # (images a class at most, p_generate, p_jitter, scale), measured on digits and on photographs (docs/what_helps.md).
 DEFAULTS = ((100, 0.0, 0.85, 0.4), (1_000, 0.0, 0.5, 0.4), (float("inf"), 0.05, 0.1, 0.8))
+# Smoothing halves the change that jitter makes of photographs (docs/photographs.md), so they are jittered twice as far.
+SMOOTHED_FACTOR, SMOOTHED_SCALE = 2.0, 0.8  # of the scale, and what it comes to at most
 MOVES_OF_KIND = {"drawings": "elastic", "photographs": "combined", "textures": "several"}
 NAMED = ("none", "gentle", *MOVES_OF_KIND)
 VERY_UNEQUAL, ENOUGH = 10, 100  # the largest class over the smallest, and images of a typical one
@@ -155,12 +161,14 @@ def default_policy(counts: Sequence[int], *, kind: str, method: str) -> Policy:
     if typical > ENOUGH and most >= VERY_UNEQUAL * fewest:
         moves = "colour" if kind == "photographs" else "affine"
         size = f"{fewest} to {most} a class, which sampling_strategy='not majority' would even out"
-    detail = kind != "drawings" or moves != "none"
+    smooth, detail = kind == "photographs", kind != "drawings" or moves != "none"
+    scale = min(SMOOTHED_FACTOR * scale, SMOOTHED_SCALE) if smooth else scale
     policy = Policy(
         0.0 if detail else p_generate,
         p_jitter,
         scale,
         keep_detail=detail,
+        smooth=smooth,
         method=method,
         moves=moves,
         origin=f"default for {kind} ({KINDS[kind]}), {size}",

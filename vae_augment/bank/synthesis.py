@@ -193,6 +193,7 @@ class Synthesis:
                 made[some],
                 pixels,
                 keeps=kept,
+                smooth=self.bank.policy.smooth,
                 moves=self.bank.policy.mover,
                 uniform=draws.moves[some],
             )  # [b, C, H, W]

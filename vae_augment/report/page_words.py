@@ -45,12 +45,13 @@ def quality_of(bank: VAEBank) -> dict[str, Any] | None:
 
 def policy_of(policy: Policy) -> dict[str, Any]:
     """The wrapper's default behaviour, as a sentence and as rows."""
+    kept = f"the real image's detail is kept{', with slow changes of light and colour' * policy.smooth}"
     rows = [
         ("p_jitter", f"{policy.p_jitter:g}"),
         ("p_generate", f"{policy.p_generate:g}"),
         *([("p_unlabelled", f"{policy.p_unlabelled:g}")] if policy.p_unlabelled else []),
         ("scale", f"{policy.scale:g} standard deviations"),
-        ("keep_detail", "the real image's detail is kept" if policy.keep_detail else "images are decoded anew"),
+        ("keep_detail", kept if policy.keep_detail else "images are decoded anew"),
         ("method", policy.method),
         ("moves, after jitter", policy.moves),
     ]

@@ -24,9 +24,9 @@ from tests.benchmarks.speed.measured import data_folder, in_turns, ratio
 from vae_augment import FitConfig, fit
 from vae_augment.fitting import training
 from vae_augment.mnist_sample import MNISTSample
-from vae_augment.model import vae as model
+from vae_augment.model import conv_vae as model
 from vae_augment.model.conv_vae import ConvVAE
-from vae_augment.model.vae import Params, stack
+from vae_augment.model.vae import LOG_SIGMA_RANGE, Params, kl_per_dim, stack
 
 CLASSES, BATCH, STEPS = 10, 128, 4
 GREY, COLOUR = (1, 28, 28), (3, 64, 64)
@@ -89,9 +89,9 @@ def textbook_loss(vae: ConvVAE, params: Params, images: Tensor, noise: Tensor) -
     left, _, top, _ = vae.padding
     height, width = vae.image_shape[1:]
     error = (images - h[..., top : top + height, left : left + width]).square().flatten(1).sum(1).mean()
-    sigma = params["log_sigma"].clamp(*model.LOG_SIGMA_RANGE)
+    sigma = params["log_sigma"].clamp(*LOG_SIGMA_RANGE)
     pixels = images[0].numel()
-    return pixels * sigma + error / (2 * (2 * sigma).exp()) + model.kl_per_dim(mean, logvar).sum(1).mean()
+    return pixels * sigma + error / (2 * (2 * sigma).exp()) + kl_per_dim(mean, logvar).sum(1).mean()
 
 
 def of_textbook(vae: ConvVAE, params: Params, images: Tensor, noise: Tensor) -> Tensor:
