@@ -25,6 +25,7 @@ KIND_OF = {
 }
 THRESHOLDS = (4.0, 3.0, 2.0, 1.0)  # standard errors by which another family must be better than the first guess
 BY_CHANNELS = {"grey": "elastic", "colour": "elastic-colour"}  # the first guess of recipe 12, with the amounts of today
+LATEST = range(RECIPE, RECIPE - 3, -1)  # recipes, of which a row has the one that was run on most seeds
 BEFORE = 12  # the recipe whose default went by the number of images and their channels alone
 ARMS = (
     *("none", "classical", "trivialaugment", "randaugment", "augmix", "mixup+classical", "cutmix+classical"),
@@ -70,8 +71,8 @@ class Row(NamedTuple):
 
     @property
     def recipe(self) -> int:
-        """This recipe, or the one before where ours was run on more seeds."""
-        return max((RECIPE, RECIPE - 1), key=lambda recipe: len(self.accuracies("ours", recipe)))
+        """This recipe, or one of the two before where ours was run on more seeds."""
+        return max(LATEST, key=lambda recipe: len(self.accuracies("ours", recipe)))
 
     def accuracies(self, arm: str, recipe: int) -> dict[str, float]:
         """Accuracy by seed of an arm, where it was run."""
@@ -92,7 +93,7 @@ class Row(NamedTuple):
         ours = self.accuracies("ours", recipe)
         differences = [0.0]
         for arm in {name.partition("@")[0] for record in self.seeds.values() for name in record}:
-            for each in (BEFORE, RECIPE - 1, RECIPE):
+            for each in (BEFORE, *LATEST):
                 other = self.accuracies(arm, each)
                 if pairs := [other[seed] - ours[seed] for seed in ours if seed in other]:
                     differences.append(fmean(pairs))
