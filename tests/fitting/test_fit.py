@@ -51,7 +51,7 @@ def tensors(count=4, size=(12, 12), channels=1):
 
 def assert_all_finite(bank):
     start = bank.content.start
-    parts = [*bank.content.weights.params().values(), *vars(bank.content.stats).values()]
+    parts = [*bank.content.weights.params().values(), *bank.content.stats.tensors().values()]
     parts += [] if start is None else [*start.params.values(), start.pooled]
     assert all(torch.isfinite(part).all() for part in parts)
     assert all(np.isfinite([info.rmse, info.kl]).all() for info in bank.class_infos)
