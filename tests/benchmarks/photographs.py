@@ -72,7 +72,7 @@ From above: test images, decoded again without components and as `fit` ships (30
 """
 JITTERED_PICTURE = """![Hands: as they are, and jittered in three ways](jittered.png)
 
-From above: hands as they are, decoded anew, with their detail kept, and with the difference smoothed, all at 0.8.
+From above: hands as they are, decoded anew, with their detail kept, and with the difference smoothed, as it is served.
 """
 JITTERED = "jittered images told from real ones"
 SHOWN = "whole fits of sign-digits, 30 a class, 64 pixels"
