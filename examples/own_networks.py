@@ -10,7 +10,6 @@ holds their weights and no code: whoever loads it gives the same function again.
 import argparse
 import math
 
-import timm
 import torch
 from torch import nn
 
@@ -62,6 +61,8 @@ def convolutions(image_shape, latent_dim):
 
 
 def from_timm(image_shape, latent_dim):
+    import timm
+
     body = timm.create_model("resnet10t", pretrained=False, in_chans=image_shape[0], num_classes=0)
     return Encoder(body, body.num_features, latent_dim), decoder_of_convolutions(image_shape, latent_dim)
 

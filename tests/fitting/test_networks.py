@@ -113,6 +113,38 @@ def test_classes_stacked_are_as_apart(own):
         torch.testing.assert_close(together[row], alone)
 
 
+def with_dropout(shape, latent_dim):
+    encoder, decoder = linear(shape, latent_dim)
+    return encoder, nn.Sequential(nn.Dropout(0.3), *decoder)
+
+
+@pytest.mark.parametrize("sharing", ["warm-start", "none"])
+def test_dropout_goes_by_the_seed_and_leaves_torchs_generator_alone(sharing):
+    config, state = replace(QUICK, sharing=sharing, policy="gentle"), torch.get_rng_state()
+    first = fitted(with_dropout, config)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(5)
+    assert fitted(with_dropout, config).sha256 == first.sha256
+
+
+def test_weights_that_nothing_uses_do_not_stop_a_checkpoint(tmp_path, monkeypatch):
+    def unused(shape, latent_dim):
+        encoder, decoder = linear(shape, latent_dim)
+        encoder.head = nn.Linear(3, 2)
+        return encoder, decoder
+
+    monkeypatch.setattr("vae_augment.fitting.callbacks.SECONDS", 0)
+    monkeypatch.setattr("vae_augment.fitting.callbacks.KEEP_EVERY", 2)
+    config = replace(QUICK, policy="gentle")
+    assert fitted(unused, config, checkpoint=tmp_path / "kept").sha256 == fitted(unused, config).sha256
+
+
+def test_a_merged_bank_draws_by_what_both_have(own):
+    bare = fitted(with_batch_norm, replace(QUICK, exemplars=0), classes=["down"], seed=2)
+    both = VAEBank.merge(own.subset(["across"]).with_policy(method="mixture"), bare)
+    assert both.sample(torch.tensor([0, 1])).shape == (2, 1, 12, 12)
+
+
 @pytest.mark.parametrize("sharing", ["warm-start", "none"])
 def test_classes_trained_stacked_are_as_apart(sharing, monkeypatch):
     config = replace(QUICK, sharing=sharing, policy="gentle")
@@ -129,15 +161,13 @@ def test_a_file_holds_tensors_and_names_alone(path):
     assert {"class.weights", "base.weights"} <= set(tensors)
     with safe_open(path, framework="pt") as file:
         metadata = json.loads(file.metadata()["vae_augment"])
-    assert ["encoder.body.1.running_mean", [144]] in metadata["networks"]
+    assert ["encoder.body.1.running_mean", [144], True] in metadata["networks"]
     assert "components" not in metadata
     assert b"with_batch_norm" not in path.read_bytes()
 
 
 def test_a_bank_is_read_with_its_networks_alone(path):
-    with pytest.raises(
-        ValueError, match=r"own.safetensors cannot be read: .*Give the function that makes them, networks="
-    ):
+    with pytest.raises(ValueError, match=r"own.safetensors cannot be read: .*networks of its own"):
         VAEBank.load(path)
     with pytest.raises(ValueError, match=r"cannot be read: these networks are not those .*they differ in"):
         VAEBank.load(path, networks=linear)

@@ -117,6 +117,52 @@ def test_it_is_equal_to_one_of_the_same_networks_also_in_another_process():
         again.init(torch.Generator())
 
 
+def test_what_a_file_does_not_hold_is_the_same_each_time():
+    class Shuffled(Encoder):
+        def __init__(self, shape, latent_dim):
+            super().__init__(shape, latent_dim)
+            self.register_buffer("order", torch.randperm(16))
+
+        def forward(self, images):
+            return self.out(self.body(images)[:, self.order]).chunk(2, dim=1)
+
+    def shuffled(shape, latent_dim):
+        return Shuffled(shape, latent_dim), linear(shape, latent_dim)[1]
+
+    a, b, x = NetworkVAE(SHAPE, L, shuffled), NetworkVAE(SHAPE, L, shuffled), torch.rand(1, 4, *SHAPE)
+    params = weights_of(a, 1)
+    assert torch.equal(a.encode(params, x)[0], b.encode(params, x)[0])
+
+
+def test_statistics_of_a_step_that_overflowed_are_left_out():
+    vae = NetworkVAE(SHAPE, L, with_batch_norm)
+    params, x = weights_of(vae, 2), torch.rand(2, 6, *SHAPE)
+    x[1] = torch.nan
+    before = copy.deepcopy(statistics(params))
+    vae.loss(params, x, torch.randn(2, 6, L))
+    for name, tensor in statistics(params).items():
+        assert torch.equal(tensor[1], before[name][1])
+        assert not torch.equal(tensor[0], before[name][0])
+
+
+def test_a_module_may_work_in_place():
+    class InPlace(Encoder):
+        def forward(self, images):
+            return super().forward(images.sub_(0.5))
+
+    vae = NetworkVAE(SHAPE, L, lambda shape, latent_dim: (InPlace(shape, latent_dim), linear(shape, latent_dim)[1]))
+    x = torch.rand(1, 4, *SHAPE)
+    kept = x.clone()
+    vae.loss(weights_of(vae, 1), x, torch.randn(1, 4, L))
+    assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d(80, momentum=None), nn.BatchNorm1d(80, track_running_stats=False)])
+def test_norms_that_know_a_batch_alone_are_refused(norm):
+    with pytest.raises(ValueError, match="BatchNorm needs a momentum and track_running_stats=True"):
+        NetworkVAE(SHAPE, L, lambda shape, latent_dim: (Encoder(shape, latent_dim, norm), linear(shape, latent_dim)[1]))
+
+
 def test_lazy_modules_are_given_their_shapes():
     def lazy(shape, latent_dim):
         encoder, decoder = linear(shape, latent_dim)

@@ -185,8 +185,8 @@ class VAEBank:
             images: [B, C, H, W]; the decoded image or difference is resized to their size.
             labels: int64 [B].
             scale: how far, in standard deviations of the class's spread; None: the policy's.
-            keep_detail: True adds D(z') - D(z) to the image, which keeps the detail that a VAE blurs; False decodes z'.
-                None: the policy's, but True for images larger than the bank's.
+            keep_detail: True adds D(z') - D(z), smoothed if the policy says so, and keeps the image's detail; False
+                decodes z'. None: the policy's, but True for images larger than the bank's.
             generator: a CPU generator; None: torch's global one.
 
         Raises:

@@ -16,6 +16,7 @@ from vae_augment.bank.policy import Policy
 from vae_augment.config import FitConfig
 from vae_augment.files.untrusted_json import brief
 from vae_augment.model.latent import LatentStats, concatenate
+from vae_augment.model.samplers import OF_CODES
 from vae_augment.model.vae import VAE, Params
 
 POINTS = 32  # of a learning curve: each is the mean over a 32nd of the steps
@@ -116,7 +117,7 @@ def merged(a: BankContent, b: BankContent) -> BankContent:
         remedy = "Give both fits the same image_size, latent_dim, width, components and networks"
         raise ValueError(f"banks to merge must have VAEs of the same shapes, got {a.vae} and {b.vae}. {remedy}.")
     infos = (*a.class_infos, *b.class_infos)
-    sampled = a.policy.method != "exemplar" or bool(b.stats.counts.all())
+    sampled = a.policy.method not in OF_CODES or bool(b.stats.counts.all())
     both = replace(
         a,
         policy=a.policy if sampled else replace(a.policy, method="gaussian"),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vae_augment.bank.content import BankContent, Start, find_all, without_figures
-from vae_augment.bank.metadata import Declared, Metadata, NetworksError
+from vae_augment.bank.metadata import Declared, Metadata, NetworksError, networks_entry
 from vae_augment.bank.packed_weights import LARGEST, Stored, own_sizes, sizes
 from vae_augment.bank.tensor_file import Kind, require_finite, serialized
 from vae_augment.files.class_names import check_names
@@ -67,7 +67,7 @@ def serialize(content: BankContent) -> bytes:
         value_range=None if content.value_range is None else list(content.value_range),
         start_steps=None if content.start is None else content.start.steps,
         components=vae.components,
-        networks=[[name, list(shape)] for name, shape in vae.shapes.items()] if isinstance(vae, NetworkVAE) else None,
+        networks=networks_entry(vae) if isinstance(vae, NetworkVAE) else None,
     )
     entries = vars(metadata)
     for name in ("components", "networks"):

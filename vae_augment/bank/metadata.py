@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 from vae_augment.bank.content import POINTS, STATUSES, ClassInfo, check_unique
 from vae_augment.bank.packed_weights import own_sizes, sizes
 from vae_augment.bank.policy import Policy
-from vae_augment.config import MAX_CHANNELS, MAX_EXEMPLARS, MAX_LATENT_DIM, MAX_WIDTH, NORM_GROUPS, FitConfig
+from vae_augment.config import (
+    MAX_CHANNELS,
+    MAX_EXEMPLARS,
+    MAX_LATENT_DIM,
+    MAX_SIDE,
+    MAX_WIDTH,
+    MIN_SIDE,
+    NORM_GROUPS,
+    FitConfig,
+)
 from vae_augment.files.class_names import MAX_CLASSES
 from vae_augment.files.untrusted_json import brief, from_dict
 from vae_augment.model.conv_vae import ConvVAE
@@ -200,6 +210,8 @@ def _vae(entries: Metadata, networks: Networks | None) -> VAE:
     shape, latent_dim, width = entries.image_shape, entries.latent_dim, entries.width
     if len(shape) != 3 or any(type(n) is not int for n in shape) or shape[0] > MAX_CHANNELS:
         raise ValueError(f"image_shape must be of 1 to {MAX_CHANNELS} channels, height and width, got {brief(shape)}")
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in shape[1:]):
+        raise ValueError(f"image_shape must have sides of {MIN_SIDE} to {MAX_SIDE}, got {brief(shape)}")
     if not 1 <= latent_dim <= MAX_LATENT_DIM:
         raise ValueError(f"latent_dim must be from 1 to {MAX_LATENT_DIM}, got {latent_dim}")
     if entries.networks is not None:
@@ -211,21 +223,27 @@ def _vae(entries: Metadata, networks: Networks | None) -> VAE:
     return ConvVAE((shape[0], shape[1], shape[2]), latent_dim, width, entries.components)
 
 
+def networks_entry(vae: NetworkVAE) -> list[Any]:
+    """The entry that describes somebody's networks: name and shape of each tensor, and True if it is fixed."""
+    return [[name, list(shape), name in vae.fixed] for name, shape in vae.shapes.items()]
+
+
 def _network_vae(
     shape: tuple[int, int, int], latent_dim: int, declared: list[Any], networks: Networks | None
 ) -> NetworkVAE:
     """The VAE of somebody's own networks, if they have the tensors that the file declares."""
     if networks is None:
-        raise NetworksError("it was fitted with networks of its own. Give the function that makes them, networks=")
+        raise NetworksError(
+            "it was fitted with networks of its own. VAEBank.load(path, networks=...) reads it with the function that "
+            "makes them, and the bank may be given in place of the path"
+        )
     try:
         vae = NetworkVAE(shape, latent_dim, networks)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # of whatever kind somebody's function raises
         raise NetworksError(error) from error
-    expected = [[name, list(sizes)] for name, sizes in vae.shapes.items()]
-    if declared != expected:
-        odd = next((entry for entry in declared if entry not in expected), None) or next(
-            (entry for entry in expected if entry not in declared), "their order"
-        )
+    expected = networks_entry(vae)
+    odd = next((theirs or own for theirs, own in zip_longest(declared, expected) if theirs != own), None)
+    if odd is not None:
         raise NetworksError(f"these networks are not those that it was fitted with: they differ in {brief(odd)}")
     return vae
 

@@ -99,7 +99,7 @@ class Policy:
         return replace(self, p_generate=0.0, p_jitter=share, keep_detail=True, vae=False, p_unlabelled=0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a bank's metadata holds it, `smooth` only where it is True."""
+        """Fields as a bank's metadata holds them, `smooth` only where it is True."""
         return {name: value for name, value in asdict(self).items() if name != "smooth" or value}
 
     @classmethod

@@ -52,6 +52,9 @@ class Synthesis:
         # Computed before workers start, each of which would compute it again.
         bank.models.rounds_alike()
         _ = bank.stats.scale_tril
+        if bank.policy.p_generate:  # a sampler too may have much to compute of each class
+            each = torch.arange(len(bank.classes))
+            bank.draw(each, torch.zeros(len(each), bank.latent_dim), torch.zeros(len(each)))
 
     def over(self, source: Source) -> Synthesis:
         """The same for a source of the same items with other transforms."""

@@ -82,7 +82,8 @@ def fit(
             classifiers trained on `dataset` surely take for it (pseudo-labels, Lee 2013). The bank keeps their places,
             and none of the images.
         networks: your own encoder and decoder in place of ours: a function of (image_shape, latent_dim) that gives two
-            torch modules, as `vae_augment.model.network_vae.NetworkVAE` says. `VAEBank.load` needs it again.
+            torch modules, as `vae_augment.model.network_vae.NetworkVAE` says; `width` has no meaning then.
+            `VAEBank.load` needs it again.
         device: any torch device; "auto" takes a CUDA device if there is one.
         seed: of everything random here.
         progress: show a progress bar on standard error, or a line every 15 seconds where it is no terminal.
@@ -100,7 +101,8 @@ def fit(
         FileExistsError: `checkpoint` is a file.
         ValueError: an empty dataset, a class that it lacks, labels that are missing or neither whole numbers nor names,
             class names that no bank can have, images below 8x8, with more than 16 channels or with values that are not
-            finite, arrays of several shapes, or a start that was fitted without a warm start or for other images.
+            finite, arrays or networks of other shapes, or a start that was fitted without a warm start or
+            for other images.
         ImportError: `tensorboard` is given and the package is not installed.
     """
     check_seed(seed)
@@ -120,8 +122,8 @@ def fit(
     wanted = wanted_labels(source, classes)
     if start is None:
         shape = common_shape(source, config)
-        if config.components and networks is not None:
-            raise ValueError("components are of our own networks: leave components out, or networks.")
+        if networks is not None and config.components:
+            raise ValueError("components are of this library's networks: leave components out, or networks.")
         if config.components:  # too many are refused before images are read
             ConvVAE(shape, config.resolve(0).latent_dim or 0, components=config.components)
         data = load_images(source, shape)

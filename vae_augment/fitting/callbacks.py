@@ -128,7 +128,8 @@ class KeepState(Callback):
         tensors |= {f"weight.{name}": weight.cpu() for name, weight in training.fixed.items()}
         for name, weight in training.weights.items():
             tensors[f"weight.{name}"] = weight.detach().cpu()
-            tensors |= {f"{moment}.{name}": training.optimizer.state[weight][moment].cpu() for moment in MOMENTS}
+            moments = training.optimizer.state[weight]  # none of a weight that has no gradient
+            tensors |= {f"{moment}.{name}": moments.get(moment, torch.zeros_like(weight)).cpu() for moment in MOMENTS}
         for place, callback in enumerate(training.callbacks):
             part = callback.state()
             tensors |= {f"callback.{place}.{name}": tensor for name, tensor in part.tensors.items()}

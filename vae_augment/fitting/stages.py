@@ -35,6 +35,7 @@ from vae_augment.fitting.training_log import LogLosses, TrainingLog
 from vae_augment.images.kinds import kind_of_images
 from vae_augment.images.moves import colour_channels
 from vae_augment.model.latent import LatentStats, active_dims, concatenate, describe, pooled_covariance
+from vae_augment.model.network_vae import NetworkVAE
 from vae_augment.model.vae import VAE, kl_per_dim, stack
 from vae_augment.printable import shortened
 from vae_augment.progress import passed
@@ -185,11 +186,10 @@ class Fitter:
         left = [label for label in labels if label not in done]
         at_once = CLASSES_AT_ONCE.get(self.device.type, 1)
         groups = [left[first : first + at_once] for first in range(0, len(left), at_once)]
-
         fitted = partial(self._fit_group, start=start, steps=steps)
-        # One small VAE gains little by a second thread. A caller's transform draws from randomness that threads share.
-        apart = self.device.type == "cpu" and not callable(self.config.invariances)
-        for found in side_by_side(fitted, groups) if apart else map(fitted, groups):
+        # One small VAE gains little by a second thread. What callers wrote draws from randomness that threads share.
+        callers = callable(self.config.invariances) or isinstance(self.vae, NetworkVAE)
+        for found in map(fitted, groups) if callers or self.device.type != "cpu" else side_by_side(fitted, groups):
             done |= found
         return self._content([done[label] for label in labels], start)
 

@@ -198,7 +198,7 @@ class ConvVAE(VAE):
         return images.view(classes, batch, *self.image_shape)
 
     def decode_each(self, params: Mapping[str, Tensor], z: Tensor, rows: Tensor) -> Tensor:
-        """As for every VAE, but with few classes their first layers are one product."""
+        """Images [B, C, H, W] of latents [B, L], as for every VAE; of few classes the first layers are one product."""
         classes = len(params["decoder.in.weight"])
         if classes > FEW_CLASSES:
             return super().decode_each(params, z, rows)

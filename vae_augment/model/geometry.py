@@ -12,6 +12,7 @@ from vae_augment.model.latent import LatentStats
 
 LEAST_METRIC = 1e-2  # far from all codes; the paper's lambda
 TRANSITIONS, LEAPS = 10, 5  # of the walk, and of leapfrog in each: a quarter of a turn about a code
+MOST_CODES = 2_048  # of a class, so that distances between all of them fit into memory
 STEP = 0.3  # of a leap, in standard deviations of the posteriors' kernels
 
 
@@ -60,7 +61,7 @@ def metric_of(stats: LatentStats, row: int) -> Metric:
     """The metric of a class, from what its codes are decoded to, encoded again. Raises ValueError without networks."""
     if stats.posterior is None:
         raise ValueError("method='geometry' needs a bank's networks: draw by bank.sample.")
-    codes = stats.exemplars[row, : stats.counts[row]].to(stats.mean)
+    codes = stats.exemplars[row, : stats.counts[row]][:MOST_CODES].to(stats.mean)
     precision = (-stats.posterior(codes, row)).exp()
     apart = torch.cdist(codes, codes).fill_diagonal_(torch.inf)
     reach = apart.amin(1).amax().item()

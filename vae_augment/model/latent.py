@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from vae_augment.model.devices import half
+from vae_augment.model.devices import half, single_thread
 
 # A dimension is active if the posterior means vary by more than this over the images (Burda et al. 2016).
 ACTIVE_VARIANCE = 0.01
@@ -48,10 +48,11 @@ class LatentStats:
         return {"mean": self.mean, "cov": self.cov, "exemplars": self.exemplars, "counts": self.counts}
 
     def once(self, key: Any, made: Callable[[], T]) -> T:
-        """What `made` gives, kept for the next time, by a key: for what samplers compute of the statistics."""
+        """A result of `made` that is kept for the next time, by a key: for what samplers compute of the statistics."""
         kept: dict[Any, T] = self.__dict__.setdefault("_kept", {})
         if key not in kept:
-            kept[key] = made()
+            with single_thread():  # the same bits whoever asks first
+                kept[key] = made()
         return kept[key]
 
     @cached_property

@@ -52,7 +52,7 @@ def fitted(stats: LatentStats, row: int) -> Mixture:
     options = {"covariance_type": "diag", "reg_covar": LEAST_VARIANCE, "init_params": "random_from_data", "n_init": 3}
     if len(points) < 2:
         points = points.repeat(2, axis=0)  # scikit-learn fits nothing to a single one
-    with threadpool_limits(1):  # the same bits on any number of threads
+    with threadpool_limits(1):
         tried = [
             GaussianMixture(count, random_state=0, **options).fit(points)
             for count in range(1, min(MOST_COMPONENTS, max(1, len(points) // LEAST_CODES)) + 1)

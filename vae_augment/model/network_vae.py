@@ -8,13 +8,15 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from vae_augment.model.vae import INITIAL_LOG_SIGMA, LOGVAR_RANGE, VAE, Params, reparameterised
 
@@ -25,7 +27,7 @@ TRIED = 2  # images that new networks are tried on
 
 
 class _Mode(NamedTuple):
-    """How modules compute: in training with dropout and the like; norms collect statistics unless classes are tuned."""
+    """A way to compute: in training with dropout and the like; norms collect statistics unless classes are tuned."""
 
     training: bool
     collects: bool
@@ -64,7 +66,11 @@ class NetworkVAE(VAE):
         super().__init__(image_shape, latent_dim)
         if not callable(networks):
             raise TypeError(f"networks must be a function of (image_shape, latent_dim), got {networks!r}.")
-        self.__dict__.update(networks=networks, modules=self._made(networks))
+        with _seeded(
+            0
+        ):  # what a file does not hold, such as whole numbers drawn at random, is the same at each reading
+            modules = self._made(networks)
+        self.__dict__.update(networks=networks, modules=modules)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NetworkVAE) and self._described == other._described
@@ -77,7 +83,7 @@ class NetworkVAE(VAE):
         return f"NetworkVAE({self.image_shape}, {self.latent_dim}, own networks of {numbers:,} numbers)"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the function, which is often a lambda, and copies of modules for threads."""
+        """All but the function, which is often a lambda, and copies of modules for threads."""
         return {name: value for name, value in self.__dict__.items() if name != "_copies"} | {"networks": None}
 
     @property
@@ -104,8 +110,7 @@ class NetworkVAE(VAE):
         if self.networks is None:
             raise RuntimeError("networks are not kept where a bank is sent to another process. Load the bank there.")
         seed = int(torch.randint(2**62, (), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _seeded(seed):
             state = self._state(self._made(self.networks))
         return {name: state[name].detach().clone()[None] for name in self.shapes}
 
@@ -117,8 +122,15 @@ class NetworkVAE(VAE):
         return images.float().clamp(0, 1)
 
     def in_training(self, params: Params, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean, logvar = self._encoded(params, images, self.mode)
-        made: Tensor = self._call("decoder", params, reparameterised(mean, logvar, noise), self.mode)
+        collected = self.fixed if self.mode.collects else {}
+        before = {name: params[name].clone() for name in collected}
+        with _seeded(int(noise.double().sum().view(1).view(torch.int64)), images.device):  # for dropout and the like
+            mean, logvar = self._encoded(params, images.clone(), self.mode)  # a module may work in place
+            made: Tensor = self._call("decoder", params, reparameterised(mean, logvar, noise), self.mode)
+        for name, last in before.items():  # statistics of a step that overflowed are those of the step before
+            finite = params[name].isfinite().flatten(1).all(1)
+            if not bool(finite.all()):
+                params[name].data[~finite] = last[~finite]
         return mean, logvar, made.float()  # not clamped, so that values beyond black and white have a gradient
 
     def _encoded(self, params: Params, images: Tensor, mode: _Mode) -> tuple[Tensor, Tensor]:
@@ -153,7 +165,7 @@ class NetworkVAE(VAE):
                 return False
             return True
 
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), _seeded(0):
             return frozenset(part for part in PARTS if maps(part))
 
     @cached_property
@@ -166,8 +178,8 @@ class NetworkVAE(VAE):
         if (part, mode, device) not in copies:
             module = copy.deepcopy(self.modules[part]).to(device).train(mode.training)
             for inner in module.modules():
-                if not mode.collects and getattr(inner, "track_running_stats", False):
-                    inner.eval()
+                if not mode.collects and any(b.is_floating_point() for b in inner.buffers(recurse=False)):
+                    inner.training = False
             copies[part, mode, device] = module
         return copies[part, mode, device]
 
@@ -179,6 +191,9 @@ class NetworkVAE(VAE):
                 f"networks must give an encoder and a decoder, two torch modules, got {type(made).__name__}."
             )
         modules = nn.ModuleDict(dict(zip(PARTS, made, strict=True))).float().cpu().eval()
+        for norm in modules.modules():
+            if isinstance(norm, _BatchNorm) and (norm.momentum is None or not norm.track_running_stats):
+                raise ValueError("BatchNorm needs a momentum and track_running_stats=True, for images one by one.")
         with torch.no_grad():
             codes = _tried("the encoder", modules["encoder"], torch.zeros(TRIED, *self.image_shape))
             if not (isinstance(codes, tuple | list) and len(codes) == 2):
@@ -199,6 +214,16 @@ class NetworkVAE(VAE):
         buffers = {name: t for name, t in modules.named_buffers() if name in kept and t.is_floating_point()}
         sigma = torch.tensor(INITIAL_LOG_SIGMA, requires_grad=True)
         return {**parameters, "log_sigma": sigma, **buffers}
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch's global generators for a while, and put them back."""
+    with torch.random.fork_rng(devices=[] if device is None or device.type == "cpu" else [device]):
+        torch.default_generator.manual_seed(seed % 2**63)
+        if device is not None and device.type != "cpu":
+            torch.manual_seed(seed % 2**63)
+        yield
 
 
 def _caller(module: nn.Module) -> Callable[[dict[str, Tensor], Tensor], Any]:

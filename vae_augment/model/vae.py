@@ -1,4 +1,4 @@
-"""What every VAE of a class has in common: weights, and the loss that they are trained by.
+"""The part that all VAEs of a class have in common: weights, and the loss that they are trained by.
 
 Weights are a plain dict of tensors whose first axis is the class: one call encodes or decodes K batches by K models.
 
