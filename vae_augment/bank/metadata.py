@@ -211,7 +211,7 @@ def _vae(entries: Metadata, networks: Networks | None) -> VAE:
     if len(shape) != 3 or any(type(n) is not int for n in shape) or shape[0] > MAX_CHANNELS:
         raise ValueError(f"image_shape must be of 1 to {MAX_CHANNELS} channels, height and width, got {brief(shape)}")
     if not all(MIN_SIDE <= side <= MAX_SIDE for side in shape[1:]):
-        raise ValueError(f"image_shape must have sides of {MIN_SIDE} to {MAX_SIDE}, got {brief(shape)}")
+        raise ValueError(f"image_shape must be (C, H, W) with sides of {MIN_SIDE} to {MAX_SIDE}, got {brief(shape)}")
     if not 1 <= latent_dim <= MAX_LATENT_DIM:
         raise ValueError(f"latent_dim must be from 1 to {MAX_LATENT_DIM}, got {latent_dim}")
     if entries.networks is not None:
