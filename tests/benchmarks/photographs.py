@@ -134,7 +134,7 @@ class InFeatures(ConvVAE):
 
 
 def first_layers(images: Tensor) -> list[Tensor]:
-    """What the first stages of EfficientNet-Lite0 give for images [B, 3, H, W], at a half to an eighth of the size."""
+    """Outputs of the first stages of EfficientNet-Lite0 for images [B, 3, H, W], at a half to an eighth of the size."""
     pretrained = network()
     model, found = pretrained.model.requires_grad_(False), []
     h = model.bn1(model.conv_stem((images - pretrained.mean) / pretrained.std))
