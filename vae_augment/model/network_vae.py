@@ -66,9 +66,7 @@ class NetworkVAE(VAE):
         super().__init__(image_shape, latent_dim)
         if not callable(networks):
             raise TypeError(f"networks must be a function of (image_shape, latent_dim), got {networks!r}.")
-        with _seeded(
-            0
-        ):  # what a file does not hold, such as whole numbers drawn at random, is the same at each reading
+        with _seeded(0):  # a file does not hold whole numbers that are drawn: they are the same at each reading
             modules = self._made(networks)
         self.__dict__.update(networks=networks, modules=modules)
 
