@@ -224,6 +224,7 @@ def test_moves_are_tried_on_all_images_before_the_vae_and_once(monkeypatch, chos
 
     monkeypatch.setattr(move_selection, "choose_moves", try_moves)
     monkeypatch.setattr(move_selection, "LEAST_TRYING", TINY.steps)
+    monkeypatch.setattr(stages, "recognised", lambda policy, *_, **__: policy)
     quick(Shapes(ENOUGH))
     assert tried == [(3 * ENOUGH, 0, "elastic", FAMILIES["grey"])]
     ((trial, default, _),) = chosen
@@ -243,6 +244,23 @@ def test_moves_are_really_tried(monkeypatch):
     assert networks == set(cross_validation.JUDGES)
     assert any(told in bank.policy.origin for told in ("log-loss of held-out images", "untried", "by chance"))
     assert bank.policy == quick(Shapes(8)).policy
+
+
+@pytest.mark.parametrize("per_class", [8, ENOUGH, 80])
+def test_how_far_to_jitter_is_chosen_with_the_whole_bank_where_the_vae_is_not_tried(monkeypatch, per_class):
+    asked = []
+
+    def weaker(policy, content, data, *, steps, seed, device):
+        asked.append((content.policy.origin, len(data.images), steps, seed))
+        return replace(policy, scale=0.1)
+
+    monkeypatch.setattr(stages, "recognised", weaker)
+    bank = quick(Shapes(per_class))
+    tried = per_class == 80  # so that 60 images are held out
+    assert [found[1:] for found in asked] == ([] if tried else [(3 * per_class, TINY.steps, 0)])
+    assert (bank.policy.scale == 0.1) == (not tried)
+    quick(Shapes(8), replace(TINY, policy="drawings"))
+    assert len(asked) == (not tried)
 
 
 @pytest.mark.parametrize("name", ["drawings", "photographs", "textures", "gentle"])

@@ -39,7 +39,7 @@ def stats_of(means):
 
 def with_posteriors(stats):
     """Statistics as a bank has them: posteriors of its networks, here all of standard deviation 0.1."""
-    return replace(stats, posterior=lambda codes, row: torch.full_like(codes, 2 * math.log(0.1)))
+    return replace(stats, posterior_logvar=lambda codes, row: torch.full_like(codes, 2 * math.log(0.1)))
 
 
 def drawn(stats, count, method, temperature=1.0, row=0):

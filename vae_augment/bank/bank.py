@@ -48,7 +48,7 @@ class VAEBank:
         self.content = content
         self.device = torch.device(device)
         self.models = Models(content.vae, content.weights, self.device)
-        self.stats = replace(content.stats.to(self.device), posterior=self.models.posterior)
+        self.stats = replace(content.stats.to(self.device), posterior_logvar=self.models.posterior_logvar)
         self.row_of = {info.label: row for row, info in enumerate(content.class_infos)}  # class positions
 
     @property

@@ -21,6 +21,7 @@ from vae_augment.model.devices import block_of, single_thread
 from vae_augment.model.vae import VAE, Params, pick
 
 EACH = 64  # images a pass of `decode_each` at most: copies of their weights take 100 KB each at 28x28
+COPIES_BYTES = 64 * 2**20  # of these copies at most, with LEAST images a pass at least
 EACH_EXPANDED = 4  # the same for a large bank, whose weights are expanded for each pass
 LEAST = 4  # images a pass of `decode_each`; missing ones are zeros
 ALIGNED = 64  # numbers; a processor may compute a shorter rest at the end in another way, which rounds differently
@@ -76,7 +77,7 @@ class Models:
             images[items] = to_uint8(made) if as_bytes else made  # while they are in the processor's cache
         return images
 
-    def posterior(self, codes: Tensor, row: int) -> Tensor:
+    def posterior_logvar(self, codes: Tensor, row: int) -> Tensor:
         """Posterior log-variances [M, L] of what codes [M, L] of one class are decoded to."""
         with torch.no_grad():
             rows = torch.full((len(codes),), row, device=self.device)
@@ -129,7 +130,10 @@ class Models:
     @property
     def _most(self) -> int:
         """Images a pass of `decode_each`, at most."""
-        return EACH_EXPANDED if self.expanded is None else EACH
+        if self.expanded is None:
+            return EACH_EXPANDED
+        decoder = sum(math.prod(shape) for name, shape in self.vae.shapes.items() if name.startswith("decoder."))
+        return max(LEAST, min(EACH, COPIES_BYTES // (4 * decoder)))
 
     def _decode_pass(self, z: Tensor, rows: Tensor) -> Tensor:
         """Images [B, C, H, W] of latents [B, L], each by a copy of its own class's weights, in one pass."""

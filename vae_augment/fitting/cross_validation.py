@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 import numpy as np
@@ -82,9 +82,26 @@ class CrossValidation:
         pairs = product(policies, [fold for fold in folds if fold in self.usable])
         new = [(name, fold) for name, fold in pairs if bool(self._logits[name][self._fold == fold].isnan().any())]
         models = self.train([(policies[name], fold) for name, fold in new])
+        for (name, fold), model in zip(new, models, strict=True):
+            held_out = self._fold == fold
+            self._logits[name][held_out] = self.predicted({fold: model}, self._images)[held_out]
+
+    def predicted(self, models: Mapping[int, nn.Module], images: Tensor) -> Tensor:
+        """Logits of other versions of the images, by the classifiers of the folds that hold them out.
+
+        Args:
+            models: by fold.
+            images: uint8 [N, C, H, W], as many as the dataset has, of any size.
+
+        Returns:
+            float32 [N, K], NaN where no classifier is given.
+        """
+        found = torch.full((len(self._images), self.classes), torch.nan)
         with single_thread():  # the same bits on any number
-            for (name, fold), model in zip(new, models, strict=True):
-                self._logits[name][self._fold == fold] = finite_logits(model, self.part(fold, held_out=True)[0])
+            for fold, model in models.items():
+                held_out = self._fold == fold
+                found[held_out] = finite_logits(model, reduced(images[held_out]))
+        return found
 
     @property
     def usable(self) -> list[int]:
@@ -130,7 +147,11 @@ class CrossValidation:
 
     def over(self, name: str, other: str) -> tuple[float, float]:
         """Mean log-loss of a policy less another's, on the images that both have predicted, and its standard error."""
-        return paired(self._logits[name], self._logits[other], self._labels, self._weights, self._judge)
+        return self.difference(self._logits[name], self._logits[other])
+
+    def difference(self, ours: Tensor, theirs: Tensor) -> tuple[float, float]:
+        """Mean log-loss of logits [N, K] less that of others, and its standard error."""
+        return paired(ours, theirs, self._labels, self._weights, self._judge)
 
     def best(self, names: Iterable[str]) -> str:
         """The policy whose predictions have the least log-loss."""

@@ -76,7 +76,7 @@ def tried_moves(
         checkpoint: keeps the policy.
         on_try: called with words before families are tried.
     """
-    if steps < LEAST_TRYING or len(data.names) < 2 or len(data.images) < LEAST_IMAGES:
+    if too_little(data, steps):
         return replace(default, origin=f"{default.origin}; too few images, classes or steps to try it")
     kept = checkpoint.load("moves")
     if kept is None:
@@ -86,6 +86,11 @@ def tried_moves(
         kept = Part({}, {"policy": replace(chosen, origin=f"{default.origin}; {chosen.origin}").to_dict()})
         checkpoint.save("moves", kept)
     return Policy.from_dict(kept.values["policy"])
+
+
+def too_little(data: FitData, steps: int) -> bool:
+    """True if there are too few images or classes to try moves on, or steps of a fit for it to be worth their time."""
+    return steps < LEAST_TRYING or len(data.names) < 2 or len(data.images) < LEAST_IMAGES
 
 
 def choose_moves(

@@ -20,13 +20,14 @@ from vae_augment.bank.policy import UNLABELLED, Policy, generating
 from vae_augment.config import FitConfig
 from vae_augment.data.loading import FitData
 from vae_augment.exceptions import FitWarning, warn
+from vae_augment.fitting.affinity import recognised
 from vae_augment.fitting.budget import WARM_FACTOR, judge_steps, tuning_batch, tuning_steps, warm_batch
 from vae_augment.fitting.callbacks import Callback, CallEachStep, KeepState, Progress
 from vae_augment.fitting.checkpoint import Checkpoint, Part
 from vae_augment.fitting.components import begin_with_components
 from vae_augment.fitting.fitted_class import FittedClass, status_of
 from vae_augment.fitting.move_selection import first_policy, training_moves, tried_moves
-from vae_augment.fitting.policy_selection import FEW_HELD_OUT, Split, choose, split
+from vae_augment.fitting.policy_selection import FEW_HELD_OUT, LEAST_TRIED, Split, choose, split
 from vae_augment.fitting.pseudo_labels import Adopted, adopt
 from vae_augment.fitting.quality import Quality, measure_quality
 from vae_augment.fitting.side_by_side import side_by_side
@@ -86,10 +87,8 @@ class Fitter:
         steps = self.config.steps or 0
         share = 1.0 if self.config.share else WARM_SHARE  # one VAE of all classes gives less away of each image
         warm_steps = round(steps * share) if self.config.sharing == "warm-start" else 0
-        fine_steps = steps
-        if warm_steps:
-            sizes = self.config.batch_size, self._fine_batch, len(self.data.names)
-            fine_steps = tuning_steps(steps - warm_steps, *sizes)
+        sizes = self.config.batch_size, self._fine_batch, len(self.data.names)
+        fine_steps = tuning_steps(steps - warm_steps, *sizes) if warm_steps else steps
         choosing = self.config.policy == "auto" and start is None
         parts = split(self.data, self.seed) if choosing else None
         spared = bool(warm_steps) and parts is not None and len(parts.held_out.images) >= FEW_HELD_OUT
@@ -112,6 +111,9 @@ class Fitter:
         if parts is not None and chosen is None:
             chosen = self._select(self._on(parts.train)._short_fit(), parts)
         policy, quality = (content.policy, None) if chosen is None else chosen
+        if choosing and self._generating is None and (parts is None or len(parts.held_out.images) < LEAST_TRIED):
+            self.bar.set_description("choosing how far to jitter")
+            policy = recognised(policy, content, self.data, steps=steps, seed=self.seed, device=self.device)
         return replace(content, policy=replace(policy, p_unlabelled=self._p_unlabelled)), quality
 
     def _on(self, data: FitData) -> Fitter:
@@ -177,11 +179,8 @@ class Fitter:
 
     def fine_tune(self, labels: list[int], start: Start | None, steps: int) -> BankContent:
         """Train one VAE per class, from the shared weights or from random ones; with its latent statistics."""
-        done = {}
-        for label in labels if steps else ():
-            kept = self.checkpoint.load(f"class-{label}")
-            if kept is not None:
-                done[label] = FittedClass.of(kept, self.vae, start)
+        parts = {label: self.checkpoint.load(f"class-{label}") for label in (labels if steps else ())}
+        done = {label: FittedClass.of(part, self.vae, start) for label, part in parts.items() if part is not None}
         passed(self.bar, steps * len(done))
         left = [label for label in labels if label not in done]
         at_once = CLASSES_AT_ONCE.get(self.device.type, 1)

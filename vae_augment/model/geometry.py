@@ -59,10 +59,10 @@ def geometry(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, temp
 
 def metric_of(stats: LatentStats, row: int) -> Metric:
     """The metric of a class, from what its codes are decoded to, encoded again. Raises ValueError without networks."""
-    if stats.posterior is None:
+    if stats.posterior_logvar is None:
         raise ValueError("method='geometry' needs a bank's networks: draw by bank.sample.")
     codes = stats.exemplars[row, : stats.counts[row]][:MOST_CODES].to(stats.mean)
-    precision = (-stats.posterior(codes, row)).exp()
+    precision = (-stats.posterior_logvar(codes, row)).exp()
     apart = torch.cdist(codes, codes).fill_diagonal_(torch.inf)
     reach = apart.amin(1).amax().item()
     return Metric(codes, precision, reach if 0 < reach < math.inf else math.sqrt(codes.shape[1]))

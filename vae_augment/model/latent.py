@@ -28,15 +28,15 @@ class LatentStats:
         cov: [K, L, L], within-class covariance, shrunk toward the pooled one.
         exemplars: float16 [K, M, L], posterior means of training images; rows past `counts` are zero.
         counts: int64 [K], how many exemplars each class has.
-        posterior: a function of codes [M, L] and a class position: the posterior log-variances [M, L] of what these are
-            decoded to. A bank sets it, for samplers.
+        posterior_logvar: a function of codes [M, L] and a class position: the posterior log-variances [M, L] of what
+            these are decoded to. A bank sets it, for samplers.
     """
 
     mean: Tensor
     cov: Tensor
     exemplars: Tensor
     counts: Tensor
-    posterior: Callable[[Tensor, int], Tensor] | None = None
+    posterior_logvar: Callable[[Tensor, int], Tensor] | None = None
 
     @classmethod
     def of(cls, tensor: Callable[[str], Tensor]) -> LatentStats:

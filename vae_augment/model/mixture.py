@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,7 @@ def mixture(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, tempe
 
 def fitted(stats: LatentStats, row: int) -> Mixture:
     """The mixture of a class, the same whenever it is fitted; components are of diagonal covariance."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture  # half a second, for those who ask for it
 
     codes = stats.exemplars[row, : stats.counts[row]].to(stats.mean) - stats.mean[row]
@@ -52,7 +54,8 @@ def fitted(stats: LatentStats, row: int) -> Mixture:
     options = {"covariance_type": "diag", "reg_covar": LEAST_VARIANCE, "init_params": "random_from_data", "n_init": 3}
     if len(points) < 2:
         points = points.repeat(2, axis=0)  # scikit-learn fits nothing to a single one
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture that has not settled has a worse BIC
         tried = [
             GaussianMixture(count, random_state=0, **options).fit(points)
             for count in range(1, min(MOST_COMPONENTS, max(1, len(points) // LEAST_CODES)) + 1)

@@ -1,0 +1,81 @@
+"""Jitter is weakened where it takes images for those of another class."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.conftest import Shapes
+from vae_augment.data.loading import FitData
+from vae_augment.fitting import cross_validation
+from vae_augment.fitting.affinity import DRAWS, recognised
+from vae_augment.fitting.cross_validation import CrossValidation
+from vae_augment.fitting.move_selection import LEAST_TRYING
+
+SOME = {"steps": LEAST_TRYING, "seed": 0, "device": torch.device("cpu")}
+
+
+@pytest.fixture
+def data(monkeypatch):
+    for name, value in {"STEPS": 20, "EPOCHS": 0, "CLASS_STEPS": 0}.items():
+        monkeypatch.setattr(cross_validation, name, value)
+    shapes = Shapes(10)
+    return FitData(
+        torch.from_numpy(shapes.data)[:, None], torch.tensor(shapes.targets), dict(enumerate(shapes.classes))
+    )
+
+
+def policy_of(bank, **values):
+    return replace(bank.policy, **{"p_generate": 0.0, "p_jitter": 1.0, "keep_detail": True, "vae": True, **values})
+
+
+@pytest.mark.parametrize(
+    ("lost", "scale", "told"),
+    [
+        ([-0.01], 0.8, "jittered by 0.8, log-loss of held-out images by jittering them: -0.010 at 0.8"),
+        (
+            [0.3, 0.08],
+            0.4,
+            "jittered by 0.4, log-loss of held-out images by jittering them: +0.300 at 0.8, +0.080 at 0.4",
+        ),
+        ([0.9, 0.3, 0.1], 0.2, "jittered by 0.2, "),
+        ([0.9, 0.8, 0.7], 0.0, "without the VAE, log-loss of held-out images by jittering them: +0.900 at 0.8, "),
+    ],
+)
+def test_jitter_is_weakened_until_images_are_known(monkeypatch, bank, data, lost, scale, told):
+    seen = []
+    monkeypatch.setattr(CrossValidation, "train", lambda _, wanted: [torch.nn.Identity() for _ in wanted])
+    monkeypatch.setattr(CrossValidation, "predicted", lambda _, models, images: seen.append(images) or images)
+    monkeypatch.setattr(CrossValidation, "difference", lambda *_: (lost[(len(seen) - 2) // DRAWS], 0.0))
+    policy = policy_of(bank, scale=0.8, smooth=True)
+    found = recognised(policy, bank.content, data, **SOME)
+    assert found.served_scale == scale
+    assert found.origin.startswith(f"{policy.origin}; {told}")
+    usual = policy if scale else policy.without_vae()
+    assert replace(found, scale=0.8, origin="") == replace(usual, origin="")
+    before, *jittered = seen
+    assert torch.equal(before, data.images)
+    assert len({images.numpy().tobytes() for images in seen}) == 1 + len(jittered) == 1 + DRAWS * len(lost)
+    assert {(images.dtype, images.shape) for images in jittered} == {(torch.uint8, data.images.shape)}
+
+
+def test_the_same_policy_every_time_and_on_any_number_of_threads(bank, data, threads):
+    policy = policy_of(bank, scale=2.0)
+    found = set()
+    for count in (1, 2):
+        threads(count)
+        found.add(recognised(policy, bank.content, data, **SOME).origin)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("change", [{"vae": False}, {"p_jitter": 0.0}])
+def test_what_is_not_jittered_is_not_tried(bank, data, change):
+    policy = policy_of(bank, **change)
+    assert recognised(policy, bank.content, data, **SOME) is policy
+
+
+def test_too_few_steps_or_images_are_not_tried(bank, data):
+    policy = policy_of(bank)
+    assert recognised(policy, bank.content, data, **SOME | {"steps": LEAST_TRYING - 1}) is policy
+    few = FitData(data.images[::5], data.labels[::5], data.names)
+    assert recognised(policy, bank.content, few, **SOME) is policy

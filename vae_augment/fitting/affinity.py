@@ -1,0 +1,64 @@
+"""Weaken jitter that makes images look like another class's, where they are too few to try the VAE on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import mean
+
+import torch
+
+from vae_augment.bank import VAEBank
+from vae_augment.bank.content import BankContent
+from vae_augment.bank.jitter import jitter
+from vae_augment.bank.policy import Policy
+from vae_augment.data.loading import FitData
+from vae_augment.fitting.cross_validation import CrossValidation
+from vae_augment.fitting.move_selection import too_little
+from vae_augment.images.tensors import to_uint8
+from vae_augment.model.devices import single_thread
+from vae_augment.seeding import generator
+
+SHARES = (1.0, 0.5, 0.25)  # of the policy's scale, tried in turn
+MOST_LOST = 0.1  # log-loss by which images may be known less well once they are jittered
+DRAWS = 4  # jittered versions of each image
+
+
+def recognised(
+    policy: Policy, content: BankContent, data: FitData, *, steps: int, seed: int, device: torch.device
+) -> Policy:
+    """The policy with jitter weakened until images are known for their class nearly as well after it as before.
+
+    How well augmented images are known is their affinity (Gontijo-Lopes et al. 2021, "Tradeoffs in Data Augmentation:
+    An Empirical Study"), here in log-loss, of classifiers that other folds' images have trained, moved and not
+    jittered. Far fewer images show it than show what jitter does for accuracy (docs/what_helps.md). Where no scale will
+    do the VAE is left out.
+
+    Args:
+        policy: as it is without this.
+        content: a bank fitted on the images.
+        data: the images.
+        steps: of the whole fit.
+        seed: of folds, weights and draws.
+        device: where to train.
+    """
+    if not (policy.vae and policy.p_jitter) or too_little(data, steps):
+        return policy
+    bank, trial = VAEBank(replace(content, policy=policy)), CrossValidation(data, seed=seed, device=device)
+    folds = trial.usable
+    models = dict(zip(folds, trial.train([(policy.without_vae(), fold) for fold in folds]), strict=True))
+    before = trial.predicted(models, data.images)
+    rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
+    noise = torch.randn(DRAWS, len(rows), bank.latent_dim, generator=generator(seed, "affinity"))
+    tried = []
+    for share in SHARES:
+        weaker = replace(policy, scale=share * policy.scale)
+        with single_thread():  # the same bits on any number
+            jittered = [to_uint8(jitter(bank, data.images, rows, each, scale=weaker.scale)) for each in noise]
+        lost = mean(trial.difference(trial.predicted(models, images), before)[0] for images in jittered)
+        tried.append(f"{lost:+.3f} at {weaker.scale:g}")
+        if lost <= MOST_LOST:
+            break
+    chosen = weaker if lost <= MOST_LOST else policy.without_vae()
+    told = f"jittered by {chosen.scale:g}" if chosen.vae else "without the VAE"
+    shown = f"{told}, log-loss of held-out images by jittering them: {', '.join(tried)}"
+    return replace(chosen, origin=f"{policy.origin}; {shown}")
