@@ -93,6 +93,7 @@ results: .venv/bench
 	$(BIN)/python -m tests.benchmarks.starts
 	$(BIN)/python -m tests.benchmarks.backbones
 	$(BIN)/python -m tests.benchmarks.predictions
+	$(BIN)/python -m tests.benchmarks.affinity --cell blobs-10 --trainings 3
 	$(BIN)/python -m tests.benchmarks.policy_cost
 
 clean:

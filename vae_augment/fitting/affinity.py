@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from statistics import mean
 
@@ -28,10 +29,8 @@ def recognised(
 ) -> Policy:
     """The policy with jitter weakened until images are known for their class nearly as well after it as before.
 
-    How well augmented images are known is their affinity (Gontijo-Lopes et al. 2021, "Tradeoffs in Data Augmentation:
-    An Empirical Study"), here in log-loss, of classifiers that other folds' images have trained, moved and not
-    jittered. Far fewer images show it than show what jitter does for accuracy (docs/what_helps.md). Where no scale will
-    do the VAE is left out.
+    Far fewer images show this than show what jitter does for accuracy (docs/what_helps.md). Where no scale will do the
+    VAE is left out.
 
     Args:
         policy: as it is without this.
@@ -43,18 +42,11 @@ def recognised(
     """
     if not (policy.vae and policy.p_jitter) or too_little(data, steps):
         return policy
-    bank, trial = VAEBank(replace(content, policy=policy)), CrossValidation(data, seed=seed, device=device)
-    folds = trial.usable
-    models = dict(zip(folds, trial.train([(policy.without_vae(), fold) for fold in folds]), strict=True))
-    before = trial.predicted(models, data.images)
-    rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
-    noise = torch.randn(DRAWS, len(rows), bank.latent_dim, generator=generator(seed, "affinity"))
+    lost_by = losses(VAEBank(replace(content, policy=policy)), data, seed=seed, device=device)
     tried = []
     for share in SHARES:
         weaker = replace(policy, scale=share * policy.scale)
-        with single_thread():  # the same bits on any number
-            jittered = [to_uint8(jitter(bank, data.images, rows, each, scale=weaker.scale)) for each in noise]
-        lost = mean(trial.difference(trial.predicted(models, images), before)[0] for images in jittered)
+        lost = lost_by(weaker.scale)
         tried.append(f"{lost:+.3f} at {weaker.scale:g}")
         if lost <= MOST_LOST:
             break
@@ -62,3 +54,24 @@ def recognised(
     told = f"jittered by {chosen.scale:g}" if chosen.vae else "without the VAE"
     shown = f"{told}, log-loss of held-out images by jittering them: {', '.join(tried)}"
     return replace(chosen, origin=f"{policy.origin}; {shown}")
+
+
+def losses(bank: VAEBank, data: FitData, *, seed: int, device: torch.device) -> Callable[[float], float]:
+    """A function of the scale of jitter: mean log-loss of jittered images over that of the images as they are.
+
+    This is affinity (Gontijo-Lopes et al. 2021, "Tradeoffs in Data Augmentation: An Empirical Study") in log-loss, of
+    classifiers that other folds' images have trained, moved as the bank's policy tells and not jittered.
+    """
+    trial = CrossValidation(data, seed=seed, device=device)
+    folds = trial.usable
+    models = dict(zip(folds, trial.train([(bank.policy.without_vae(), fold) for fold in folds]), strict=True))
+    before = trial.predicted(models, data.images)
+    rows = torch.tensor([bank.row_of[label] for label in data.labels.tolist()])
+    noise = torch.randn(DRAWS, len(rows), bank.latent_dim, generator=generator(seed, "affinity"))
+
+    def lost_by(scale: float) -> float:
+        with single_thread():  # the same bits on any number
+            jittered = [to_uint8(jitter(bank, data.images, rows, each, scale=scale)) for each in noise]
+        return mean(trial.difference(trial.predicted(models, images), before)[0] for images in jittered)
+
+    return lost_by
