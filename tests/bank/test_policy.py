@@ -241,6 +241,12 @@ def test_moves_that_were_chosen_for_the_bank_stay_beside_fewer_images(bank):
     assert found.origin.endswith("; several-mirrored moves, as the bank's")
 
 
+@pytest.mark.parametrize(("scale", "served"), [(0.2, 0.2), (0.9, 0.8)])
+def test_fewer_images_are_jittered_no_further_than_the_banks_own(bank, scale, served):
+    policy = replace(default_policy([500], kind="photographs", method="exemplar"), scale=scale)
+    assert seen(bank, 500, policy).policy_for([10]).scale == served
+
+
 def test_classes_of_which_the_bank_has_seen_no_more_are_moved_as_few_are_and_not_generated(bank):
     few = replace(bank.class_infos[0], images=10)
     many = seen(bank, 500, Policy(0.0, 0.1, scale=0.8, origin="its own")).content

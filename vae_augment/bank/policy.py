@@ -182,7 +182,8 @@ def policy_beside(
     """The policy for a dataset beside a bank: the bank's own, or, for far fewer images, the default of so few.
 
     That moves as the bank's own does, unless it has no moves because its classes are large, or the dataset's classes
-    are very unequal; and generates if the bank has seen far more images of a typical class of the dataset.
+    are very unequal; jitters no further than the bank's own; and generates if the bank has seen far more images of a
+    typical class of the dataset.
 
     Args:
         own: the bank's policy, for the data it was fitted on.
@@ -197,6 +198,8 @@ def policy_beside(
         return own
     kind = kind or next((name for name in KINDS if f"default for {name}" in own.origin), "drawings")
     found = default_policy(counts, kind=kind, method=own.method)
+    if own.vae and own.p_jitter:  # how far it is jittered may have been tried on the bank's own images
+        found = replace(found, scale=min(found.scale, own.scale))
     if own.mover is not None and found.moves == MOVES_OF_KIND[kind]:
         found = replace(found, moves=own.moves, origin=f"{found.origin}; {own.moves} moves, as the bank's")
     if median(shared) >= FAR_MORE * max(1, median(counts)):
