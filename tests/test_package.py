@@ -94,7 +94,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    heavy = ["torch", "torchvision", "numpy", "PIL", "safetensors", "tqdm", "click", "platformdirs", "cv2"]
+    heavy = ["torch", "torchvision", "numpy", "PIL", "safetensors", "tqdm", "click", "cv2"]
     assert loaded_of(heavy, "import vae_augment") == []
 
 

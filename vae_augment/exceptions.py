@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 import sys
 import warnings
+from importlib.util import find_spec
 from numbers import Integral, Real
 from typing import Any
 
@@ -33,6 +34,10 @@ class CacheWarning(VAEAugmentWarning):
     """A result could not be kept on disk, or the kept one is damaged: the work is done again."""
 
 
+class MissingExtraError(ImportError):
+    """A package that an extra of this one brings is not installed; the message says how to install it."""
+
+
 def warn(message: str, category: type[VAEAugmentWarning]) -> None:
     """Warn, pointing to the user's line: the innermost one outside this package and its functions' decorators."""
     frame, level = sys._getframe(1), 2
@@ -42,6 +47,14 @@ def warn(message: str, category: type[VAEAugmentWarning]) -> None:
             break
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def check_extra(extra: str, what: str, *modules: str) -> None:
+    """Raise MissingExtraError unless modules that an extra of this package brings are installed."""
+    for module in modules:
+        if find_spec(module) is None:
+            install = f'pip install "vae-augment[{extra}]"'
+            raise MissingExtraError(f"{what} needs {module}, which is not installed: {install}.", name=module)
 
 
 def check_number(

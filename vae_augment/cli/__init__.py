@@ -29,7 +29,10 @@ from vae_augment.cli.reconstruct import reconstruct
 from vae_augment.cli.report import report
 from vae_augment.cli.results import add_json
 from vae_augment.cli.stopping import how_to_resume, stopped_by_signals
+from vae_augment.exceptions import MissingExtraError
 from vae_augment.printable import one_line
+
+USERS = (ValueError, TypeError, FileNotFoundError, FileExistsError, MissingExtraError)  # errors a user can put right
 
 
 class _OneLineErrors(click.Group):
@@ -59,7 +62,7 @@ class _OneLineErrors(click.Group):
             if shows_more():
                 raise
             no_path = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
-            wrong = no_path or isinstance(error, (ValueError, TypeError, FileNotFoundError, FileExistsError))
+            wrong = no_path or isinstance(error, USERS)
             _fail(str(error) or type(error).__name__, INPUT_WRONG if wrong else WORK_FAILED)
         else:
             sys.exit(code if isinstance(code, int) else 0)

@@ -17,7 +17,7 @@ from vae_augment.files.writing import cache_folder, check_writable
 from vae_augment.printable import one_line
 from vae_augment.transforms import requirement as packages
 
-EXTRAS = ("compat", "parquet", "tensorboard")  # the extras for users
+EXTRAS = ("report", "parquet", "tensorboard", "timm", "compat")  # the extras for users
 SHARED_MEMORY = Path("/dev/shm")
 LEAST_SHARED_MEMORY = 512 * 2**20  # bytes: an ImageFolder's pixels take half of it
 SEVERITIES = ERROR, WARNING, NOTE = "error", "warning", "note"  # does not work; may not; is slower than it could be

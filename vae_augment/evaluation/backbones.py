@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vae_augment.exceptions import check_extra
 from vae_augment.images.tensors import match_channels, resize
 
 TUNED, PROBED = "timm:", "probe:timm:"  # before the name of a model
@@ -38,10 +39,7 @@ class Pretrained:
         if not self.model:
             known = "a pretrained one is timm:NAME or probe:timm:NAME, of a model of timm"
             raise TypeError(f"classifier must be a function or None, got {self.name!r}; {known}.")
-        try:
-            import_module("timm")
-        except ImportError:
-            raise ImportError(f'classifier {self.name!r} needs timm: pip install "vae-augment[timm]".') from None
+        check_extra("timm", f"classifier {self.name!r}", "timm")
 
     @property
     def model(self) -> str:

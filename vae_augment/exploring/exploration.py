@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vae_augment.bank import VAEBank
 from vae_augment.data.loading import FitData
+from vae_augment.exceptions import check_extra
 from vae_augment.exploring.folder import check, write
 from vae_augment.exploring.latent_space import Dimension, dimensions, kl_of_dimensions
 from vae_augment.exploring.map_pictures import maps_png
@@ -129,7 +130,7 @@ def planned(
     classes: int | None = CLASSES,
     directions: Sequence[str] = DIRECTIONS,
 ) -> Plan:
-    """The plan of an exploration, with or without images. Raises ValueError if it cannot be made."""
+    """The plan of an exploration, with or without images. Raises ValueError or ImportError if it cannot be made."""
     for name, given, known in (("only", only, PARTS), ("directions", directions, DIRECTIONS)):
         odd = [part for part in given or () if part not in known]
         if odd or (given is not None and not given):
@@ -147,6 +148,8 @@ def planned(
         if part in parts and not can[part]:
             instead = ": take plane" if bank.latent_dim > 2 else ""
             raise ValueError(f"{part} needs {wanted}, the bank has {bank.latent_dim}{instead}.")
+    if "map" in parts:
+        check_extra("report", "map", "matplotlib", "sklearn")
     if "map" in parts and not images and not bool(bank.content.stats.counts.any()):
         raise ValueError(
             "map needs codes of images, and the bank keeps none (exemplars=0): give --data (data=), or do without, for "

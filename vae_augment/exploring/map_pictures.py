@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vae_augment.exceptions import check_extra
 from vae_augment.images.colours import class_colours
 from vae_augment.images.tiles import TEXT, drawable, font
 
@@ -31,6 +32,7 @@ def maps_png(names: Sequence[str], rows: Tensor, maps: Mapping[str, Tensor]) -> 
         rows: int64 [N], the class of each point.
         maps: points [N, 2], by the title of the map.
     """
+    check_extra("report", "a map of latents", "matplotlib")
     from matplotlib.figure import Figure  # without pyplot, which asks for a window system
 
     lines, inches = -(-len(maps) // COLUMNS), INCHES if len(names) <= MANY else INCHES_OF_MANY

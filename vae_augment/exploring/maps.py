@@ -11,6 +11,7 @@ from vae_augment.bank import VAEBank
 from vae_augment.bank.inference import Models
 from vae_augment.bank.packed_weights import Stored
 from vae_augment.data.loading import FitData
+from vae_augment.exceptions import check_extra
 from vae_augment.model.devices import single_thread
 from vae_augment.seeding import draw_items, generator
 
@@ -128,6 +129,7 @@ def latent_map(latents: Tensor, *, method: str = "pca", seed: int = 0) -> Tensor
     """
     if method not in METHODS:
         raise ValueError(f"method must be {' or '.join(map(repr, METHODS))}, got {method!r}.")
+    check_extra("report", "a map of latents", "sklearn")
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits

@@ -8,6 +8,7 @@ import platform
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -15,8 +16,6 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
-
-import platformdirs
 
 from vae_augment.exceptions import check_type
 
@@ -190,4 +189,10 @@ def _is_zombie(process: int) -> bool:
 def cache_folder() -> Path:
     """Per-user cache folder: $VAE_AUGMENT_CACHE, or the platform's usual place."""
     named = os.environ.get("VAE_AUGMENT_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("vae-augment"))
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local", *["vae-augment"] * 2, "Cache")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "vae-augment"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vae-augment")

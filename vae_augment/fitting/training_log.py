@@ -12,6 +12,7 @@ from torchvision.utils import make_grid
 
 from vae_augment.bank import VAEBank
 from vae_augment.bank.shown_images import COLUMNS, shown_images
+from vae_augment.exceptions import check_extra
 from vae_augment.fitting.callbacks import Callback, Training
 from vae_augment.images.tensors import match_channels, to_float
 
@@ -30,13 +31,9 @@ class TrainingLog:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ImportError(
-                "the log for TensorBoard needs tensorboard, which is not installed: "
-                'pip install "vae-augment[tensorboard]".'
-            ) from None
+        check_extra("tensorboard", "the log for TensorBoard", "tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer = SummaryWriter(str(folder))
 
     def losses(self, names: Sequence[str], taken: int, losses: Tensor) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -100,7 +102,9 @@ def png(image: Image.Image) -> bytes:
 
 
 def font() -> ImageFont.FreeTypeFont:
-    """Load DejaVu Sans, which comes with matplotlib and has the letters of most alphabets."""
+    """Load DejaVu Sans, which comes with matplotlib and has letters of most alphabets, or Pillow's own font."""
+    if find_spec("matplotlib") is None:
+        return cast(ImageFont.FreeTypeFont, ImageFont.load_default(TEXT))
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), TEXT)

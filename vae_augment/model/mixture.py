@@ -6,9 +6,9 @@ import warnings
 from typing import NamedTuple
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from vae_augment.exceptions import check_extra
 from vae_augment.model.latent import LatentStats
 
 MOST_COMPONENTS = 10  # as many as Ghosh et al. took for a whole dataset
@@ -46,8 +46,10 @@ def mixture(stats: LatentStats, rows: Tensor, noise: Tensor, pick: Tensor, tempe
 
 def fitted(stats: LatentStats, row: int) -> Mixture:
     """The mixture of a class, the same whenever it is fitted; components are of diagonal covariance."""
+    check_extra("report", "method='mixture'", "sklearn")
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture  # half a second, for those who ask for it
+    from threadpoolctl import threadpool_limits
 
     codes = stats.exemplars[row, : stats.counts[row]].to(stats.mean) - stats.mean[row]
     points = torch.linalg.solve_triangular(stats.scale_tril[row], codes.T, upper=False).T.double().cpu().numpy()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vae_augment.evaluation.result import Evaluation
+from vae_augment.exceptions import check_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +43,7 @@ def differences_figure(
         lines: of the grid.
         colours: of differences over "none" and over "classical".
     """
+    check_extra("report", "a plot of an evaluation", "matplotlib")
     from matplotlib.figure import Figure  # without pyplot, so that no window system is asked for
 
     arms = [row["arm"] for row in evaluation.rows if row["arm"] != "none"]

@@ -17,6 +17,7 @@ from vae_augment.bank.metadata import summaries
 from vae_augment.data import SAMPLE_SOURCE
 from vae_augment.data.loading import FitData
 from vae_augment.evaluation.result import Evaluation
+from vae_augment.exceptions import check_extra
 from vae_augment.images.colours import class_colours
 from vae_augment.model.conv_vae import ConvVAE
 from vae_augment.model.latent import LatentStats
@@ -48,7 +49,11 @@ def report_html(
             beside the bank's. None: generated images alone are shown, and the map is of the codes that the bank keeps.
         evaluation: the result of `evaluate`; None: the page says how to get one.
         seed: of the choice of images and of the draws.
+
+    Raises:
+        ImportError: matplotlib or scikit-learn is not installed.
     """
+    check_extra("report", "a report", "matplotlib", "sklearn")
     content = bank.content
     decodable = _decodable(bank)
     codes = data is not None or bool(bank.content.stats.counts.any())
