@@ -22,11 +22,15 @@ help:
 	$(PIP) install --editable .
 	@touch $@
 
+.venv/report: .venv/base
+	$(PIP) install --editable ".[report]"
+	@touch $@
+
 .venv/test: .venv/base
 	$(PIP) install --editable ".[test,compat]"
 	@touch $@
 
-.venv/check: .venv/base
+.venv/check: .venv/report
 	$(PIP) install --editable ".[check]"
 	@touch $@
 
@@ -34,7 +38,7 @@ help:
 	$(PIP) install --editable ".[bench]"
 	@touch $@
 
-demo: .venv/base
+demo: .venv/report
 	rm -rf demo/generated
 	mkdir -p demo
 	$(BIN)/vae-augment fit --data mnist --out $(BANK)
