@@ -1,6 +1,6 @@
 """Grain, JAX's library for data, with a wrapped dataset: 300 MNIST digits.
 
-    pip install vae-augment grain
+    pip install "vae-augment[report]" grain
     python examples/with_grain.py
 
 Nothing is downloaded: the digits come with the package. Batches are NumPy arrays, for JAX or any other library; here a

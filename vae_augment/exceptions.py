@@ -52,7 +52,8 @@ def warn(message: str, category: type[VAEAugmentWarning]) -> None:
 def check_extra(extra: str, what: str, *modules: str) -> None:
     """Raise MissingExtraError unless modules that an extra of this package brings are installed."""
     for module in modules:
-        if find_spec(module) is None:
+        found = find_spec(module)
+        if found is None or found.origin is None:  # a folder of that name is no package
             install = f'pip install "vae-augment[{extra}]"'
             raise MissingExtraError(f"{what} needs {module}, which is not installed: {install}.", name=module)
 

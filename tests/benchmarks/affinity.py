@@ -50,7 +50,7 @@ def lost(cell: str, seed: int) -> dict[str, float]:
     names = {int(label): str(int(label)) for label in train.targets.unique()}
     bank = jittered(bank_of(cell, seed), SCALES[0])
     lost_by = losses(bank, FitData(train.images, train.targets, names), seed=seed, device=CPU)
-    return {str(scale): round(lost_by(scale), 3) for scale in SCALES}
+    return {} if lost_by is None else {str(scale): round(lost_by(scale), 3) for scale in SCALES}
 
 
 def accuracy(cell: str, seed: int, training: int, scale: float) -> float:
@@ -68,7 +68,7 @@ def show(results: dict) -> None:
     headers = ["cell", "draws", *(f"lost at {s:g}, least to most" for s in SCALES), "trainings", "moves alone"]
     rows = []
     for cell, draws in results.items():
-        found = [draw["lost"] for draw in draws.values() if "lost" in draw]
+        found = [draw["lost"] for draw in draws.values() if draw.get("lost")]
         ends = [f"{min(f[str(s)] for f in found):+.2f} to {max(f[str(s)] for f in found):+.2f}" for s in SCALES]
         known = [draw["accuracy"] for draw in draws.values() if "accuracy" in draw]
         whole = [each for draw in known for each in draw.values() if len(each) == len(SCALES)]

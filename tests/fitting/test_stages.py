@@ -246,6 +246,13 @@ def test_moves_are_really_tried(monkeypatch):
     assert bank.policy == quick(Shapes(8)).policy
 
 
+def test_how_far_to_jitter_is_tried_for_some_of_the_classes_too(monkeypatch):
+    monkeypatch.setattr(move_selection, "LEAST_TRYING", TINY.steps)
+    for name, value in {"STEPS": 4, "EPOCHS": 0, "CLASS_STEPS": 0}.items():
+        monkeypatch.setattr(cross_validation, name, value)
+    assert quick(Shapes(8), classes=["down"]).classes == ("down",)
+
+
 @pytest.mark.parametrize("per_class", [8, ENOUGH, 80])
 def test_how_far_to_jitter_is_chosen_with_the_whole_bank_where_the_vae_is_not_tried(monkeypatch, per_class):
     asked = []

@@ -21,7 +21,7 @@ from vae_augment.model.devices import block_of, single_thread
 from vae_augment.model.vae import VAE, Params, pick
 
 EACH = 64  # images a pass of `decode_each` at most: copies of their weights take 100 KB each at 28x28
-COPIES_BYTES = 64 * 2**20  # of these copies at most, with LEAST images a pass at least
+COPIES_BYTES = 64 * 2**20  # of these copies, at most, where a pass need not be larger
 EACH_EXPANDED = 4  # the same for a large bank, whose weights are expanded for each pass
 LEAST = 4  # images a pass of `decode_each`; missing ones are zeros
 ALIGNED = 64  # numbers; a processor may compute a shorter rest at the end in another way, which rounds differently
@@ -133,7 +133,8 @@ class Models:
         if self.expanded is None:
             return EACH_EXPANDED
         decoder = sum(math.prod(shape) for name, shape in self.vae.shapes.items() if name.startswith("decoder."))
-        return max(LEAST, min(EACH, COPIES_BYTES // (4 * decoder)))
+        whole, fit = _whole(self.vae), COPIES_BYTES // (4 * max(1, decoder))
+        return max(whole, min(EACH, fit) // whole * whole)
 
     def _decode_pass(self, z: Tensor, rows: Tensor) -> Tensor:
         """Images [B, C, H, W] of latents [B, L], each by a copy of its own class's weights, in one pass."""

@@ -198,8 +198,8 @@ def policy_beside(
         return own
     kind = kind or next((name for name in KINDS if f"default for {name}" in own.origin), "drawings")
     found = default_policy(counts, kind=kind, method=own.method)
-    if own.vae and own.p_jitter:  # how far it is jittered may have been tried on the bank's own images
-        found = replace(found, scale=min(found.scale, own.scale))
+    if own.p_jitter and own.smooth == found.smooth:  # how far jitter goes may have been tried on the bank's own images
+        found = replace(found, scale=min(found.scale, own.scale)) if own.vae else found.without_vae()
     if own.mover is not None and found.moves == MOVES_OF_KIND[kind]:
         found = replace(found, moves=own.moves, origin=f"{found.origin}; {own.moves} moves, as the bank's")
     if median(shared) >= FAR_MORE * max(1, median(counts)):

@@ -11,6 +11,7 @@ from vae_augment.cli.check import without_problems
 from vae_augment.cli.data_options import UNLABELLED, data_options
 from vae_augment.cli.paths import check_apart, check_file, check_png
 from vae_augment.config import CHOICES, FitConfig
+from vae_augment.exceptions import check_extra
 
 CHANGING = ("seeds", "minutes", "resume", "json_file", "plot", "device")  # options that leave rounds as they are
 
@@ -84,6 +85,7 @@ def evaluate(
     )
     if plot is not None:
         check_png("--plot", plot)
+        check_extra("report", "--plot", "matplotlib")
     from vae_augment.data import open_data
     from vae_augment.evaluation import evaluate as run
     from vae_augment.files.writing import atomic_write

@@ -10,6 +10,7 @@ import click
 from vae_augment.cli.bank_data import bank_data_options, open_bank_data
 from vae_augment.cli.paths import check_apart, check_file, check_not_data
 from vae_augment.cli.results import show
+from vae_augment.exceptions import check_extra
 
 if TYPE_CHECKING:
     from vae_augment.evaluation.result import Evaluation
@@ -32,6 +33,7 @@ def report(bank: Path, data: str | None, evaluation: Path | None, out: Path | No
     """
     out = bank.parent / f"{bank.stem}.html" if out is None else out  # with_suffix refuses a path without a name
     check_file("--out", out)
+    check_extra("report", "a report", "matplotlib", "sklearn")
     check_apart({"--out": out}, {"BANK": bank, "--data": data, "--evaluation": evaluation})
     from vae_augment.bank import VAEBank
     from vae_augment.data.loading import load_images

@@ -18,6 +18,7 @@ from vae_augment.printable import one_line
 from vae_augment.transforms import requirement as packages
 
 EXTRAS = ("report", "parquet", "tensorboard", "timm", "compat")  # the extras for users
+BROUGHT = ("jinja2", "opencv-python-headless", "pyyaml", "scipy")  # used, and brought by torch and albumentations
 SHARED_MEMORY = Path("/dev/shm")
 LEAST_SHARED_MEMORY = 512 * 2**20  # bytes: an ImageFolder's pixels take half of it
 SEVERITIES = ERROR, WARNING, NOTE = "error", "warning", "note"  # does not work; may not; is slower than it could be
@@ -65,7 +66,7 @@ def examine() -> dict[str, Any]:
 
 def installed() -> dict[str, str | None]:
     """The version of each package that is used, or may be; of albumentationsx, which is in the way, if it is there."""
-    names = [*packages.requirements(*EXTRAS), "albumentationsx"]
+    names = [*packages.requirements(*EXTRAS), *BROUGHT, "albumentationsx"]
     found = {name: packages.installed_version(name) for name in names}
     return {name: version for name, version in found.items() if version or name != "albumentationsx"}
 
@@ -108,6 +109,9 @@ def _of_packages(versions: dict[str, str | None]) -> Iterator[Problem]:
             continue  # albumentations: only the adapter needs it
         text = f"{name} is {version}, and {wanted} is needed." if version else f"{name} is not installed."
         yield Problem(name, ERROR, text, f'pip install "{wanted}"')
+    for name in BROUGHT:
+        if not versions.get(name):
+            yield Problem(name, ERROR, f"{name} is not installed.", f'pip install "{name}"')
     if not needed:
         text = "vae-augment is not installed: which packages it needs is not known."
         yield Problem("vae-augment", WARNING, text, "Install the folder that it runs from: pip install FOLDER")

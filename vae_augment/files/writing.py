@@ -192,7 +192,9 @@ def cache_folder() -> Path:
     if named:
         return Path(named)
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local", *["vae-augment"] * 2, "Cache")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "vae-augment"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vae-augment")
+        usual, inside = os.environ.get("LOCALAPPDATA") or "~/AppData/Local", "vae-augment/vae-augment/Cache"
+    elif sys.platform == "darwin":
+        usual, inside = "~/Library/Caches", "vae-augment"
+    else:
+        usual, inside = os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vae-augment"
+    return Path(os.path.expanduser(usual), inside)

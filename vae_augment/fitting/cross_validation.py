@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import product
 
 import numpy as np
@@ -66,6 +66,7 @@ class CrossValidation:
         self._fold = _folds(data, self._labels, seed)  # [N]
         self._seed, self._device = seed, device
         self._logits: dict[str, Tensor] = {}  # by policy: float32 [N, K], NaN where not yet predicted
+        self._models: dict[tuple[str, int], nn.Module] = {}  # by policy and fold
         self._judge = self._fold % len(JUDGES)  # [N], whose logits an image has
         self._even = even
         items = len(evened(self._labels)) if even else len(self._images)
@@ -82,23 +83,23 @@ class CrossValidation:
         pairs = product(policies, [fold for fold in folds if fold in self.usable])
         new = [(name, fold) for name, fold in pairs if bool(self._logits[name][self._fold == fold].isnan().any())]
         models = self.train([(policies[name], fold) for name, fold in new])
-        for (name, fold), model in zip(new, models, strict=True):
-            held_out = self._fold == fold
-            self._logits[name][held_out] = self.predicted({fold: model}, self._images)[held_out]
+        self._models |= dict(zip(new, models, strict=True))
+        for name in dict(new):
+            self._logits[name] = self.predicted(name, self._images)
 
-    def predicted(self, models: Mapping[int, nn.Module], images: Tensor) -> Tensor:
-        """Logits of other versions of the images, by the classifiers of the folds that hold them out.
+    def predicted(self, name: str, images: Tensor) -> Tensor:
+        """Logits of other versions of the images, by classifiers that a policy's images of the other folds trained.
 
         Args:
-            models: by fold.
+            name: of the policy, which has been judged.
             images: uint8 [N, C, H, W], as many as the dataset has, of any size.
 
         Returns:
-            float32 [N, K], NaN where no classifier is given.
+            float32 [N, K], NaN for images of folds that have not been judged.
         """
         found = torch.full((len(self._images), self.classes), torch.nan)
         with single_thread():  # the same bits on any number
-            for fold, model in models.items():
+            for (_, fold), model in filter(lambda each: each[0][0] == name, self._models.items()):
                 held_out = self._fold == fold
                 found[held_out] = finite_logits(model, reduced(images[held_out]))
         return found
