@@ -1,4 +1,4 @@
-"""Weaken jitter that makes images look like another class's, where they are too few to try the VAE on."""
+"""Leave out jitter that makes images look like another class's, where they are too few to try the VAE on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from vae_augment.images.tensors import to_uint8
 from vae_augment.model.devices import single_thread
 from vae_augment.seeding import generator
 
-SHARES = (1.0, 0.5, 0.25)  # of the policy's scale, tried in turn
 MOST_LOST = 0.1  # log-loss by which images may be known less well once they are jittered
 DRAWS = 4  # jittered versions of each image
 MOVED = "moved"  # name of the policy without jitter
@@ -29,10 +28,9 @@ MOVED = "moved"  # name of the policy without jitter
 def recognised(
     policy: Policy, content: BankContent, data: FitData, *, steps: int, seed: int, device: torch.device
 ) -> Policy:
-    """The policy with jitter weakened until images are known for their class nearly as well after it as before.
+    """The policy, without the VAE if images are no longer known for their class once they are jittered.
 
-    Far fewer images show this than show what jitter does for accuracy (docs/what_helps.md). Where no scale will do the
-    VAE is left out.
+    Far fewer images show this than show what jitter does for accuracy (docs/what_helps.md).
 
     Args:
         policy: as it is without this.
@@ -47,16 +45,9 @@ def recognised(
     lost_by = losses(VAEBank(replace(content, policy=policy)), data, seed=seed, device=device)
     if lost_by is None:
         return policy
-    tried = []
-    for share in SHARES:
-        weaker = replace(policy, scale=share * policy.scale)
-        lost = lost_by(weaker.scale)
-        tried.append(f"{lost:+.3f} at {weaker.scale:g}")
-        if lost <= MOST_LOST:
-            break
-    chosen = weaker if lost <= MOST_LOST else policy.without_vae()
-    told = f"jittered by {chosen.scale:g}" if chosen.vae else "not jittered after all"
-    shown = f"{told}, by what jitter adds to the log-loss of images on folds: {', '.join(tried)}"
+    lost = lost_by(policy.scale)
+    chosen, told = (policy, "jittered") if lost <= MOST_LOST else (policy.without_vae(), "not jittered after all")
+    shown = f"{told}, by what jitter adds to the log-loss of images on folds: {lost:+.3f}"
     return replace(chosen, origin=f"{policy.origin}; {shown}")
 
 
