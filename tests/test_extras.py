@@ -63,7 +63,6 @@ def test_fit_the_wrapper_and_generate_need_no_extra(folder):
         ["info", "b.safetensors"],
         ["generate", "b.safetensors", "--out", "made", "--per-class", "2"],
         ["augment", "b.safetensors", "--data", "photos", "--out", "more", "--copies", "1"],
-        ["doctor"],
     ):
         done = run(COMMAND, *words, cwd=folder)
         assert done.returncode == 0, done.stderr

@@ -113,7 +113,8 @@ def test_a_cache_that_cannot_be_used(here, monkeypatch):
 
 
 def test_all_categories_are_one_kind_and_say_what_they_are():
-    categories = [v for v in vars(exceptions).values() if isinstance(v, type) and v.__module__ == exceptions.__name__]
+    own = [v for v in vars(exceptions).values() if isinstance(v, type) and v.__module__ == exceptions.__name__]
+    categories = [each for each in own if issubclass(each, Warning)]
     assert {each.__name__ for each in categories} == {
         "VAEAugmentWarning",
         "DataWarning",
@@ -124,6 +125,7 @@ def test_all_categories_are_one_kind_and_say_what_they_are():
     }
     assert all(issubclass(each, VAEAugmentWarning) and each.__doc__ for each in categories)
     assert issubclass(VAEAugmentWarning, UserWarning)
+    assert set(own) - set(categories) == {exceptions.MissingExtraError}
 
 
 def test_a_warning_passes_over_decorators_of_the_package_alone():

@@ -1,4 +1,4 @@
-"""Categories of this package's warnings, for `warnings.filterwarnings`, and what gives them; checks of arguments."""
+"""Categories of this package's warnings, for `warnings.filterwarnings`, and what gives them; errors; checks."""
 
 from __future__ import annotations
 
