@@ -22,7 +22,7 @@ from tests.benchmarks.kinds_data import CELLS
 from vae_augment import VAEBank, fit
 from vae_augment.data.loading import FitData
 from vae_augment.evaluation.arms import batches, default_classical
-from vae_augment.evaluation.intervals import recalls
+from vae_augment.evaluation.intervals import paired_difference, recalls
 from vae_augment.files.writing import atomic_write
 from vae_augment.fitting.affinity import losses
 from vae_augment.fitting.classifier import new_classifier, predict, train_classifier
@@ -70,13 +70,15 @@ def show(results: dict) -> None:
     for cell, draws in results.items():
         found = [draw["lost"] for draw in draws.values() if draw.get("lost")]
         ends = [f"{min(f[str(s)] for f in found):+.2f} to {max(f[str(s)] for f in found):+.2f}" for s in SCALES]
-        known = [draw["accuracy"] for draw in draws.values() if "accuracy" in draw]
-        whole = [each for draw in known for each in draw.values() if len(each) == len(SCALES)]
-        means = (
-            [f"{mean(each[str(s)] for each in whole):.1f}" for s in (0, *SCALES[:2])] if whole else ["-"] * len(SCALES)
-        )
-        rows.append([cell, len(found), *ends, len(whole), *means])
-    print(tabulate(rows, [*headers, *(f"jittered by {s:g}" for s in SCALES[:2])], tablefmt="github"))
+        known = [list(draw["accuracy"].values()) for draw in draws.values() if "accuracy" in draw]
+        row = [cell, len(found), *ends, sum(map(len, known))]
+        if known:
+            row.append(f"{mean(each['0'] for draw in known for each in draw):.1f}")
+            for scale in SCALES[:2]:  # paired by draw of the images
+                over = [mean(each[str(scale)] - each["0"] for each in draw) for draw in known]
+                row.append(str(paired_difference(over)))
+        rows.append(row)
+    print(tabulate(rows, [*headers, *(f"jittered by {s:g}, over it" for s in SCALES[:2])], tablefmt="github"))
 
 
 def main() -> None:
